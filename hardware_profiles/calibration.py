@@ -1,0 +1,150 @@
+"""Fitted and measured parameters of kernel models, as they stand in ``[calibration]`` tables.
+
+Every struct carries how it was obtained (`Provenance`), so that an explanation can say of each
+parameter whether it was fitted, on how many samples, and with what residual spread.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = [
+    "AttentionCalibration",
+    "Calibration",
+    "CollectiveCalibration",
+    "GemmCalibration",
+    "MemoryBoundCalibration",
+    "PowerCalibration",
+    "Provenance",
+]
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a set of parameters comes from."""
+
+    figure_class: str
+    """One of measured, fitted, assumed, inherited."""
+    source: str
+    """Data set, document or reasoning behind the values."""
+    date: str | None = None
+    """Day of the fit, ISO format."""
+    n_samples: int | None = None
+    """Rows the parameters were fitted on. [1]"""
+    heldout_median_ape_fraction: float | None = None
+    """Median absolute relative error on rows that were set aside. [1]"""
+    relative_spread_fraction: float
+    """Standard deviation of log(measured / predicted) that intervals use. [1]"""
+
+
+class GemmCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Parameters of the GEMM model for one device and one dtype; see kernels/gemm/model.py."""
+
+    tensor_efficiency_fraction: float
+    """Share of the dense datasheet peak that the inner loop sustains. [1]"""
+    memory_efficiency_fraction: float
+    """Share of the datasheet memory bandwidth that operand traffic reaches. [1]"""
+    launch_s: float
+    """Floor of one kernel inside a tight loop. [s]"""
+    feed_ratio: float
+    """Operand supply of one compute unit over its share of memory bandwidth. [1]"""
+    fill_depth: float
+    """Pipeline fill, as extra depth of the reduction dimension. [elements]"""
+    wave_smoothing_fraction: float
+    """0: whole waves only; 1: no wave loss at all. [1]"""
+    split_s: float
+    """Fixed cost of reducing partial sums when the depth is split. [s]"""
+    droop_fraction: float
+    """Loss of rate of very long kernels against short ones. [1]"""
+    droop_time_s: float
+    """Kernel time at which half of the droop is reached. [s]"""
+    overlap_exponent: float
+    """Exponent of the smooth maximum that joins the limits. [1]"""
+    provenance: Provenance
+
+
+class AttentionCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Parameters of fused attention for one device and one implementation."""
+
+    matrix_efficiency_fraction: float
+    """Share of the dense peak that the two matrix products of a block sustain. [1]"""
+    memory_efficiency_fraction: float
+    """Share of the memory bandwidth that Q, K, V and O traffic reaches. [1]"""
+    exponentials_per_clock_per_unit: float
+    """Exponentials one compute unit evaluates per clock. [1]"""
+    block_latency_s: float
+    """Dependency latency of one step over a key block. [s]"""
+    diagonal_blocks: float
+    """Extra key blocks that each work item of a causal mask visits. [1]"""
+    launch_s: float
+    """Floor of one call, host side included. [s]"""
+    traffic_factor: float
+    """Memory traffic over one pass of Q, K, V and O. [1]"""
+    join_exponent: float
+    """Exponent of the sum of matrix time and exponential time; 1 is no overlap. [1]"""
+    backward_matrix_efficiency_fraction: float
+    """Share of the dense peak that the five products of the backward pass sustain. [1]"""
+    provenance: Provenance
+    backward_provenance: Provenance
+
+
+class CollectiveCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Parameters of one collective operation inside a node; see kernels/all_reduce/model.py."""
+
+    bandwidth_efficiency_fraction: float
+    """Share of the one-way link peak that large messages reach. [1]"""
+    latency_s: float
+    """Latency with two ranks. [s]"""
+    latency_per_rank_s: float
+    """Latency added by each further rank. [s]"""
+    local_copy_fraction: float
+    """Weight c of the term c/ranks: each rank copies its own shard. [1]"""
+    pipeline_exponent: float
+    """q of (latency^q + transfer^q)^(1/q); below 1, since chunks are pipelined. [1]"""
+    low_latency_fraction: float
+    """Latency of the low-latency protocol over the latency above. [1]"""
+    low_latency_slowdown: float
+    """Extra transfer time of the low-latency protocol, as a multiple. [1]"""
+    in_switch_gain: float = 1.0
+    """Speed-up of large all-reduces by reduction in the switch with eight ranks or more. [1]"""
+    provenance: Provenance
+
+
+class MemoryBoundCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Parameters of streaming kernels (norms, activations, optimizer) on one device."""
+
+    bandwidth_efficiency_fraction: float
+    """Share of the datasheet memory bandwidth that a stream reaches. [1]"""
+    launch_s: float
+    """Floor of one kernel on the device, without the framework's host time. [s]"""
+    provenance: Provenance
+
+
+class PowerCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Parameters of the power model of one device; see twin/energy/device_power.py."""
+
+    busy_w: float
+    """Power above idle of clocked, occupied compute units, at the reference clock. [W]"""
+    energy_per_flop_j: float
+    """Dynamic energy of one 16-bit tensor operation at the reference clock. [J/flop]"""
+    energy_per_hbm_byte_j: float
+    """Energy of moving one byte to or from device memory. [J/byte]"""
+    energy_per_link_byte_j: float
+    """Energy of sending one byte to another device, this device's share. [J/byte]"""
+    voltage_slope: float
+    """Relative fall of core voltage per relative fall of clock. [1]"""
+    minimum_clock_fraction: float
+    """Lowest clock the power controller goes to, over the reference clock. [1]"""
+    provenance: Provenance
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All calibrated parameters of one accelerator; a missing family is uncalibrated."""
+
+    gemm: dict[str, GemmCalibration] = {}
+    """By dtype."""
+    attention: dict[str, AttentionCalibration] = {}
+    """By implementation: a key of the frameworks' attention choice."""
+    collective: dict[str, CollectiveCalibration] = {}
+    """By operation: all_reduce, all_gather, reduce_scatter, all_to_all, point_to_point."""
+    memory_bound: MemoryBoundCalibration | None = None
+    power: PowerCalibration | None = None
