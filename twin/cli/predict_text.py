@@ -100,7 +100,7 @@ def _words(name: str) -> str:
     for ending in ("_bytes_per_device", "_per_s_per_device", "_bytes", "_s", "_w", "_j"):
         if name.endswith(ending) and name != "tokens_per_s":
             stem = name.removesuffix(ending)
-            return stem.replace("_", " ") + (" per device" if "per_device" in ending else "")
+            return stem.replace("_", " ").replace("it power", "IT power") + (" per device" if "per_device" in ending else "")
     return {"tokens_per_s": "tokens", "mfu": "MFU"}.get(name, name.replace("_", " "))
 
 
