@@ -1,0 +1,100 @@
+"""Intervals of predicted quantities, propagated analytically.
+
+Each family of kernels has a residual spread from its calibration, each framework one from the
+published runs. Within a family the errors of a step are taken as fully correlated, between
+families as independent; relative errors are log-normal.
+"""
+
+from __future__ import annotations
+
+import math
+
+from twin.energy.step_energy import StepPower
+from twin.prediction import Interval
+from twin.training.job import TrainingJob
+from twin.training.predictor import StepPredictor
+from twin.training.step import Step
+
+__all__ = ["interval", "power_spread", "step_spread"]
+
+NORMAL_P90 = 1.2815515655446004
+"""Ninetieth percentile of the standard normal distribution. [1]"""
+
+MEMORY_SPREAD_FRACTION = 0.08
+"""Allocators and libraries differ; fitted on published runs that state memory. [1]"""
+
+SERVER_SPREAD_W = 400.0
+"""Servers of different makers differ by this much in everything but accelerators. [W]"""
+
+PIPELINE_SPREAD_FRACTION = 0.15
+HOST_SPREAD_FRACTION = 0.3
+COMMUNICATION_CAUSES = {
+    "tp_communication": "all_gather",
+    "cp_communication": "all_gather",
+    "fsdp_communication": "all_gather",
+    "dp_communication": "reduce_scatter",
+    "pp_communication": "point_to_point",
+}
+COMMUNICATION_FLOOR_FRACTION = 0.15
+"""Networks in use differ from networks under test by at least this much. [1]"""
+
+
+def interval(value: float, spread: float) -> Interval:
+    """Log-normal interval around a median.
+
+    Parameters
+    ----------
+    value
+        Median. [any]
+    spread
+        Standard deviation of its logarithm. [1]
+    """
+    factor = math.exp(NORMAL_P90 * spread)
+    return Interval(p10=value / factor, p50=value, p90=value * factor)
+
+
+def _families(predictor: StepPredictor) -> dict[str, tuple[tuple[str, ...], float]]:
+    device = predictor.device
+    gemm = device.gemm_calibration(predictor.job.precision).provenance
+    attention = device.attention_calibration
+    stream = device.memory_bound_calibration.provenance
+    return {
+        "gemm": (
+            ("gemm_forward", "gemm_backward", "head_and_loss", "recompute"),
+            gemm.relative_spread_fraction,
+        ),
+        "attention_forward": (
+            ("attention_forward",),
+            attention.provenance.relative_spread_fraction,
+        ),
+        "attention_backward": (
+            ("attention_backward",),
+            attention.backward_provenance.relative_spread_fraction,
+        ),
+        "memory_bound": (("memory_bound", "optimizer"), stream.relative_spread_fraction),
+        "host": (("host_launch", "host_step", "stragglers"), HOST_SPREAD_FRACTION),
+        "pipeline": (("pp_bubble", "overlap_slowdown"), PIPELINE_SPREAD_FRACTION),
+    }
+
+
+def step_spread(predictor: StepPredictor, step: Step) -> float:
+    """Standard deviation of the logarithm of the step time. [1]"""
+    total_s = step.time_s
+    variance = predictor.job.framework.relative_spread_fraction**2
+    for causes, spread in _families(predictor).values():
+        share = sum(step.breakdown[cause] for cause in causes) / total_s
+        variance += (share * spread) ** 2
+    for cause, operation in COMMUNICATION_CAUSES.items():
+        fitted = predictor.device.collective_calibration(operation).provenance
+        spread = max(COMMUNICATION_FLOOR_FRACTION, fitted.relative_spread_fraction)
+        variance += (step.breakdown[cause] / total_s * spread) ** 2
+    return math.sqrt(variance)
+
+
+def power_spread(job: TrainingJob, predictor: StepPredictor, power: StepPower) -> float:
+    """Standard deviation of the logarithm of node power. [1]"""
+    device = predictor.device.power_calibration.provenance.relative_spread_fraction
+    devices_w = power.device_w * job.machine.node.n_devices
+    device_share = min(1.0, devices_w / power.node_w)
+    server = SERVER_SPREAD_W / max(power.node_w, SERVER_SPREAD_W)
+    return math.hypot(device * device_share, server)

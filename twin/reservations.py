@@ -1,0 +1,132 @@
+"""Warnings that belong to a result: where a model leaves what it was fitted on."""
+
+from __future__ import annotations
+
+from twin.prediction import MemoryUse, PredictionWarning
+from twin.training.plan import Plan
+from twin.training.predictor import StepPredictor
+from twin.training.step import Step
+
+__all__ = ["figure_classes", "warnings_of"]
+
+MOST_NODES_MEASURED = 512
+"""Largest number of nodes in the collective measurements behind the fabric model. [1]"""
+
+GIB = 2.0**30
+CLASS_ORDER = ("measured", "fitted", "datasheet", "assumed", "user")
+
+
+def _calibration_warnings(predictor: StepPredictor) -> list[PredictionWarning]:
+    accelerator = predictor.job.machine.accelerator
+    calibration = accelerator.calibration
+    found = []
+    if not calibration.gemm:
+        found.append(
+            PredictionWarning(
+                code="W_DATASHEET_ONLY",
+                message=f"{accelerator.name} has no GEMM calibration: datasheet and priors only",
+            )
+        )
+    backward = predictor.device.attention_calibration.backward_provenance
+    if backward.figure_class in ("assumed", "inherited"):
+        found.append(
+            PredictionWarning(
+                code="W_BACKWARD_ATTENTION",
+                message=f"backward attention on {accelerator.name} is {backward.figure_class}, "
+                "not measured",
+            )
+        )
+    if calibration.power is None or calibration.power.provenance.figure_class == "assumed":
+        found.append(
+            PredictionWarning(
+                code="W_POWER_ASSUMED",
+                message=f"power parameters of {accelerator.name} are not fitted to measurements",
+            )
+        )
+    return found
+
+
+def _plan_warnings(predictor: StepPredictor, plan: Plan) -> list[PredictionWarning]:
+    job = predictor.job
+    node = job.machine.node
+    found = []
+    domain = node.intra_node.domain_n_devices or node.n_devices
+    if plan.tp > domain:
+        found.append(
+            PredictionWarning(
+                code="W_TENSOR_ACROSS_NODES",
+                message=f"tp={plan.tp} crosses nodes of {domain} devices",
+            )
+        )
+    if job.n_nodes > MOST_NODES_MEASURED:
+        found.append(
+            PredictionWarning(
+                code="W_EXTRAPOLATED",
+                message=f"{job.n_nodes} nodes: collectives are known up to "
+                f"{MOST_NODES_MEASURED}, beyond is extrapolation",
+            )
+        )
+    return found
+
+
+def warnings_of(
+    predictor: StepPredictor, plan: Plan, step: Step, memory: MemoryUse
+) -> tuple[PredictionWarning, ...]:
+    """All reservations about one prediction, most important first."""
+    job = predictor.job
+    found: list[PredictionWarning] = []
+    capacity = job.machine.accelerator.memory.capacity_bytes
+    if memory.total_bytes > capacity:
+        found.append(
+            PredictionWarning(
+                code="W_DOES_NOT_FIT",
+                message=f"needs {memory.total_bytes / GIB:.1f} GiB of "
+                f"{capacity / GIB:.1f} GiB per device",
+            )
+        )
+    found += _plan_warnings(predictor, plan)
+    found += _calibration_warnings(predictor)
+    if step.compute.clock_fraction <= predictor.power.minimum_clock_fraction * 1.001:
+        found.append(
+            PredictionWarning(
+                code="W_CAP_NOT_HELD",
+                message=f"a cap of {job.power_cap_w:g} W is below what the lowest clock draws",
+            )
+        )
+    if job.machine.overridden_keys:
+        keys = ", ".join(job.machine.overridden_keys)
+        found.append(
+            PredictionWarning(code="W_OVERRIDDEN", message=f"set by the user for this once: {keys}")
+        )
+    return tuple(found)
+
+
+def _ordered(classes: set[str]) -> tuple[str, ...]:
+    renamed = {"assumed" if c == "inherited" else c for c in classes}
+    return tuple(c for c in CLASS_ORDER if c in renamed)
+
+
+def figure_classes(predictor: StepPredictor) -> dict[str, tuple[str, ...]]:
+    """Classes of the inputs behind each quantity, strongest first."""
+    device = predictor.device
+    time_classes = {
+        "datasheet",
+        device.gemm_calibration(predictor.job.precision).provenance.figure_class,
+        device.attention_calibration.provenance.figure_class,
+        device.attention_calibration.backward_provenance.figure_class,
+        device.memory_bound_calibration.provenance.figure_class,
+    }
+    power_classes = {"datasheet", device.power_calibration.provenance.figure_class}
+    if predictor.job.machine.overridden_keys:
+        time_classes.add("user")
+        power_classes.add("user")
+    time = _ordered(time_classes)
+    energy = _ordered(time_classes | power_classes)
+    rates = ("step_time_s", "tokens_per_s", "tokens_per_s_per_device", "mfu", "hfu")
+    powers = ("device_power_w", "node_power_w", "it_power_w", "facility_power_w")
+    energies = ("energy_per_step_j", "energy_per_token_j")
+    return {
+        **dict.fromkeys((*rates, "model_flop_per_s_per_device"), time),
+        **dict.fromkeys((*powers, *energies), energy),
+        "memory_bytes_per_device": ("datasheet", "assumed"),
+    }

@@ -1,0 +1,199 @@
+"""One device as the kernel models see it: profile figures and calibrated parameters, by clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hardware_profiles.accelerator import Accelerator
+from hardware_profiles.calibration import (
+    AttentionCalibration,
+    Calibration,
+    CollectiveCalibration,
+    GemmCalibration,
+    MemoryBoundCalibration,
+    PowerCalibration,
+    Provenance,
+)
+from hardware_profiles.errors import TweelingError
+from kernels.all_reduce.model import CollectiveMachine
+from kernels.attention.model import AttentionMachine
+from kernels.gemm.model import GemmMachine
+from kernels.memory_bound.model import StreamMachine
+from kernels.priors import prior_calibration
+
+__all__ = ["DeviceModel", "PrecisionError"]
+
+_SIBLING_DTYPES = {"fp16": ("bf16",), "bf16": ("fp16",), "tf32": ("bf16",), "fp8": ("bf16",)}
+"""Dtypes whose parameters stand in when the dtype itself has none."""
+
+
+class PrecisionError(TweelingError):
+    """The device has no rate for the precision that was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceModel:
+    """Builds the machines of the kernel models from a profile, at a given clock."""
+
+    accelerator: Accelerator
+    precision: str
+    attention_implementations: tuple[str, ...]
+
+    def peak_flop_per_s(self, dtype: str) -> float:
+        """Dense peak of a dtype at the boost clock. [flop/s]"""
+        peaks = self.accelerator.compute.peak_flop_per_s
+        if dtype not in peaks:
+            msg = (
+                f"--precision {dtype}: {self.accelerator.name} has no dense rate for it; "
+                f"it has {', '.join(sorted(peaks))}"
+            )
+            raise PrecisionError(msg)
+        return peaks[dtype]
+
+    @property
+    def core_dtype(self) -> str:
+        """Dtype of attention and head, which stay in 16 bits when GEMMs use 8. [name]"""
+        return "bf16" if self.precision == "fp8" else self.precision
+
+    def gemm_calibration(self, dtype: str) -> GemmCalibration:
+        """Fitted parameters of a dtype, or of its nearest sibling, or the prior."""
+        for source in (self.accelerator.calibration, self._prior):
+            for candidate in (dtype, *_SIBLING_DTYPES.get(dtype, ())):
+                if candidate in source.gemm:
+                    return source.gemm[candidate]
+        msg = f"{self.accelerator.name}: no GEMM parameters for {dtype}"
+        raise PrecisionError(msg)
+
+    @property
+    def _prior(self) -> Calibration:
+        return prior_calibration()
+
+    @property
+    def attention_implementation(self) -> str:
+        """The first wanted implementation that the device's profile knows."""
+        known = self.accelerator.calibration.attention
+        for name in self.attention_implementations:
+            if name in known:
+                return name
+        return next(iter(known), "prior")
+
+    @property
+    def attention_calibration(self) -> AttentionCalibration:
+        """Parameters of the attention implementation in use."""
+        known = self.accelerator.calibration.attention
+        return known.get(self.attention_implementation) or self._prior.attention["prior"]
+
+    @property
+    def memory_bound_calibration(self) -> MemoryBoundCalibration:
+        """Parameters of streaming kernels."""
+        prior = self._prior.memory_bound
+        found = self.accelerator.calibration.memory_bound or prior
+        if found is None:
+            msg = f"{self.accelerator.name}: no parameters for memory-bound kernels"
+            raise PrecisionError(msg)
+        return found
+
+    @property
+    def power_calibration(self) -> PowerCalibration:
+        """Parameters of the power model; the prior scales with the device's peak and limit."""
+        found = self.accelerator.calibration.power
+        return found or datasheet_power_calibration(self.accelerator)
+
+    def collective_calibration(self, operation: str) -> CollectiveCalibration:
+        """Parameters of one collective inside a node."""
+        found = self.accelerator.calibration.collective.get(operation)
+        return found or self._prior.collective[operation]
+
+    def gemm(self, dtype: str, clock_fraction: float) -> GemmMachine:
+        """GEMM machine of a dtype; arithmetic and caches follow the clock, memory does not."""
+        fitted = self.gemm_calibration(dtype)
+        return GemmMachine(
+            n_units=float(self.accelerator.compute.n_units),
+            peak_flop_per_s=self.peak_flop_per_s(dtype) * clock_fraction,
+            memory_bandwidth_bytes_per_s=self.accelerator.memory.bandwidth_bytes_per_s,
+            tensor_efficiency_fraction=fitted.tensor_efficiency_fraction,
+            memory_efficiency_fraction=fitted.memory_efficiency_fraction,
+            launch_s=fitted.launch_s,
+            feed_ratio=fitted.feed_ratio * clock_fraction,
+            fill_depth=fitted.fill_depth,
+            wave_smoothing_fraction=fitted.wave_smoothing_fraction,
+            split_s=fitted.split_s,
+            droop_fraction=fitted.droop_fraction,
+            droop_time_s=fitted.droop_time_s,
+            overlap_exponent=fitted.overlap_exponent,
+        )
+
+    def attention(self, clock_fraction: float) -> AttentionMachine:
+        """Attention machine of the core dtype; dependency latency stretches with the clock."""
+        fitted = self.attention_calibration
+        return AttentionMachine(
+            n_units=float(self.accelerator.compute.n_units),
+            clock_hz=self.accelerator.compute.boost_clock_hz * clock_fraction,
+            peak_flop_per_s=self.peak_flop_per_s(self.core_dtype) * clock_fraction,
+            memory_bandwidth_bytes_per_s=self.accelerator.memory.bandwidth_bytes_per_s,
+            matrix_efficiency_fraction=fitted.matrix_efficiency_fraction,
+            backward_matrix_efficiency_fraction=fitted.backward_matrix_efficiency_fraction,
+            memory_efficiency_fraction=fitted.memory_efficiency_fraction,
+            exponentials_per_clock_per_unit=fitted.exponentials_per_clock_per_unit,
+            block_latency_s=fitted.block_latency_s / clock_fraction,
+            diagonal_blocks=fitted.diagonal_blocks,
+            launch_s=fitted.launch_s,
+            traffic_factor=fitted.traffic_factor,
+            join_exponent=fitted.join_exponent,
+        )
+
+    def stream(self) -> StreamMachine:
+        """Streaming machine."""
+        fitted = self.memory_bound_calibration
+        return StreamMachine(
+            memory_bandwidth_bytes_per_s=self.accelerator.memory.bandwidth_bytes_per_s,
+            bandwidth_efficiency_fraction=fitted.bandwidth_efficiency_fraction,
+            launch_s=fitted.launch_s,
+        )
+
+    def collective(self, operation: str, has_in_switch_reduction: bool) -> CollectiveMachine:
+        """Machine of one collective operation inside a node."""
+        fitted = self.collective_calibration(operation)
+        return CollectiveMachine(
+            bandwidth_efficiency_fraction=fitted.bandwidth_efficiency_fraction,
+            latency_s=fitted.latency_s,
+            latency_per_rank_s=fitted.latency_per_rank_s,
+            local_copy_fraction=fitted.local_copy_fraction,
+            pipeline_exponent=fitted.pipeline_exponent,
+            low_latency_fraction=fitted.low_latency_fraction,
+            low_latency_slowdown=fitted.low_latency_slowdown,
+            in_switch_gain=fitted.in_switch_gain if has_in_switch_reduction else 1.0,
+        )
+
+
+SUSTAINED_LOAD_FRACTION = 1.15
+"""Demand of full tensor load at the boost clock over the board limit, where nothing was fitted."""
+
+BUSY_SHARE_FRACTION = 0.15
+"""Share of the board limit that clocked, occupied units draw without arithmetic."""
+
+
+def datasheet_power_calibration(accelerator: Accelerator) -> PowerCalibration:
+    """Power parameters of a device without power measurements, from its limit and peak.
+
+    Full tensor load at the boost clock is taken to demand somewhat more than the board limit,
+    as every measured part of this class does.
+    """
+    tdp_w = accelerator.power.tdp_w
+    peaks = accelerator.compute.peak_flop_per_s
+    peak = peaks.get("bf16") or peaks.get("fp16") or max(peaks.values())
+    busy_w = BUSY_SHARE_FRACTION * tdp_w
+    dynamic_w = SUSTAINED_LOAD_FRACTION * tdp_w - accelerator.power.idle_w - busy_w
+    return PowerCalibration(
+        busy_w=busy_w,
+        energy_per_flop_j=max(dynamic_w, 0.1 * tdp_w) / (0.75 * peak),
+        energy_per_hbm_byte_j=4.0e-11,
+        energy_per_link_byte_j=1.0e-11,
+        voltage_slope=0.6,
+        minimum_clock_fraction=0.3,
+        provenance=Provenance(
+            figure_class="assumed",
+            source="from the board limit and the dense peak; no power measurement of this device",
+            relative_spread_fraction=0.15,
+        ),
+    )

@@ -1,0 +1,163 @@
+"""Training frameworks: the constants of the software between the plan and the kernels.
+
+One TOML file per framework in ``frameworks/``; `extends` names the file that supplies whatever
+is left out. A constant here is a property of the software, the same for every run of it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from hardware_profiles.errors import TweelingError
+
+__all__ = ["Framework", "FrameworkError", "framework", "framework_names"]
+
+_FOLDER = Path(__file__).parent / "frameworks"
+
+
+class FrameworkError(TweelingError):
+    """A framework is unknown or its file is wrong."""
+
+
+class HostTimes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the host spends between kernels."""
+
+    forward_kernels_per_layer: float
+    """Kernels that one layer launches forward. [1]"""
+    backward_kernels_ratio: float
+    """Kernels of a layer's backward pass over its forward pass. [1]"""
+    tensor_parallel_kernels: float
+    """Kernels added per layer and direction by tensor parallelism. [1]"""
+    unfused_attention_kernels: float
+    """Kernels added per layer and direction by unfused attention. [1]"""
+    kernel_host_s: float
+    """Host time per kernel, framework included. [s]"""
+    step_s: float
+    """Host work per optimizer step: norms, scalar synchronisation, logging. [s]"""
+
+
+class MemoryTraffic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Passes over activations outside matrix products and attention, one direction."""
+
+    hidden_passes: float
+    """Over [tokens, hidden]: norms, residuals, dropout. [1]"""
+    ffn_passes: float
+    """Over [tokens, ffn_hidden]: activation. [1]"""
+    qkv_passes: float
+    """Over queries, keys and values: rotary embedding, layout. [1]"""
+    backward_ratio: float
+    """Traffic of the backward pass over the forward pass. [1]"""
+    score_passes: float
+    """Over the score matrix of unfused attention, forward. [1]"""
+    logit_bytes: float
+    """Bytes per logit over the loss, forward and backward. [byte]"""
+    optimizer_bytes_per_parameter: float
+    """Optimizer step: states read and written, 16-bit copy written, clip. [byte]"""
+    gradient_accumulation_bytes: float
+    """Bytes per parameter and micro-batch to add a gradient to its buffer; 0 if fused. [byte]"""
+
+
+class Overlap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What communication hides behind compute, and what that costs."""
+
+    tensor_parallel_fraction: float
+    """Share of tensor-parallel traffic that runs behind compute. [1]"""
+    gradient_fraction: float
+    """Share of the last backward pass that gradient reduction can hide in. [1]"""
+    parameter_fraction: float
+    """Share of the first forward pass that parameter gathers can hide in. [1]"""
+    slowdown_fraction: float
+    """Hidden communication time that comes back as slower compute. [1]"""
+    pipeline_exposed_fraction: float
+    """Share of point-to-point sends that the 1F1B schedule exposes. [1]"""
+    interleaved_exposed_fraction: float
+    """The same with interleaved chunks. [1]"""
+    straggler_fraction_per_doubling: float
+    """Slower slowest device per doubling of devices beyond one node. [1]"""
+
+
+class MemoryUseRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the framework keeps in device memory."""
+
+    gradient_buffer_bytes: float
+    """Bytes per parameter of the accumulated gradient. [byte]"""
+    optimizer_state_bytes: float
+    """Bytes per parameter of fp32 master copy and moments. [byte]"""
+    has_dropout: bool
+    """Dropout masks are kept."""
+    fixed_overhead_bytes: float
+    """Driver context, libraries, communication buffers. [byte]"""
+    fragmentation_fraction: float
+    """Allocator slack over activations. [1]"""
+
+
+class Framework(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One framework's constants and defaults."""
+
+    name: str
+    title: str
+    source: str
+    host: HostTimes
+    traffic: MemoryTraffic
+    overlap: Overlap
+    memory: MemoryUseRules
+    attention_implementations: tuple[str, ...]
+    """Fused attention, most wanted first; the first that the device has is used."""
+    gradient_reduce_bytes: float
+    """Bytes per parameter on the wire when gradients are reduced. [byte]"""
+    default_zero: int
+    default_sequence_parallel: bool
+    selective_recompute_fraction: float
+    """Forward work that selective recomputation repeats, beside unfused attention. [1]"""
+    gathers_every_micro_batch: bool
+    """ZeRO-3: parameters are gathered again for each micro-batch."""
+    reduces_every_micro_batch: bool
+    """Sharded gradients: reduced in each micro-batch instead of once per step."""
+    low_precision_casts: float
+    """Passes over each GEMM input to convert it to 8 bits. [1]"""
+    relative_spread_fraction: float
+    """Standard deviation of log(measured / predicted) of step times. [1]"""
+
+
+def framework_names() -> list[str]:
+    """Names of all frameworks, sorted."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def _document(name: str) -> dict[str, object]:
+    path = _FOLDER / f"{name}.toml"
+    with path.open("rb") as file:
+        document = tomllib.load(file)
+    base_name = document.pop("extends", None)
+    if base_name is None:
+        return document
+    merged = _document(str(base_name))
+    for key, value in document.items():
+        inherited = merged.get(key)
+        if isinstance(value, dict) and isinstance(inherited, dict):
+            merged[key] = {**inherited, **value}
+        else:
+            merged[key] = value
+    return merged
+
+
+@functools.cache
+def framework(name: str) -> Framework:
+    """Constants of one framework.
+
+    Raises
+    ------
+    FrameworkError
+        Unknown name: the nearest ones are listed.
+    """
+    names = framework_names()
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=3) or names
+        msg = f"--framework {name}: unknown framework; nearest: {', '.join(near)}"
+        raise FrameworkError(msg)
+    return msgspec.convert(_document(name), Framework)

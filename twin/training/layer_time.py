@@ -1,0 +1,256 @@
+"""Time, work and traffic of one layer and of the head on one device, for one micro-batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kernels.attention.model import (
+    BACKWARD_PRODUCTS,
+    FORWARD_PRODUCTS,
+    attention_backward_time,
+    attention_flop,
+    attention_forward_time,
+)
+from kernels.gemm.model import GemmShape, compulsory_traffic_bytes, gemm_time
+from kernels.memory_bound.model import stream_time_s
+from kernels.smooth import power_mean_join
+from twin.training.device_model import DeviceModel
+from twin.training.job import ELEMENT_BYTES, TrainingJob
+from twin.training.operations import (
+    Gemm,
+    attention_shape,
+    head_gemm,
+    layer_gemms,
+    micro_batch_tokens,
+)
+from twin.training.plan import Plan
+
+__all__ = ["KernelTime", "PassTime", "head_passes", "layer_passes"]
+
+HOST_JOIN_EXPONENT = 8.0
+"""Smooth maximum between device time and host launches of a layer. [1]"""
+
+STREAM_KERNELS_FORWARD = 4.0
+"""Fused streaming kernels of a layer, forward: two norms, rotary, activation. [1]"""
+
+FLASH_STATISTICS_BYTES = 4.0
+"""Log-sum-exp kept per query and head. [byte]"""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelTime:
+    """One kernel or one group of streaming kernels."""
+
+    name: str
+    kind: str
+    """gemm, attention or stream."""
+    time_s: float
+    flop: float
+    hbm_bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class PassTime:
+    """Forward or backward pass of one layer on one device."""
+
+    kernels: tuple[KernelTime, ...]
+    host_s: float
+    """Host time to launch everything. [s]"""
+
+    @property
+    def device_s(self) -> float:
+        """Sum of kernel times. [s]"""
+        return sum(kernel.time_s for kernel in self.kernels)
+
+    @property
+    def time_s(self) -> float:
+        """Device time, or the host's where launches are slower, joined smoothly. [s]"""
+        return power_mean_join(self.device_s, self.host_s, HOST_JOIN_EXPONENT)
+
+    @property
+    def flop(self) -> float:
+        """Matrix work. [flop]"""
+        return sum(kernel.flop for kernel in self.kernels)
+
+    @property
+    def hbm_bytes(self) -> float:
+        """Device-memory traffic. [byte]"""
+        return sum(kernel.hbm_bytes for kernel in self.kernels)
+
+    def kind_s(self, kind: str) -> float:
+        """Kernel time of one kind. [s]"""
+        return sum(kernel.time_s for kernel in self.kernels if kernel.kind == kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """Kernel times of one job and plan at one clock."""
+
+    job: TrainingJob
+    plan: Plan
+    device: DeviceModel
+    clock_fraction: float
+
+    def gemm(self, name: str, shape: GemmShape, dtype: str) -> KernelTime:
+        """One matrix product."""
+        time = gemm_time(shape, self.device.gemm(dtype, self.clock_fraction))
+        flop = 2.0 * shape.m * shape.n * shape.k
+        return KernelTime(name, "gemm", time.time_s, flop, compulsory_traffic_bytes(shape))
+
+    def stream(self, name: str, traffic_bytes: float, n_kernels: float) -> KernelTime:
+        """Streaming kernels."""
+        time_s = stream_time_s(traffic_bytes, n_kernels, self.device.stream())
+        return KernelTime(name, "stream", time_s, 0.0, traffic_bytes)
+
+
+def _sequence_split(plan: Plan) -> float:
+    return float(plan.tp) if plan.sequence_parallel else 1.0
+
+
+def stream_traffic_bytes(job: TrainingJob, plan: Plan) -> float:
+    """Forward traffic of norms, residuals, activation and layout changes of one layer. [byte]"""
+    model, traffic = job.model, job.framework.traffic
+    tokens = micro_batch_tokens(job, plan)
+    gates = 2.0 if model.is_gated_mlp else 1.0
+    qkv_width = (model.n_heads + 2.0 * model.n_kv_heads) * model.head_dim / plan.tp
+    elements = (
+        traffic.hidden_passes * model.hidden / _sequence_split(plan)
+        + traffic.ffn_passes * gates * model.ffn_hidden / plan.tp
+        + traffic.qkv_passes * qkv_width
+    )
+    return tokens * elements * job.activation_bytes
+
+
+def cast_traffic_bytes(job: TrainingJob, gemms: tuple[Gemm, ...]) -> float:
+    """Forward traffic of converting GEMM inputs to 8 bits; 0 in 16 bits. [byte]"""
+    if job.precision != "fp8":
+        return 0.0
+    inputs = sum(gemm.m * gemm.k for gemm in gemms)
+    return job.framework.low_precision_casts * inputs * job.activation_bytes * 0.75
+
+
+def accumulation_traffic_bytes(job: TrainingJob, gemms: tuple[Gemm, ...]) -> float:
+    """Traffic of adding weight gradients to their buffer, one micro-batch. [byte]"""
+    weights = sum(gemm.n * gemm.k for gemm in gemms)
+    return job.framework.traffic.gradient_accumulation_bytes * weights
+
+
+def _unfused_scores(timer: Timer, *, is_forward: bool) -> tuple[KernelTime, ...]:
+    """Batched products over the whole square and passes over the score matrix."""
+    job, plan = timer.job, timer.plan
+    shape = attention_shape(job, plan)
+    heads = shape.batch * shape.n_heads
+    dtype = timer.device.core_dtype
+    width = ELEMENT_BYTES[dtype]
+    rows = heads * shape.query_len
+    products = FORWARD_PRODUCTS if is_forward else 2.0 * FORWARD_PRODUCTS
+    one = GemmShape(rows, shape.key_len, shape.head_dim, width, width, width)
+    time = gemm_time(one, timer.device.gemm(dtype, timer.clock_fraction))
+    flop = 2.0 * rows * shape.key_len * shape.head_dim
+    score_bytes = rows * shape.key_len * width
+    ratio = 1.0 if is_forward else job.framework.traffic.backward_ratio
+    passes = job.framework.traffic.score_passes * ratio
+    stream = timer.stream("attention scores", passes * score_bytes, 3.0)
+    batched = KernelTime(
+        "attention products", "attention", products * time.time_s, products * flop, 0.0
+    )
+    scores = KernelTime("attention scores", "attention", stream.time_s, 0.0, stream.hbm_bytes)
+    return (batched, scores)
+
+
+def _attention_kernels(timer: Timer, *, is_forward: bool) -> tuple[KernelTime, ...]:
+    if timer.plan.attention == "unfused":
+        return _unfused_scores(timer, is_forward=is_forward)
+    shape = attention_shape(timer.job, timer.plan)
+    machine = timer.device.attention(timer.clock_fraction)
+    if is_forward:
+        time = attention_forward_time(shape, machine)
+        flop = attention_flop(shape, FORWARD_PRODUCTS)
+    else:
+        time = attention_backward_time(shape, machine)
+        flop = attention_flop(shape, BACKWARD_PRODUCTS)
+    traffic = time.memory_s * machine.memory_bandwidth_bytes_per_s
+    return (KernelTime("attention core", "attention", time.time_s, flop, traffic),)
+
+
+def _host_s(job: TrainingJob, plan: Plan, ratio: float) -> float:
+    host = job.framework.host
+    n_kernels = host.forward_kernels_per_layer
+    if plan.tp > 1:
+        n_kernels += host.tensor_parallel_kernels
+    if plan.attention == "unfused":
+        n_kernels += host.unfused_attention_kernels
+    return n_kernels * ratio * host.kernel_host_s
+
+
+def forward_pass(timer: Timer) -> PassTime:
+    """One layer forward on one device."""
+    job, plan = timer.job, timer.plan
+    gemms = layer_gemms(job, plan)
+    width = ELEMENT_BYTES[job.precision]
+    kernels = [
+        timer.gemm(gemm.name, gemm.forward(width, job.activation_bytes), job.precision)
+        for gemm in gemms
+    ]
+    kernels += _attention_kernels(timer, is_forward=True)
+    traffic = stream_traffic_bytes(job, plan) + cast_traffic_bytes(job, gemms)
+    kernels.append(timer.stream("norms and activation", traffic, STREAM_KERNELS_FORWARD))
+    return PassTime(tuple(kernels), _host_s(job, plan, 1.0))
+
+
+def backward_pass(timer: Timer) -> PassTime:
+    """One layer backward on one device: input gradients, weight gradients, accumulation."""
+    job, plan = timer.job, timer.plan
+    gemms = layer_gemms(job, plan)
+    width = ELEMENT_BYTES[job.precision]
+    ratio = job.framework.traffic.backward_ratio
+    kernels = [
+        timer.gemm(
+            f"{gemm.name}, input gradient",
+            gemm.input_gradient(width, job.activation_bytes),
+            job.precision,
+        )
+        for gemm in gemms
+    ]
+    kernels += [
+        timer.gemm(f"{gemm.name}, weight gradient", gemm.weight_gradient(width), job.precision)
+        for gemm in gemms
+    ]
+    kernels += _attention_kernels(timer, is_forward=False)
+    traffic = (
+        ratio * stream_traffic_bytes(job, plan)
+        + 2.0 * cast_traffic_bytes(job, gemms)
+        + accumulation_traffic_bytes(job, gemms)
+    )
+    kernels.append(timer.stream("norms and activation", traffic, ratio * STREAM_KERNELS_FORWARD))
+    return PassTime(tuple(kernels), _host_s(job, plan, job.framework.host.backward_kernels_ratio))
+
+
+def layer_passes(
+    job: TrainingJob, plan: Plan, device: DeviceModel, clock_fraction: float
+) -> tuple[PassTime, PassTime]:
+    """Forward and backward pass of one layer at a clock."""
+    timer = Timer(job, plan, device, clock_fraction)
+    return forward_pass(timer), backward_pass(timer)
+
+
+def head_passes(
+    job: TrainingJob, plan: Plan, device: DeviceModel, clock_fraction: float
+) -> tuple[PassTime, PassTime]:
+    """Forward and backward of final norm, output head and loss on the last stage."""
+    timer = Timer(job, plan, device, clock_fraction)
+    gemm = head_gemm(job, plan)
+    dtype = device.core_dtype
+    width = ELEMENT_BYTES[dtype]
+    loss_bytes = job.framework.traffic.logit_bytes * gemm.m * gemm.n
+    accumulation = accumulation_traffic_bytes(job, (gemm,))
+    forward = (
+        timer.gemm("output head", gemm.forward(width, width), dtype),
+        timer.stream("loss", 0.5 * loss_bytes, 2.0),
+    )
+    backward = (
+        timer.gemm("output head, input gradient", gemm.input_gradient(width, width), dtype),
+        timer.gemm("output head, weight gradient", gemm.weight_gradient(width), dtype),
+        timer.stream("loss", 0.5 * loss_bytes + accumulation, 2.0),
+    )
+    return PassTime(forward, 0.0), PassTime(backward, 0.0)

@@ -1,0 +1,124 @@
+"""Rules that a plan must keep; a breach says which rule, which values and what would be valid."""
+
+from __future__ import annotations
+
+from twin.training.job import TrainingJob
+from twin.training.plan import Plan, PlanError
+
+__all__ = ["check_plan", "divisors"]
+
+MAXIMUM_ZERO = 3
+
+
+def divisors(number: int) -> list[int]:
+    """All divisors, ascending."""
+    small = [d for d in range(1, int(number**0.5) + 1) if number % d == 0]
+    return sorted({*small, *(number // d for d in small)})
+
+
+def _list(values: list[int]) -> str:
+    shown = [str(value) for value in values[:12]]
+    if len(values) > len(shown):
+        shown.append("…")
+    return ", ".join(shown)
+
+
+def _check_tensor(job: TrainingJob, plan: Plan) -> None:
+    model = job.model
+    if model.n_heads % plan.tp or model.hidden % plan.tp:
+        valid = [d for d in divisors(model.n_heads) if model.hidden % d == 0]
+        msg = f"tp={plan.tp} does not divide n_heads={model.n_heads}; use {_list(valid)}"
+        raise PlanError(msg)
+    if plan.tp > job.n_devices:
+        valid = [d for d in divisors(model.n_heads) if d <= job.n_devices]
+        msg = f"tp={plan.tp} exceeds devices={job.n_devices}; use {_list(valid)}"
+        raise PlanError(msg)
+    if max(model.n_kv_heads, plan.tp) % min(model.n_kv_heads, plan.tp):
+        valid = [
+            d
+            for d in divisors(model.n_heads)
+            if max(model.n_kv_heads, d) % min(model.n_kv_heads, d) == 0
+        ]
+        msg = f"tp={plan.tp} does not fit n_kv_heads={model.n_kv_heads}; use {_list(valid)}"
+        raise PlanError(msg)
+
+
+def _check_pipeline(job: TrainingJob, plan: Plan) -> None:
+    layers = job.model.n_layers
+    if plan.pp > layers:
+        msg = f"pp={plan.pp} exceeds n_layers={layers}; use {_list(divisors(layers))}"
+        raise PlanError(msg)
+    if plan.vpp > 1 and plan.pp == 1:
+        msg = f"vpp={plan.vpp} needs pp > 1; with pp=1 use vpp=1"
+        raise PlanError(msg)
+    chunks = plan.pp * plan.vpp
+    if plan.vpp > 1 and layers % chunks and (layers + 2) % chunks:
+        valid = [v for v in range(1, layers // plan.pp + 1) if layers % (plan.pp * v) == 0]
+        msg = (
+            f"vpp={plan.vpp} with pp={plan.pp} does not divide n_layers={layers}; "
+            f"use vpp {_list(valid) or '1'}"
+        )
+        raise PlanError(msg)
+
+
+def _check_data(job: TrainingJob, plan: Plan) -> None:
+    model_parallel = plan.tp * plan.pp * plan.cp
+    if plan.n_devices != job.n_devices:
+        valid = [d for d in divisors(job.n_devices) if d <= job.n_devices]
+        msg = (
+            f"tp·pp·cp={model_parallel} does not divide devices={job.n_devices}; "
+            f"use a product among {_list(valid)}"
+        )
+        raise PlanError(msg)
+    per_step = plan.dp * plan.micro_batch
+    if job.global_batch % per_step:
+        valid = [
+            d for d in divisors(job.global_batch) if job.global_batch % (d * plan.dp) == 0
+        ]
+        expected = (
+            f"use micro-batch {_list(valid)}"
+            if valid
+            else f"use a global batch that is a multiple of dp={plan.dp}"
+        )
+        msg = (
+            f"dp·micro-batch={plan.dp}·{plan.micro_batch}={per_step} does not divide "
+            f"global-batch={job.global_batch}; {expected}"
+        )
+        raise PlanError(msg)
+    if job.seq_len % (2 * plan.cp) and plan.cp > 1:
+        msg = f"cp={plan.cp}: seq-len={job.seq_len} must be a multiple of 2·cp={2 * plan.cp}"
+        raise PlanError(msg)
+
+
+def _check_choices(plan: Plan) -> None:
+    for name in ("tp", "pp", "vpp", "cp", "ep", "dp", "micro_batch"):
+        value = getattr(plan, name)
+        if value < 1:
+            msg = f"{name.replace('_', '-')}={value}; expected a whole number of at least 1"
+            raise PlanError(msg)
+    if not 0 <= plan.zero <= MAXIMUM_ZERO:
+        msg = f"zero={plan.zero}; expected 0, 1, 2 or 3"
+        raise PlanError(msg)
+    if plan.zero > 1 and plan.pp > 1 and plan.zero != MAXIMUM_ZERO:
+        msg = f"zero={plan.zero} with pp={plan.pp}; gradients stay whole in a pipeline: use 0, 1 or 3"
+        raise PlanError(msg)
+    if plan.sequence_parallel and plan.tp == 1:
+        msg = "sequence-parallel needs tp > 1; with tp=1 switch it off"
+        raise PlanError(msg)
+    if plan.ep != 1:
+        msg = f"ep={plan.ep}; expert parallelism needs a mixture-of-experts model: use 1"
+        raise PlanError(msg)
+
+
+def check_plan(job: TrainingJob, plan: Plan) -> None:
+    """Refuse a plan that no framework could run.
+
+    Raises
+    ------
+    PlanError
+        Names the rule, the values, and the valid ones.
+    """
+    _check_choices(plan)
+    _check_tensor(job, plan)
+    _check_pipeline(job, plan)
+    _check_data(job, plan)

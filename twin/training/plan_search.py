@@ -1,0 +1,190 @@
+"""The best plan for a job: exhaustive over what the user left open.
+
+Every candidate keeps the rules of `plan_rules`. Candidates that do not fit in memory are dropped
+before their time is computed; when none fits, the one that needs least memory is returned, so
+that the answer can say by how much it misses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from twin.scenario.scenario import PlanRequest
+from twin.training.job import TrainingJob
+from twin.training.memory import memory_use
+from twin.training.plan import Plan, PlanError
+from twin.training.plan_rules import check_plan, divisors
+from twin.training.predictor import StepPredictor
+
+__all__ = ["choose_plan"]
+
+LONGEST_WITHOUT_CONTEXT = 32_768
+"""Sequences up to this length are not cut over context ranks unless asked. [token]"""
+
+LARGEST_MICRO_BATCH = 16
+MOST_STAGES = 64
+MOST_CHUNKS = 8
+LARGEST_CONTEXT = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """Candidate values of each field of a plan."""
+
+    tp: list[int]
+    pp: list[int]
+    cp: list[int]
+    zero: list[int]
+    recompute: list[str]
+    attention: list[str]
+
+
+def _powers_of_two(limit: int) -> list[int]:
+    return [2**e for e in range(limit.bit_length()) if 2**e <= limit]
+
+
+def _tensor_sizes(job: TrainingJob) -> list[int]:
+    node = job.machine.node
+    domain = min(node.intra_node.domain_n_devices or node.n_devices, node.n_devices)
+    return [d for d in divisors(job.model.n_heads) if d <= min(domain, job.n_devices)]
+
+
+def _stage_counts(job: TrainingJob) -> list[int]:
+    layers = job.model.n_layers
+    sizes = {*divisors(layers), *divisors(layers + 2)}
+    return sorted(s for s in sizes if s <= min(layers, job.n_devices, MOST_STAGES))
+
+
+def _recompute_choices(job: TrainingJob, attention: str) -> list[str]:
+    helps = attention == "unfused" or job.framework.selective_recompute_fraction > 0
+    return ["none", "selective", "full"] if helps else ["none", "full"]
+
+
+def _open_fields(job: TrainingJob, request: PlanRequest) -> _Open:
+    attention = request.attention or "flash"
+    contexts = _powers_of_two(LARGEST_CONTEXT) if job.seq_len > LONGEST_WITHOUT_CONTEXT else [1]
+    return _Open(
+        tp=[request.tp] if request.tp is not None else _tensor_sizes(job),
+        pp=[request.pp] if request.pp is not None else _stage_counts(job),
+        cp=[request.cp] if request.cp is not None else contexts,
+        zero=[request.zero] if request.zero is not None else [0, 1, 3],
+        recompute=(
+            [request.recompute] if request.recompute else _recompute_choices(job, attention)
+        ),
+        attention=[attention],
+    )
+
+
+def _chunk_counts(job: TrainingJob, request: PlanRequest, pp: int) -> list[int]:
+    if request.vpp is not None:
+        return [request.vpp]
+    if pp == 1:
+        return [1]
+    layers = job.model.n_layers
+    return [
+        v
+        for v in range(1, MOST_CHUNKS + 1)
+        if layers % (pp * v) == 0 or (v > 1 and (layers + 2) % (pp * v) == 0) or v == 1
+    ]
+
+
+def _micro_batches(job: TrainingJob, request: PlanRequest, dp: int) -> list[int]:
+    if request.micro_batch is not None:
+        return [request.micro_batch]
+    per_rank = job.global_batch // dp
+    sizes = [b for b in divisors(per_rank) if b <= LARGEST_MICRO_BATCH]
+    return sizes if job.global_batch % dp == 0 else [1]
+
+
+def _shapes(job: TrainingJob, request: PlanRequest) -> Iterator[Plan]:
+    """Candidates up to zero and recompute."""
+    fields = _open_fields(job, request)
+    for tp in fields.tp:
+        sequence_parallel = request.sequence_parallel
+        if sequence_parallel is None:
+            sequence_parallel = tp > 1 and job.framework.default_sequence_parallel
+        for pp in fields.pp:
+            for cp in fields.cp:
+                dp = max(1, job.n_devices // (tp * pp * cp))
+                if tp * pp * cp * dp != job.n_devices and request.tp is None:
+                    continue
+                for vpp in _chunk_counts(job, request, pp):
+                    for micro_batch in _micro_batches(job, request, dp):
+                        yield Plan(
+                            tp=tp,
+                            pp=pp,
+                            vpp=vpp,
+                            cp=cp,
+                            ep=request.ep or 1,
+                            dp=dp,
+                            micro_batch=micro_batch,
+                            sequence_parallel=sequence_parallel,
+                            attention="unfused" if fields.attention[0] == "unfused" else "flash",
+                        )
+
+
+def _candidates(job: TrainingJob, request: PlanRequest) -> Iterator[Plan]:
+    fields = _open_fields(job, request)
+    for shape in _shapes(job, request):
+        n_micro_batches = job.global_batch // (shape.dp * shape.micro_batch)
+        if shape.vpp > 1 and request.vpp is None and n_micro_batches % shape.pp:
+            # Interleaved schedules run in rounds of pp micro-batches.
+            continue
+        for zero in fields.zero:
+            if request.zero is None and zero and shape.dp * shape.cp == 1:
+                continue
+            if request.zero is None and zero > 1 and shape.pp > 1:
+                continue
+            for recompute in fields.recompute:
+                yield replace(shape, zero=zero, recompute=recompute)
+
+
+def _valid(job: TrainingJob, request: PlanRequest) -> list[Plan]:
+    """Candidates that keep the rules; the first breach is raised when none does."""
+    valid: list[Plan] = []
+    first_breach: PlanError | None = None
+    for plan in _candidates(job, request):
+        try:
+            check_plan(job, plan)
+        except PlanError as breach:
+            first_breach = first_breach or breach
+            continue
+        valid.append(plan)
+    if valid:
+        return valid
+    if first_breach is not None:
+        raise first_breach
+    msg = (
+        f"no plan for devices={job.n_devices}, global-batch={job.global_batch} and "
+        f"{job.model.name}; use a number of devices that tp·pp can divide and a global batch "
+        "that is a multiple of the data-parallel size"
+    )
+    raise PlanError(msg)
+
+
+def choose_plan(predictor: StepPredictor, request: PlanRequest) -> Plan:
+    """The fastest plan that fits, among those that keep what the user pinned.
+
+    Raises
+    ------
+    PlanError
+        No candidate keeps the rules; the message is the first rule broken.
+    """
+    job = predictor.job
+    plans = _valid(job, request)
+    if len(plans) == 1:
+        return plans[0]
+    capacity = job.machine.accelerator.memory.capacity_bytes
+    best, best_s = None, float("inf")
+    smallest, smallest_bytes = plans[0], float("inf")
+    for plan in plans:
+        needed = memory_use(job, plan).total_bytes
+        if needed < smallest_bytes:
+            smallest, smallest_bytes = plan, needed
+        if needed > capacity:
+            continue
+        time_s = predictor.step(plan).time_s
+        if time_s < best_s:
+            best, best_s = plan, time_s
+    return best or smallest
