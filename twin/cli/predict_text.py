@@ -20,6 +20,12 @@ HEADLINE = ("tokens_per_s", "tokens_per_s_per_device", "mfu", "step_time_s")
 POWER = ("device_power_w", "node_power_w", "it_power_w", "facility_power_w")
 ENERGY = ("energy_per_step_j", "energy_per_token_j")
 RUN = ("run_time_s", "run_energy_j", "run_cost_eur")
+LABELS = {
+    "tokens_per_s": "throughput",
+    "tokens_per_s_per_device": "throughput per device",
+    "mfu": "MFU",
+    "it_power_w": "IT power",
+}
 MEMORY = (
     "weights_bytes",
     "gradients_bytes",
@@ -96,12 +102,13 @@ def _figures(prediction: Prediction, names: Iterable[str]) -> list[str]:
 
 
 def _words(name: str) -> str:
-    """The name without its unit, as words."""
-    for ending in ("_bytes_per_device", "_per_s_per_device", "_bytes", "_s", "_w", "_j"):
-        if name.endswith(ending) and name != "tokens_per_s":
-            stem = name.removesuffix(ending)
-            return stem.replace("_", " ").replace("it power", "IT power") + (" per device" if "per_device" in ending else "")
-    return {"tokens_per_s": "tokens", "mfu": "MFU"}.get(name, name.replace("_", " "))
+    """Label of a quantity: its name in words, without the unit that the value shows."""
+    if name in LABELS:
+        return LABELS[name]
+    stem = name
+    for unit in ("_bytes", "_s", "_w", "_j", "_eur"):
+        stem = stem.removesuffix(unit)
+    return stem.replace("_", " ")
 
 
 def _range(name: str, interval: Interval | None) -> str:
