@@ -1,0 +1,241 @@
+"""Terms of single kernels: which limit a matrix product, attention or stream runs into."""
+
+from __future__ import annotations
+
+from kernels.attention.model import (
+    AttentionTime,
+    attention_backward_time,
+    attention_forward_time,
+)
+from kernels.gemm.model import GemmShape, gemm_time
+from twin.explain.inputs import ProfileInputs, computed, given
+from twin.explain.term import Term
+from twin.training.job import ELEMENT_BYTES
+from twin.training.layer_time import KernelTime, PassTime
+from twin.training.operations import attention_shape, layer_gemms
+from twin.training.plan import Plan
+from twin.training.predictor import StepPredictor
+
+__all__ = ["KernelTerms"]
+
+INPUT_GRADIENT = ", input gradient"
+WEIGHT_GRADIENT = ", weight gradient"
+
+
+class KernelTerms:
+    """Makes terms for the kernels of one layer under one plan and clock."""
+
+    def __init__(
+        self,
+        predictor: StepPredictor,
+        plan: Plan,
+        *,
+        clock_fraction: float,
+        inputs: ProfileInputs,
+    ) -> None:
+        self._predictor = predictor
+        self._plan = plan
+        self._clock_fraction = clock_fraction
+        self._inputs = inputs
+
+    def _shape(self, name: str) -> GemmShape | None:
+        """Shape of a layer's product by the name that the layer gave it."""
+        job = self._predictor.job
+        width = ELEMENT_BYTES[job.precision]
+        for gemm in layer_gemms(job, self._plan):
+            if name == gemm.name:
+                return gemm.forward(width, job.activation_bytes)
+            if name == gemm.name + INPUT_GRADIENT:
+                return gemm.input_gradient(width, job.activation_bytes)
+            if name == gemm.name + WEIGHT_GRADIENT:
+                return gemm.weight_gradient(width)
+        return None
+
+    def gemm(self, kernel: KernelTime) -> Term:
+        """One matrix product: arithmetic, operand supply and memory, the largest counts."""
+        shape = self._shape(kernel.name)
+        if shape is None:
+            return self.plain(kernel)
+        job, device = self._predictor.job, self._predictor.device
+        machine = device.gemm(job.precision, self._clock_fraction)
+        limits = gemm_time(shape, machine)
+        fitted = device.gemm_calibration(job.precision)
+        key = f"accelerator.calibration.gemm.{job.precision}"
+        peak = device.peak_flop_per_s(job.precision)
+        memory_key = "accelerator.memory.bandwidth_bytes_per_s"
+        return computed(
+            kernel.name,
+            kernel.time_s,
+            "s",
+            relation="maximum",
+            formula=(
+                "launch + droop · (smooth max(arithmetic, operand supply, memory) + split), "
+                f"tile {limits.tile_m:.0f}×{limits.tile_n:.0f}, {limits.n_splits:.0f} split(s)"
+            ),
+            children=(
+                given("m", shape.m, "1", "tokens, model and plan"),
+                given("n", shape.n, "1", "model and plan"),
+                given("k", shape.k, "1", "model and plan"),
+                computed("work", kernel.flop, "flop", relation="formula", formula="2·m·n·k"),
+                computed(
+                    "arithmetic",
+                    limits.arithmetic_s,
+                    "s",
+                    relation="formula",
+                    formula="waves · tile work / (efficiency · peak · clock)",
+                ),
+                computed(
+                    "operand supply",
+                    limits.feed_s,
+                    "s",
+                    relation="formula",
+                    formula="waves · tile operands / (feed ratio · memory bandwidth share)",
+                ),
+                computed(
+                    "memory",
+                    limits.memory_s,
+                    "s",
+                    relation="formula",
+                    formula="operands and result once / (efficiency · bandwidth)",
+                ),
+                computed("split depth", limits.split_s, "s", relation="formula"),
+                computed("droop", limits.droop_factor, "1", relation="formula"),
+                self._inputs.figure(
+                    f"dense peak {job.precision}",
+                    peak,
+                    "flop/s",
+                    f"accelerator.compute.peak_flop_per_s.{job.precision}",
+                ),
+                self._inputs.parameter(
+                    "tensor efficiency",
+                    fitted.tensor_efficiency_fraction,
+                    "1",
+                    key=f"{key}.tensor_efficiency_fraction",
+                    provenance=fitted.provenance,
+                ),
+                computed("clock", self._clock_fraction, "1", relation="formula"),
+                self._inputs.figure(
+                    "memory bandwidth", machine.memory_bandwidth_bytes_per_s, "byte/s", memory_key
+                ),
+                self._inputs.parameter(
+                    "memory efficiency",
+                    fitted.memory_efficiency_fraction,
+                    "1",
+                    key=f"{key}.memory_efficiency_fraction",
+                    provenance=fitted.provenance,
+                ),
+                self._inputs.parameter(
+                    "launch",
+                    fitted.launch_s,
+                    "s",
+                    key=f"{key}.launch_s",
+                    provenance=fitted.provenance,
+                ),
+            ),
+        )
+
+    def attention(self, kernel: KernelTime, *, is_forward: bool) -> Term:
+        """Fused attention: steps over key blocks, scheduled over compute units."""
+        if self._plan.attention == "unfused":
+            return self.plain(kernel)
+        device = self._predictor.device
+        shape = attention_shape(self._predictor.job, self._plan)
+        machine = device.attention(self._clock_fraction)
+        compute = attention_forward_time if is_forward else attention_backward_time
+        limits: AttentionTime = compute(shape, machine)
+        fitted = device.attention_calibration
+        provenance = fitted.provenance if is_forward else fitted.backward_provenance
+        name = "matrix_efficiency_fraction"
+        efficiency = machine.matrix_efficiency_fraction
+        if not is_forward:
+            name = f"backward_{name}"
+            efficiency = machine.backward_matrix_efficiency_fraction
+        key = f"accelerator.calibration.attention.{device.attention_implementation}"
+        return computed(
+            kernel.name,
+            kernel.time_s,
+            "s",
+            relation="maximum",
+            formula="launch + smooth max(max(schedule, longest item), memory)",
+            children=(
+                given("query length", shape.query_len, "1", "scenario and plan"),
+                given("key length", shape.key_len, "1", "scenario"),
+                given("heads", shape.n_heads, "1", "model and plan"),
+                given("head dim", shape.head_dim, "1", "model"),
+                computed("work", kernel.flop, "flop", relation="formula"),
+                computed("one key block", limits.block_s, "s", relation="formula"),
+                computed("schedule", limits.schedule_s, "s", relation="formula"),
+                computed("longest item", limits.longest_item_s, "s", relation="formula"),
+                computed("memory", limits.memory_s, "s", relation="formula"),
+                computed("launch", limits.launch_s, "s", relation="formula"),
+                self._inputs.parameter(
+                    f"efficiency of {device.attention_implementation}",
+                    efficiency,
+                    "1",
+                    key=f"{key}.{name}",
+                    provenance=provenance,
+                ),
+                self._inputs.parameter(
+                    "latency of one block",
+                    fitted.block_latency_s,
+                    "s",
+                    key=f"{key}.block_latency_s",
+                    provenance=provenance,
+                ),
+            ),
+        )
+
+    def stream(self, kernel: KernelTime) -> Term:
+        """Streaming kernels: bytes over the sustained bandwidth, plus launches."""
+        fitted = self._predictor.device.memory_bound_calibration
+        machine = self._predictor.device.stream()
+        return computed(
+            kernel.name,
+            kernel.time_s,
+            "s",
+            relation="formula",
+            formula="launches + bytes / (efficiency · bandwidth)",
+            children=(
+                computed("traffic", kernel.hbm_bytes, "byte", relation="formula"),
+                self._inputs.figure(
+                    "memory bandwidth",
+                    machine.memory_bandwidth_bytes_per_s,
+                    "byte/s",
+                    "accelerator.memory.bandwidth_bytes_per_s",
+                ),
+                self._inputs.parameter(
+                    "stream efficiency",
+                    fitted.bandwidth_efficiency_fraction,
+                    "1",
+                    key="accelerator.calibration.memory_bound.bandwidth_efficiency_fraction",
+                    provenance=fitted.provenance,
+                ),
+            ),
+        )
+
+    def plain(self, kernel: KernelTime) -> Term:
+        """A kernel without a breakdown of its own: its work and traffic."""
+        return computed(
+            kernel.name,
+            kernel.time_s,
+            "s",
+            relation="formula",
+            children=(
+                computed("work", kernel.flop, "flop", relation="formula"),
+                computed("traffic", kernel.hbm_bytes, "byte", relation="formula"),
+            ),
+        )
+
+    def of_kind(self, passes: PassTime, kind: str, *, is_forward: bool) -> tuple[Term, ...]:
+        """Terms of all kernels of one kind in a pass, per layer and micro-batch."""
+        made = []
+        for kernel in passes.kernels:
+            if kernel.kind != kind:
+                continue
+            if kind == "gemm":
+                made.append(self.gemm(kernel))
+            elif kind == "attention":
+                made.append(self.attention(kernel, is_forward=is_forward))
+            else:
+                made.append(self.stream(kernel))
+        return tuple(made)

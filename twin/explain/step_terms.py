@@ -1,0 +1,221 @@
+"""Terms of the step time: every cause, and what it is made of. The causes add up to the step."""
+
+from __future__ import annotations
+
+from twin.explain.inputs import ProfileInputs, computed, given, total
+from twin.explain.kernel_terms import KernelTerms
+from twin.explain.term import Term
+from twin.training.plan import Plan
+from twin.training.predictor import StepPredictor
+from twin.training.step import Step
+
+__all__ = ["step_time_term"]
+
+
+class _StepTerms:
+    """Builds the terms of one step."""
+
+    def __init__(self, predictor: StepPredictor, plan: Plan, step: Step) -> None:
+        self._predictor = predictor
+        self._plan = plan
+        self._step = step
+        self._inputs = ProfileInputs(predictor.job.machine)
+        self._kernels = KernelTerms(
+            predictor, plan, clock_fraction=step.compute.clock_fraction, inputs=self._inputs
+        )
+
+    def _counts(self) -> tuple[Term, ...]:
+        step = self._step
+        return (
+            given("micro-batches per step", step.n_micro_batches, "1", "batch and plan"),
+            given("layers on the slowest stage", step.n_layers_slowest, "1", "model and plan"),
+        )
+
+    def _repeated(self, name: str, per_layer: tuple[Term, ...]) -> Term:
+        """Micro-batches times layers times the sum over one layer."""
+        layer = total("one layer, one micro-batch", "s", per_layer)
+        return computed(
+            name,
+            self._step.breakdown[name],
+            "s",
+            relation="product",
+            formula="micro-batches · layers · time of one layer",
+            children=(*self._counts(), layer),
+        )
+
+    def _layer_causes(self) -> tuple[Term, ...]:
+        compute = self._step.compute
+        kernels = self._kernels
+        host_s = (
+            compute.forward.time_s
+            - compute.forward.device_s
+            + compute.backward.time_s
+            - compute.backward.device_s
+        )
+        host = computed(
+            "launches beyond device time",
+            host_s,
+            "s",
+            relation="formula",
+            formula="(device^8 + host^8)^(1/8) − device",
+            children=(
+                computed("host forward", compute.forward.host_s, "s", relation="formula"),
+                computed("host backward", compute.backward.host_s, "s", relation="formula"),
+            ),
+        )
+        forward, backward = compute.forward, compute.backward
+        return (
+            self._repeated("gemm_forward", kernels.of_kind(forward, "gemm", is_forward=True)),
+            self._repeated("gemm_backward", kernels.of_kind(backward, "gemm", is_forward=False)),
+            self._repeated(
+                "attention_forward", kernels.of_kind(forward, "attention", is_forward=True)
+            ),
+            self._repeated(
+                "attention_backward", kernels.of_kind(backward, "attention", is_forward=False)
+            ),
+            self._repeated(
+                "memory_bound",
+                (
+                    *kernels.of_kind(forward, "stream", is_forward=True),
+                    *kernels.of_kind(backward, "stream", is_forward=False),
+                ),
+            ),
+            self._repeated("host_launch", (host,)),
+        )
+
+    def _head(self) -> Term:
+        compute, step = self._step.compute, self._step
+        kernels = tuple(
+            self._kernels.plain(kernel)
+            for passes in (compute.head_forward, compute.head_backward)
+            for kernel in passes.kernels
+        )
+        return computed(
+            "head_and_loss",
+            step.breakdown["head_and_loss"],
+            "s",
+            relation="product",
+            formula="micro-batches · head on the slowest stage · time of head and loss",
+            children=(
+                given("micro-batches per step", step.n_micro_batches, "1", "batch and plan"),
+                given("head on the slowest stage", step.n_heads_slowest, "1", "plan"),
+                total("head and loss, one micro-batch", "s", kernels),
+            ),
+        )
+
+    def _traffic(self) -> tuple[Term, ...]:
+        traffic = self._step.traffic
+        bandwidth = self._link_inputs()
+        made = []
+        for name, exposed_s, hidden_s in (
+            ("tp_communication", traffic.tp_exposed_s, traffic.tp_hidden_s),
+            ("cp_communication", traffic.cp_exposed_s, traffic.cp_hidden_s),
+            ("fsdp_communication", traffic.fsdp_exposed_s, traffic.fsdp_hidden_s),
+        ):
+            layer = computed(
+                "exposed, one layer, one micro-batch",
+                exposed_s,
+                "s",
+                relation="formula",
+                formula="traffic − what hides behind compute",
+                children=(
+                    computed("hidden behind compute", hidden_s, "s", relation="formula"),
+                    *bandwidth,
+                ),
+            )
+            made.append(
+                computed(
+                    name,
+                    self._step.breakdown[name],
+                    "s",
+                    relation="product",
+                    formula="micro-batches · layers · exposed traffic of one layer",
+                    children=(*self._counts(), layer),
+                )
+            )
+        return tuple(made)
+
+    def _link_inputs(self) -> tuple[Term, ...]:
+        machine = self._predictor.job.machine
+        found = []
+        if machine.accelerator.link is not None:
+            found.append(
+                self._inputs.figure(
+                    "link bandwidth",
+                    machine.accelerator.link.bandwidth_bytes_per_s,
+                    "byte/s",
+                    "accelerator.link.bandwidth_bytes_per_s",
+                )
+            )
+        found.append(
+            self._inputs.figure(
+                "network card line rate",
+                machine.node.network.nic_bandwidth_bytes_per_s,
+                "byte/s",
+                "node.network.nic_bandwidth_bytes_per_s",
+            )
+        )
+        return tuple(found)
+
+    def _step_causes(self) -> tuple[Term, ...]:
+        step, data, plan = self._step, self._step.data, self._plan
+        framework = self._predictor.job.framework
+        host = framework.host.step_s
+        host_source = f"framework {framework.name}"
+        return (
+            self._simple("recompute", "micro-batches · layers · repeated share of forward"),
+            self._simple("overlap_slowdown", "slow-down fraction · hidden communication"),
+            self._simple(
+                "pp_bubble",
+                f"(pp − 1) / vpp · mean stage time, pp={plan.pp}, vpp={plan.vpp}",
+            ),
+            self._simple("pp_communication", "exposed sends · time of one send"),
+            computed(
+                "dp_communication",
+                step.breakdown["dp_communication"],
+                "s",
+                relation="formula",
+                formula="gradient reduction + parameter gathers − hidden",
+                children=(
+                    computed("gradient reduction", data.gradient_s, "s", relation="formula"),
+                    computed("parameter gathers", data.parameter_s, "s", relation="formula"),
+                    computed("hidden behind compute", data.hidden_s, "s", relation="formula"),
+                    *self._link_inputs(),
+                ),
+            ),
+            self._simple("optimizer", "bytes per parameter · parameters of this shard / bandwidth"),
+            computed(
+                "host_step",
+                step.breakdown["host_step"],
+                "s",
+                relation="formula",
+                children=(given("host work per step", host, "s", host_source),),
+            ),
+            self._simple("stragglers", "fraction per doubling of devices beyond 8 · step"),
+        )
+
+    def _simple(self, name: str, formula: str) -> Term:
+        return computed(name, self._step.breakdown[name], "s", relation="formula", formula=formula)
+
+    def term(self) -> Term:
+        """The whole step."""
+        children = (
+            *self._layer_causes(),
+            self._head(),
+            *self._traffic(),
+            *self._step_causes(),
+        )
+        shown = tuple(child for child in children if child.value > 0.0)
+        return computed(
+            "step_time_s",
+            self._step.time_s,
+            "s",
+            relation="sum",
+            formula="sum over causes",
+            children=shown,
+        )
+
+
+def step_time_term(predictor: StepPredictor, plan: Plan, step: Step) -> Term:
+    """The tree behind the step time; causes that take no time are left out."""
+    return _StepTerms(predictor, plan, step).term()
