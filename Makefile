@@ -1,0 +1,53 @@
+# What a fresh clone needs: Python 3.11 or newer, and make. Everything else goes into .venv.
+
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= 2
+PYTEST_ARGS ?=
+
+# The ready example: the same one that the terminal UI opens on.
+EXAMPLE := --cluster ai-factory-groningen --devices 1024 --model llama-3-70b \
+           --seq-len 8192 --global-batch 2048
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format gpu bench clean
+
+help:  ## list the targets
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.installed  ## open the terminal UI; without a terminal, print the same prediction
+	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/twin tui; else $(BIN)/twin predict $(EXAMPLE); fi
+
+test: $(VENV)/.installed-dev  ## run the tests
+	$(BIN)/python -m pytest -n $(JOBS) -rs $(PYTEST_ARGS)
+
+check: $(VENV)/.installed-dev  ## lint, format, types, import contracts, sizes, units
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python .ci/check_sizes.py
+	$(BIN)/python .ci/check_units.py
+
+format: $(VENV)/.installed-dev  ## put the code into the format that check wants
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+gpu:  ## measure this machine's GPU into measured/; needs numpy and cupy or torch, no .venv
+	python3 -m kernels.survey --out measured/$$(hostname)-$$(date +%Y%m%d)
+
+bench: $(VENV)/.installed-dev  ## run the benches
+	$(BIN)/python -m pytest benches --benchmark-only --benchmark-sort=name $(PYTEST_ARGS)
+
+clean:  ## remove the environment and all caches
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .import_linter_cache .benchmarks snapshot_report.html
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.installed: pyproject.toml .ci/constraints.txt .ci/install
+	@sh .ci/install $(VENV) .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml .ci/constraints.txt .ci/install
+	@sh .ci/install $(VENV) '.[dev]'
+	@touch $@ $(VENV)/.installed

@@ -1,0 +1,32 @@
+"""The verb ``twin tui``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["tui"]
+
+
+@click.command()
+@click.argument(
+    "scenario",
+    metavar="[SCENARIO.toml]",
+    required=False,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@click.option("--serve", is_flag=True, help="Serve it to a browser on this machine.")
+@click.option(
+    "--profiles",
+    "profile_dirs",
+    multiple=True,
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Your own profiles, found first; may be repeated.",
+)
+def tui(scenario: Path | None, serve: bool, profile_dirs: tuple[Path, ...]) -> int:
+    """Compose a cluster and see what training on it delivers."""
+    from tui.run import run
+
+    return run(scenario, profile_dirs=profile_dirs, serve=serve)

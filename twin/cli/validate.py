@@ -1,0 +1,100 @@
+"""The verbs ``twin validate …``: predictions against published measurements."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from hardware_profiles.errors import TweelingError
+from twin.cli.output import current_command, emit_json, plain
+from twin.cli.scenario_options import finite_number, profiles_option
+from twin.cli.validate_report import failures, read_baseline, report_lines, write_rows
+
+__all__ = ["ValidateError", "validate"]
+
+DATA_DIR_VARIABLE = "TWEELING_DATA_DIR"
+DEFAULT_DATA_DIR = "../shared"
+EXIT_PASSED = 0
+EXIT_FAILED = 1
+
+
+class ValidateError(TweelingError):
+    """A file to validate against is not there."""
+
+
+@click.group()
+def validate() -> None:
+    """Predictions against published measurements."""
+
+
+@validate.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path), metavar="[FILE.csv]")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.parquet",
+    help="Write each row with its prediction.",
+)
+@click.option(
+    "--fail-above",
+    type=finite_number(unit="a fraction such as 0.15", maximum=1e6),
+    metavar="X",
+    help="Exit 1 when the median absolute relative error is above this fraction.",
+)
+@click.option(
+    "--baseline",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="OLD.json",
+    help="Exit 1 when an error is larger, or the coverage smaller, than in this report.",
+)
+@profiles_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def runs(
+    *,
+    file: Path | None,
+    out: Path | None,
+    fail_above: float | None,
+    baseline: Path | None,
+    profile_dirs: tuple[Path, ...],
+    as_json: bool,
+) -> int:
+    """Compare predicted step times with published training runs.
+
+    FILE.csv has the columns of the collection of published runs; without it the collection in
+    the folder TWEELING_DATA_DIR (../shared by default) is read.
+    """
+    from twin.predict import Predictor
+    from twin.validation.runs import validate_runs
+
+    path = _existing(file)
+    old = None if baseline is None else read_baseline(baseline)
+    predictor = Predictor(profile_dirs)
+    report = plain(validate_runs(path, predictor=predictor))
+    if not isinstance(report, dict):
+        msg = f"validate_runs gave {type(report).__name__} instead of a report"
+        raise TypeError(msg)
+    hashes = report.pop("profile_hashes", {})
+    if out is not None:
+        write_rows(report["runs"], path=out)
+    if as_json:
+        emit_json(report, command=current_command(), profile_hashes=hashes)
+    else:
+        click.echo("\n".join(report_lines(report, path=path)))
+    complaints = failures(report, fail_above=fail_above, old=old)
+    for complaint in complaints:
+        click.echo(f"twin: {complaint}", err=True)
+    return EXIT_FAILED if complaints else EXIT_PASSED
+
+
+def _existing(file: Path | None) -> Path:
+    """The file that was named, or the one of the data folder."""
+    folder = Path(os.environ.get(DATA_DIR_VARIABLE, DEFAULT_DATA_DIR))
+    path = folder / "published_runs" / "runs.csv" if file is None else file
+    if path.is_file():
+        return path
+    state = "is a folder" if path.is_dir() else "does not exist"
+    hint = "" if file is not None else f"; name a file or set {DATA_DIR_VARIABLE}"
+    msg = f"{path} {state}; expected a CSV file of published runs{hint}"
+    raise ValidateError(msg)

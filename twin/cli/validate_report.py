@@ -1,0 +1,121 @@
+"""What ``twin validate`` makes of a report: text, a Parquet file, a verdict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hardware_profiles.errors import TweelingError
+from twin.cli.output import table
+from twin.quantities import shown
+
+__all__ = ["ReportError", "failures", "read_baseline", "report_lines", "write_rows"]
+
+ERRORS = ("median_ape", "mape", "p90_ape")
+SHARES = ("coverage", "interval_coverage")
+GROUPS = ("by_device", "by_source", "by_sharding")
+N_REASONS = 12
+"""Reasons for unsupported rows that the text lists. [1]"""
+ROUNDING_SLACK = 1e-9
+"""Differences below this are rounding. [1]"""
+
+
+class ReportError(TweelingError):
+    """A report or its target file cannot be used."""
+
+
+def report_lines(report: Mapping[str, Any], *, path: Path) -> list[str]:
+    """Lines of the text report: errors, groups, and what was left out and why."""
+    unsupported: Sequence[Mapping[str, Any]] = report["unsupported"]
+    head = [
+        f"{path}: {report['predicted']} runs predicted, {len(unsupported)} unsupported",
+        *table(
+            [
+                [name, shown(name, report[name])]
+                for name in (*ERRORS, *SHARES)
+                if report.get(name) is not None
+            ],
+            align="lr",
+        ),
+    ]
+    groups = [line for name in GROUPS for line in _group_lines(name, report.get(name))]
+    return [*head, *groups, *_reason_lines(unsupported)]
+
+
+def _group_lines(name: str, groups: Sequence[Mapping[str, Any]] | None) -> list[str]:
+    """One table per grouping, the errors in columns."""
+    if not groups:
+        return []
+    labels = [key for key in groups[0] if key not in ERRORS and key not in SHARES]
+    errors = [key for key in ERRORS if key in groups[0]]
+    rows = [
+        [*(str(group[key]) for key in labels), *(shown(key, group[key]) for key in errors)]
+        for group in groups
+    ]
+    align = "l" * len(labels) + "r" * len(errors)
+    return ["", name.replace("_", " "), *table(rows, align=align, header=[*labels, *errors])]
+
+
+def _reason_lines(unsupported: Sequence[Mapping[str, Any]]) -> list[str]:
+    counts: dict[str, int] = {}
+    for row in unsupported:
+        counts[str(row["why"])] = counts.get(str(row["why"]), 0) + 1
+    if not counts:
+        return []
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    lines = table([[str(n), why] for why, n in ordered[:N_REASONS]], align="rl")
+    n_more = len(ordered) - N_REASONS
+    rest = [f"  {n_more} more reasons; --json lists every row"] if n_more > 0 else []
+    return ["", "unsupported", *lines, *rest]
+
+
+def write_rows(rows: Sequence[Mapping[str, Any]], *, path: Path) -> None:
+    """Write each row with its prediction as Parquet."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), path)
+    except OSError as refusal:
+        msg = f"--out {path}: cannot be written ({refusal.strerror or refusal})"
+        raise ReportError(msg) from refusal
+
+
+def read_baseline(path: Path) -> dict[str, Any]:
+    """Read the JSON of an earlier report."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as refusal:
+        msg = f"--baseline {path}: not a JSON report ({refusal})"
+        raise ReportError(msg) from refusal
+    if not isinstance(document, dict) or "median_ape" not in document:
+        msg = f"--baseline {path}: expected the JSON of `twin validate runs --json`"
+        raise ReportError(msg)
+    return document
+
+
+def failures(
+    report: Mapping[str, Any], *, fail_above: float | None, old: Mapping[str, Any] | None
+) -> list[str]:
+    """Why the answer is no, in sentences; empty when it is yes."""
+    complaints = []
+    median = report["median_ape"]
+    if fail_above is not None and (median is None or median > fail_above):
+        complaints.append(f"median_ape {median} is above --fail-above {fail_above:g}")
+    if old is None:
+        return complaints
+    worse = [
+        *(name for name in ERRORS if _rose(old.get(name), report.get(name))),
+        *(name for name in ("coverage",) if _rose(report.get(name), old.get(name))),
+    ]
+    return complaints + [
+        f"{name} was {old[name]:.4f} in the baseline and is {report[name]:.4f}" for name in worse
+    ]
+
+
+def _rose(before: float | None, after: float | None) -> bool:
+    if before is None or after is None:
+        return False
+    return after > before + ROUNDING_SLACK
