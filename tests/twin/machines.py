@@ -42,9 +42,7 @@ def accelerator(
     tdp_w: float = 700.0,
 ) -> Accelerator:
     """A device like an H100 with round figures."""
-    provenance = Provenance(
-        figure_class="assumed", source="a test", relative_spread_fraction=0.1
-    )
+    provenance = Provenance(figure_class="assumed", source="a test", relative_spread_fraction=0.1)
     prior = prior_calibration()
     return Accelerator(
         schema_version=1,
