@@ -87,7 +87,7 @@ class Predictor:
 
     def explain(self, scenario: Scenario) -> dict[str, Term]:
         """The tree of terms behind each quantity of a prediction."""
-        from twin.explain.prediction_terms import prediction_terms  # noqa: PLC0415
+        from twin.explain.prediction_terms import prediction_terms
 
         predictor = StepPredictor(resolve_job(scenario, self.catalogues))
         plan = choose_plan(predictor, scenario.plan)

@@ -109,9 +109,7 @@ def _candidate(
     waves = smooth_waves(
         rows * columns * n_splits / machine.n_units, machine.wave_smoothing_fraction
     )
-    arithmetic_s = arithmetic_time_s(
-        shape, machine, waves=waves, tile=tile_m * tile_n, depth=depth
-    )
+    arithmetic_s = arithmetic_time_s(shape, machine, waves=waves, tile=tile_m * tile_n, depth=depth)
     operand_bytes = (tile_m * shape.a_element_bytes + tile_n * shape.b_element_bytes) * depth
     feed_s = waves * operand_bytes * machine.n_units / feed_bandwidth
     memory_s = compulsory_traffic_bytes(shape) / bandwidth

@@ -69,7 +69,7 @@ class ProfileInputs:
         }
 
     def figure(self, name: str, value: float, unit: str, key: str) -> Term:
-        """A figure of a profile by its dotted key, such as ``accelerator.memory.capacity_bytes``."""
+        """A figure of a profile by its dotted key, ``accelerator.memory.capacity_bytes``."""
         kind, _, inner = key.partition(".")
         source: Source | None = figure_source(self._things()[kind], inner)
         is_overridden = key in self._machine.overridden_keys

@@ -75,10 +75,15 @@ def _power_terms(predictor: StepPredictor, power: StepPower) -> dict[str, Term]:
         power.node_w,
         "W",
         relation="formula",
-        formula="(devices + processors + memory + cards + switches + storage) · (1 + fans) / supply",
+        formula=(
+            "(devices + processors + memory + cards + switches + storage) · (1 + fans) / supply"
+        ),
         children=(
             computed(
-                "devices", node.n_devices * power.device_w, "W", relation="product",
+                "devices",
+                node.n_devices * power.device_w,
+                "W",
+                relation="product",
                 children=(device,),
             ),
             inputs.figure("one processor", parts.cpu_training_w, "W", "node.power.cpu_training_w"),
@@ -168,7 +173,9 @@ def _rate_terms(prediction: Prediction, predictor: StepPredictor, step: Term) ->
         "flop/token",
         relation="formula",
         formula="6 · matrix parameters + 12 · layers · width · sequence / 2 (causal half)",
-        children=(given("parameters", total_parameters(job.model), "1", f"model {job.model.name}"),),
+        children=(
+            given("parameters", total_parameters(job.model), "1", f"model {job.model.name}"),
+        ),
     )
     model_flop = computed(
         "model_flop_per_s_per_device",

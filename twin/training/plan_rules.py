@@ -72,9 +72,7 @@ def _check_data(job: TrainingJob, plan: Plan) -> None:
         raise PlanError(msg)
     per_step = plan.dp * plan.micro_batch
     if job.global_batch % per_step:
-        valid = [
-            d for d in divisors(job.global_batch) if job.global_batch % (d * plan.dp) == 0
-        ]
+        valid = [d for d in divisors(job.global_batch) if job.global_batch % (d * plan.dp) == 0]
         expected = (
             f"use micro-batch {_list(valid)}"
             if valid
@@ -100,7 +98,9 @@ def _check_choices(plan: Plan) -> None:
         msg = f"zero={plan.zero}; expected 0, 1, 2 or 3"
         raise PlanError(msg)
     if plan.zero > 1 and plan.pp > 1 and plan.zero != MAXIMUM_ZERO:
-        msg = f"zero={plan.zero} with pp={plan.pp}; gradients stay whole in a pipeline: use 0, 1 or 3"
+        msg = (
+            f"zero={plan.zero} with pp={plan.pp}; gradients stay whole in a pipeline: use 0, 1 or 3"
+        )
         raise PlanError(msg)
     if plan.sequence_parallel and plan.tp == 1:
         msg = "sequence-parallel needs tp > 1; with tp=1 switch it off"

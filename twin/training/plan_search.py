@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TypeVar, get_args
 
 from twin.scenario.scenario import PlanRequest
 from twin.training.job import TrainingJob
 from twin.training.memory import memory_use
-from twin.training.plan import Plan, PlanError
+from twin.training.plan import Attention, Plan, PlanError, Recompute
 from twin.training.plan_rules import check_plan, divisors
 from twin.training.predictor import StepPredictor
 
 __all__ = ["choose_plan"]
+
+Choice = TypeVar("Choice", bound=str)
 
 LONGEST_WITHOUT_CONTEXT = 32_768
 """Sequences up to this length are not cut over context ranks unless asked. [token]"""
@@ -36,8 +39,16 @@ class _Open:
     pp: list[int]
     cp: list[int]
     zero: list[int]
-    recompute: list[str]
-    attention: list[str]
+    recompute: list[Recompute]
+    attention: Attention
+
+
+def _one_of(option: str, value: str, choices: tuple[Choice, ...]) -> Choice:
+    for choice in choices:
+        if choice == value:
+            return choice
+    msg = f"--{option} {value}: expected one of {', '.join(str(choice) for choice in choices)}"
+    raise PlanError(msg)
 
 
 def _powers_of_two(limit: int) -> list[int]:
@@ -56,23 +67,25 @@ def _stage_counts(job: TrainingJob) -> list[int]:
     return sorted(s for s in sizes if s <= min(layers, job.n_devices, MOST_STAGES))
 
 
-def _recompute_choices(job: TrainingJob, attention: str) -> list[str]:
+def _recompute_choices(
+    job: TrainingJob, request: PlanRequest, attention: Attention
+) -> list[Recompute]:
+    if request.recompute is not None:
+        return [_one_of("recompute", request.recompute, get_args(Recompute))]
     helps = attention == "unfused" or job.framework.selective_recompute_fraction > 0
     return ["none", "selective", "full"] if helps else ["none", "full"]
 
 
 def _open_fields(job: TrainingJob, request: PlanRequest) -> _Open:
-    attention = request.attention or "flash"
+    attention: Attention = _one_of("attention", request.attention or "flash", get_args(Attention))
     contexts = _powers_of_two(LARGEST_CONTEXT) if job.seq_len > LONGEST_WITHOUT_CONTEXT else [1]
     return _Open(
         tp=[request.tp] if request.tp is not None else _tensor_sizes(job),
         pp=[request.pp] if request.pp is not None else _stage_counts(job),
         cp=[request.cp] if request.cp is not None else contexts,
         zero=[request.zero] if request.zero is not None else [0, 1, 3],
-        recompute=(
-            [request.recompute] if request.recompute else _recompute_choices(job, attention)
-        ),
-        attention=[attention],
+        recompute=_recompute_choices(job, request, attention),
+        attention=attention,
     )
 
 
@@ -120,7 +133,7 @@ def _shapes(job: TrainingJob, request: PlanRequest) -> Iterator[Plan]:
                             dp=dp,
                             micro_batch=micro_batch,
                             sequence_parallel=sequence_parallel,
-                            attention="unfused" if fields.attention[0] == "unfused" else "flash",
+                            attention=fields.attention,
                         )
 
 

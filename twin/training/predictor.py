@@ -39,6 +39,4 @@ class StepPredictor:
 
     def step(self, plan: Plan) -> Step:
         """Predict one step of a plan that `check_plan` has accepted."""
-        return predict_step(
-            self.job, plan, device=self.device, power=self.power, cache=self._cache
-        )
+        return predict_step(self.job, plan, device=self.device, power=self.power, cache=self._cache)

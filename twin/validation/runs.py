@@ -155,9 +155,7 @@ def _groups(rows: list[PredictedRun], attribute: str) -> list[GroupErrors]:
     return [GroupErrors(name=name, **asdict(summary)) for name, summary in summaries.items()]
 
 
-def _core(
-    requests: list[RunRequest], rows: list[PredictedRun]
-) -> dict[str, float | int | None]:
+def _core(requests: list[RunRequest], rows: list[PredictedRun]) -> dict[str, float | int | None]:
     wanted = {request.run_id for request in dense_core_rows(requests)}
     errors = [row.signed_error for row in rows if row.run_id in wanted]
     summary = summarise(errors)
