@@ -19,8 +19,9 @@ class Report:
     p90_ape: float = 0.2
     interval_coverage: float = 0.75
     by_device: list = field(
-        default_factory=lambda: [{"device": "H100", "n": 2, "mape": 0.08, "median_ape": 0.06}]
+        default_factory=lambda: [{"name": "H100", "n": 2, "mape": 0.08, "median_ape": 0.06}]
     )
+    dense_core: dict = field(default_factory=lambda: {"n": 1, "median_ape": 0.03, "mape": None})
     by_source: list = field(default_factory=list)
     by_sharding: list = field(default_factory=list)
     unsupported: list = field(
@@ -63,6 +64,7 @@ def test_text_has_errors_groups_and_reasons(twin, runs_csv):
     assert "2 runs predicted, 2 unsupported" in out
     assert "6.000 %" in out
     assert "H100" in out
+    assert "3.000 %" in out.partition("dense rows that state their layout")[2]
     assert "2  no layers" in out
 
 
