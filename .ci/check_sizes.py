@@ -15,11 +15,7 @@ CHECKED = (*CODE, "tests", "benches", ".ci")
 MAX_FILE_LINES = 600
 MAX_FUNCTION_LINES = 60
 MAX_PARAMETERS = 7
-MAX_POSITIONAL = 5
-"""Style asks for keyword-only after the second; this is where a reader is lost for certain."""
 FORBIDDEN_NAMES = ("utils", "util", "common", "helpers", "helper", "misc")
-# Formulas that are compiled over columns are called by position.
-COMPILED = ("kernels",)
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -40,23 +36,20 @@ def _in_file(path: Path, *, shown: Path) -> Iterator[str]:
     if path.stem in FORBIDDEN_NAMES:
         yield f"{shown}: the name says nothing; name it after what it holds"
     is_code = shown.parts[0] in CODE
-    tree = ast.parse(text, filename=str(shown))
-    for function, is_method in _functions(tree, is_method=False):
+    for function in _functions(ast.parse(text, filename=str(shown))):
         where = f"{shown}:{function.lineno} {function.name}"
         n_body = _body_lines(function)
         if n_body > MAX_FUNCTION_LINES:
             yield f"{where}: {n_body} lines; at most {MAX_FUNCTION_LINES}"
-        if is_code:
-            yield from _parameters(function, where=where, is_free=is_method or _is_formula(shown))
+        n_parameters = _n_parameters(function)
+        if is_code and n_parameters > MAX_PARAMETERS:
+            what = f"{n_parameters} parameters; at most {MAX_PARAMETERS}"
+            yield f"{where}: {what}, then a dataclass is missing"
 
 
-def _functions(node: ast.AST, *, is_method: bool) -> Iterator[tuple[Function, bool]]:
-    """Every function below a node, and whether it is a method or inside one."""
-    for child in ast.iter_child_nodes(node):
-        inside = is_method or isinstance(child, ast.ClassDef)
-        if isinstance(child, Function):
-            yield child, inside
-        yield from _functions(child, is_method=inside)
+def _functions(tree: ast.Module) -> list[Function]:
+    found = [node for node in ast.walk(tree) if isinstance(node, Function)]
+    return sorted(found, key=lambda function: function.lineno)
 
 
 def _body_lines(function: Function) -> int:
@@ -67,30 +60,11 @@ def _body_lines(function: Function) -> int:
     return 0 if not body else (function.end_lineno or 0) - body[0].lineno + 1
 
 
-def _parameters(function: Function, *, where: str, is_free: bool) -> Iterator[str]:
-    """Too many parameters, or too many of them by position.
-
-    A decorated function is called by its decorator and a method may override a foreign one, so
-    only the sum counts there.
-    """
+def _n_parameters(function: Function) -> int:
+    """Parameters without self and cls; ruff counts those that are positional."""
     arguments = function.args
-    positional = [
-        argument.arg
-        for argument in (*arguments.posonlyargs, *arguments.args)
-        if argument.arg not in {"self", "cls"}
-    ]
-    n_all = len(positional) + len(arguments.kwonlyargs)
-    if n_all > MAX_PARAMETERS:
-        yield f"{where}: {n_all} parameters; at most {MAX_PARAMETERS}, then a dataclass is missing"
-    is_private = function.name.startswith("_")
-    if is_free or is_private or function.decorator_list:
-        return
-    if len(positional) > MAX_POSITIONAL:
-        yield f"{where}: {len(positional)} parameters by position; at most {MAX_POSITIONAL}"
-
-
-def _is_formula(shown: Path) -> bool:
-    return shown.parts[0] in COMPILED
+    named = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
+    return sum(argument.arg not in {"self", "cls"} for argument in named)
 
 
 def main() -> int:

@@ -217,6 +217,9 @@ _RUN = (
 _VALIDATION = (
     _neither("measured_step_time_s", "Step time that a publication reports", display=_SECONDS),
     _neither("predicted_step_time_s", "Step time predicted for that run", display=_SECONDS),
+    _neither(
+        "left_out_step_time_s", "The same with this source left out of all fits", display=_SECONDS
+    ),
     _neither("p10_s", "Tenth percentile of the predicted step time", display=_SECONDS),
     _neither("p90_s", "Ninetieth percentile of the predicted step time", display=_SECONDS),
     _neither("measured_memory_bytes", "Memory that a publication reports", display=_GIGABYTES),
@@ -225,6 +228,21 @@ _VALIDATION = (
     _lower("mape", "Mean of the absolute relative errors", display=_PERCENT),
     _lower("median_ape", "Median of the absolute relative errors", display=_PERCENT),
     _lower("p90_ape", "Ninetieth percentile of those errors", display=_PERCENT),
+    Quantity(
+        name="bias",
+        meaning="Mean signed relative error; positive is predicted too slow",
+        display=_PERCENT,
+        better="neither",
+        minimum=-1.0,
+    ),
+    Quantity(
+        name="signed_error",
+        meaning="Predicted over measured, minus one",
+        display=_PERCENT,
+        better="neither",
+        minimum=-1.0,
+    ),
+    _lower("elapsed_s", "Time that the report took", display=_SECONDS),
     _higher("coverage", "Share of the rows that were predicted", display=_PERCENT, maximum=1.0),
     _higher(
         "interval_coverage",

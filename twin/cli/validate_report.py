@@ -9,13 +9,13 @@ from typing import Any
 
 from hardware_profiles.errors import TweelingError
 from twin.cli.output import table
-from twin.quantities import shown
+from twin.quantities import QUANTITIES, shown
 
 __all__ = ["ReportError", "failures", "read_baseline", "report_lines", "write_rows"]
 
 ERRORS = ("median_ape", "mape", "p90_ape")
-SHARES = ("coverage", "interval_coverage")
-GROUPS = ("by_device", "by_source", "by_sharding")
+GROUPS = ("by_device", "by_source", "by_sharding", "by_framework")
+COLUMNS = ("median_ape", "mape", "p90_ape", "bias")
 N_REASONS = 12
 """Reasons for unsupported rows that the text lists. [1]"""
 ROUNDING_SLACK = 1e-9
@@ -29,33 +29,40 @@ class ReportError(TweelingError):
 def report_lines(report: Mapping[str, Any], *, path: Path) -> list[str]:
     """Lines of the text report: errors, groups, and what was left out and why."""
     unsupported: Sequence[Mapping[str, Any]] = report["unsupported"]
-    head = [
-        f"{path}: {report['predicted']} runs predicted, {len(unsupported)} unsupported",
-        *table(
-            [
-                [name, shown(name, report[name])]
-                for name in (*ERRORS, *SHARES)
-                if report.get(name) is not None
-            ],
-            align="lr",
-        ),
-    ]
+    head = f"{path}: {report['predicted']} runs predicted, {len(unsupported)} unsupported"
+    core: Mapping[str, Any] = report.get("dense_core") or {}
     groups = [line for name in GROUPS for line in _group_lines(name, report.get(name))]
-    return [*head, *groups, *_reason_lines(unsupported)]
+    return [
+        head,
+        *_error_lines(report),
+        *(["", "dense rows that state their layout", *_error_lines(core)] if core else []),
+        *groups,
+        *_reason_lines(unsupported),
+    ]
+
+
+def _error_lines(errors: Mapping[str, Any]) -> list[str]:
+    """Counts as they are, errors and shares as percent; what is unknown is left out."""
+    rows = [
+        [name, shown(name, value) if name in QUANTITIES else str(value)]
+        for name, value in errors.items()
+        if isinstance(value, float) or (isinstance(value, int) and name != "predicted")
+    ]
+    return table(rows, align="lr")
 
 
 def _group_lines(name: str, groups: Sequence[Mapping[str, Any]] | None) -> list[str]:
     """One table per grouping, the errors in columns."""
     if not groups:
         return []
-    labels = [key for key in groups[0] if key not in ERRORS and key not in SHARES]
-    errors = [key for key in ERRORS if key in groups[0]]
+    errors = [key for key in COLUMNS if key in groups[0]]
     rows = [
-        [*(str(group[key]) for key in labels), *(shown(key, group[key]) for key in errors)]
+        [str(group["name"]), str(group["n"]), *(shown(key, group[key]) for key in errors)]
         for group in groups
     ]
-    align = "l" * len(labels) + "r" * len(errors)
-    return ["", name.replace("_", " "), *table(rows, align=align, header=[*labels, *errors])]
+    align = "l" + "r" * (len(errors) + 1)
+    header = [name.replace("_", " "), "n", *errors]
+    return ["", *table(rows, align=align, header=header)]
 
 
 def _reason_lines(unsupported: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -11,9 +11,7 @@ from twin.predict import Predictor
 from twin.scenario.scenario import PlanRequest, Scenario
 
 SCENARIOS = [
-    Scenario(
-        cluster="dgx-h100", devices=64, model="llama-3-8b", seq_len=8192, global_batch=512
-    ),
+    Scenario(cluster="dgx-h100", devices=64, model="llama-3-8b", seq_len=8192, global_batch=512),
     Scenario(
         cluster="dgx-a100",
         devices=64,
@@ -26,9 +24,7 @@ SCENARIOS = [
             tp=8, pp=2, micro_batch=2, attention="unfused", recompute="selective", zero=0
         ),
     ),
-    Scenario(
-        cluster="lumi-g", devices=128, model="llama-3-8b", seq_len=4096, global_batch=256
-    ),
+    Scenario(cluster="lumi-g", devices=128, model="llama-3-8b", seq_len=4096, global_batch=256),
 ]
 
 

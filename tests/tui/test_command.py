@@ -1,0 +1,104 @@
+"""The console script: it says which package is in the way before anything fails to import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tui.command import shadowed_floor
+
+FLOORS = ("hardware_profiles", "kernels", "twin")
+
+
+def lay_out(root, *names: str):
+    """Lay out empty packages under `root`."""
+    for name in names:
+        (root / name).mkdir(parents=True)
+        (root / name / "__init__.py").write_text("")
+
+
+@pytest.fixture
+def shadow_of(repository):
+    """Ask in a fresh process, whose search path begins with the given folders."""
+
+    def ask(root, *search) -> str | None:
+        program = (
+            "import sys\n"
+            "from pathlib import Path\n"
+            f"sys.path.append({str(repository)!r})\n"
+            "import tui.command as command\n"
+            f"sys.path[:0] = {[str(folder) for folder in search]!r}\n"
+            f"print(command.shadowed_floor(Path({str(root)!r})))\n"
+        )
+        answer = subprocess.run(
+            [sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True
+        )
+        line = answer.stdout.strip()
+        return None if line == "None" else line
+
+    return ask
+
+
+def test_the_floors_of_this_checkout_stand_together(repository):
+    assert shadowed_floor(repository) is None
+
+
+def test_all_floors_in_one_folder_are_no_shadow(shadow_of, tmp_path):
+    lay_out(tmp_path, "tui", *FLOORS)
+    assert shadow_of(tmp_path, tmp_path) is None
+
+
+@pytest.mark.parametrize("name", FLOORS)
+def test_a_package_from_elsewhere_is_named_with_its_path(shadow_of, tmp_path, name):
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    lay_out(ours, "tui", *FLOORS)
+    lay_out(theirs, name)
+    said = shadow_of(ours, theirs, ours)
+    assert repr(name) in said
+    assert str(theirs / name) in said
+    assert "environment of its own" in said
+    assert "\n" not in said
+
+
+def test_a_single_file_of_the_same_name_is_a_shadow(shadow_of, tmp_path):
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    lay_out(ours, "tui", *FLOORS)
+    theirs.mkdir()
+    (theirs / "kernels.py").write_text("")
+    assert str(theirs / "kernels.py") in shadow_of(ours, theirs, ours)
+
+
+def test_a_package_that_was_overwritten_in_place_is_a_shadow(shadow_of, tmp_path):
+    lay_out(tmp_path, "tui", *FLOORS)
+    (tmp_path / "kernels" / "__init__.py").write_text("from kernels.layer import Layer\n")
+    assert "'kernels'" in shadow_of(tmp_path, tmp_path)
+
+
+def test_the_script_prints_one_line_and_leaves_with_2(repository, tmp_path):
+    lay_out(tmp_path, "kernels")
+    program = (
+        f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(repository)!r}]; "
+        "from tui.command import main; sys.exit(main(['--version']))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-I", "-c", program], capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 2
+    assert len(answer.stderr.splitlines()) == 1
+    assert answer.stderr.startswith("twin: package 'kernels' is shadowed by")
+
+
+def test_without_a_terminal_and_a_verb_there_is_help(repository):
+    answer = subprocess.run(
+        [sys.executable, "-m", "tui.command"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=repository,
+        check=False,
+    )
+    assert answer.returncode == 0
+    assert "Verbs:" in answer.stdout
+    assert "tui" in answer.stdout
