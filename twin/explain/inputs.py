@@ -10,7 +10,7 @@ from typing import cast
 
 from hardware_profiles.accelerator import Source
 from hardware_profiles.calibration import Provenance
-from hardware_profiles.catalogue import figure_source
+from hardware_profiles.sources import figure_source
 from hardware_profiles.cluster import Machine
 from twin.explain.term import FigureClass, Relation, Term
 
