@@ -175,9 +175,7 @@ def _field_name(
     return None
 
 
-def _what_was_meant(
-    key: str, parted: tuple[str, Unit] | None, fields: Mapping[str, Shape]
-) -> str:
+def _what_was_meant(key: str, parted: tuple[str, Unit] | None, fields: Mapping[str, Shape]) -> str:
     quantity = parted[0] if parted else key
     for name, shape in fields.items():
         known = split_unit(name)

@@ -19,9 +19,7 @@ __all__ = ["base_pattern", "figure_source", "matches"]
 FigureClass = Literal["measured", "fitted", "datasheet", "assumed"]
 
 
-def figure_source(
-    thing: Accelerator | Node | Cluster | Site, dotted_key: str
-) -> Source | None:
+def figure_source(thing: Accelerator | Node | Cluster | Site, dotted_key: str) -> Source | None:
     """Source of one figure: the last entry of ``sources`` that names it.
 
     Calibrated parameters carry their own provenance; one that was taken over from another
