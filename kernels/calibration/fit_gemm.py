@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kernels.calibration.device_figures import DeviceFigures
-from kernels.calibration.measurements import Table
+from kernels.calibration.measurements import Mask, Table
 from kernels.calibration.simplex import (
     Bound,
     FittedErrors,
@@ -25,6 +25,7 @@ __all__ = [
     "ELEMENT_BYTES",
     "GEMM_BOUNDS",
     "GEMM_COLUMNS",
+    "OVERHEAD_BOUNDS",
     "GemmFit",
     "GemmFitter",
     "gemm_machine",
@@ -56,12 +57,22 @@ GEMM_BOUNDS: dict[str, Bound] = {
 }
 """Ranges: shares below one; launch inside a tight loop; the rest as seen over the families."""
 
+OVERHEAD_BOUNDS: dict[str, Bound] = {
+    "harness_s": Bound(low=0.1e-6, high=60e-6, start=5e-6),
+    "conversion_bytes_per_element": Bound(low=0.01, high=30.0, start=5.0),
+}
+"""What a timing holds besides the kernel: host time of the harness, and passes over the
+activations that convert them, in bytes per element of A at the datasheet bandwidth. Fitted with
+the kernel so that they do not end up in its parameters, and then left out."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GemmFit:
     """Fitted parameters with what they were fitted and judged on."""
 
     parameters: dict[str, float]
+    overhead: dict[str, float]
+    """What the timings held besides the kernel; not part of the model."""
     n_samples: int
     heldout: FittedErrors | None
     heldout_large: FittedErrors | None
@@ -91,7 +102,7 @@ def gemm_machine(
         n_units=float(figures.n_units),
         peak_flop_per_s=figures.peak_flop_per_s[dtype],
         memory_bandwidth_bytes_per_s=figures.memory_bandwidth_bytes_per_s,
-        **parameters,
+        **{name: parameters[name] for name in GEMM_BOUNDS},
     )
 
 
@@ -105,17 +116,14 @@ def merged_by_shape(rows: Table) -> tuple[FloatArray, FloatArray]:
     return shapes, np.array([np.median(group) for group in groups]) * 1e-6
 
 
-def _heldout_mask(sizes: FloatArray) -> npt_bool:
+def _heldout_mask(sizes: FloatArray) -> Mask:
     weights, where = np.unique(sizes[:, 1:], axis=0, return_inverse=True)
     chosen = np.array([is_heldout("gemm", (int(n), int(k))) for n, k in weights])
     return chosen[where]
 
 
-def _large_mask(sizes: FloatArray) -> npt_bool:
+def _large_mask(sizes: FloatArray) -> Mask:
     return np.asarray((sizes >= LARGE_SIZE).all(axis=1))
-
-
-npt_bool = np.ndarray
 
 
 class GemmFitter:
@@ -125,14 +133,23 @@ class GemmFitter:
         self._times = FormulaCompiler().compile(gemm_times_s)
         self._rng = np.random.default_rng(seed)
 
-    def predict_s(self, sizes: FloatArray, dtype: str, machine: GemmMachine) -> FloatArray:
-        """Predicted times of rows (m, n, k). [s]"""
+    def predict_s(
+        self, sizes: FloatArray, dtype: str, machine: GemmMachine, overhead: Mapping[str, float]
+    ) -> FloatArray:
+        """Predicted times of rows (m, n, k), what the harness adds included. [s]"""
         operand_bytes = ELEMENT_BYTES[dtype]
         times_s = np.empty(len(sizes))
         self._times(sizes, np.array([operand_bytes, max(operand_bytes, 2.0)]), machine, times_s)
-        return times_s
+        converted_bytes = (
+            overhead.get("conversion_bytes_per_element", 0.0) * sizes[:, 0] * sizes[:, 2]
+        )
+        return np.asarray(
+            times_s
+            + overhead.get("harness_s", 0.0)
+            + converted_bytes / machine.memory_bandwidth_bytes_per_s
+        )
 
-    def _sample(self, sizes: FloatArray) -> npt_bool:
+    def _sample(self, sizes: FloatArray) -> Mask:
         large = _large_mask(sizes)
         half = N_FIT_ROWS // 2
         chosen = [
@@ -180,26 +197,28 @@ class GemmFitter:
 
         def loss(parameters: dict[str, float]) -> float:
             machine = gemm_machine(figures, dtype, parameters)
-            return robust_loss(self.predict_s(sizes, dtype, machine), target_s, weights)
+            return robust_loss(self.predict_s(sizes, dtype, machine, parameters), target_s, weights)
 
-        parameters = fit_parameters(loss, bounds, prior_weight=prior_weight)
-        heldout, large_only = self.judge(rows, dtype, gemm_machine(figures, dtype, parameters))
+        found = fit_parameters(loss, bounds, prior_weight=prior_weight)
+        machine = gemm_machine(figures, dtype, found)
+        heldout, large_only = self.judge(rows, dtype, machine, found)
         return GemmFit(
-            parameters=parameters,
+            parameters={name: found[name] for name in GEMM_BOUNDS},
+            overhead={name: found[name] for name in OVERHEAD_BOUNDS if name in found},
             n_samples=len(sizes),
             heldout=heldout,
             heldout_large=large_only,
         )
 
     def judge(
-        self, rows: Table, dtype: str, machine: GemmMachine
+        self, rows: Table, dtype: str, machine: GemmMachine, overhead: Mapping[str, float]
     ) -> tuple[FittedErrors | None, FittedErrors | None]:
         """Errors on the rows set aside: all of them, and the large ones."""
         sizes = np.column_stack([rows["m"], rows["n"], rows["k"]])
         heldout = _heldout_mask(sizes)
         large = heldout & _large_mask(sizes)
         measured_s = rows["latency_us"] * 1e-6
-        predicted_s = self.predict_s(np.ascontiguousarray(sizes), dtype, machine)
+        predicted_s = self.predict_s(np.ascontiguousarray(sizes), dtype, machine, overhead)
         results = [
             judge(predicted_s[mask], measured_s[mask]) if mask.any() else None
             for mask in (heldout, large)

@@ -16,9 +16,12 @@ import numpy.typing as npt
 
 from hardware_profiles.errors import TweelingError
 
-__all__ = ["MeasurementError", "Table", "read_table"]
+__all__ = ["Mask", "MeasurementError", "Table", "read_table"]
 
 Array = npt.NDArray[Any]
+
+Mask = npt.NDArray[Any]
+"""Truth values per row, or row numbers."""
 
 
 class MeasurementError(TweelingError):
@@ -46,7 +49,7 @@ class Table:
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
 
-    def where(self, mask: Array) -> Table:
+    def where(self, mask: Mask) -> Table:
         """The rows at which the mask holds, or those of an index array."""
         return Table(columns={name: column[mask] for name, column in self.columns.items()})
 
