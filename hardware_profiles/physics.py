@@ -100,9 +100,7 @@ def impossible_together(node: Node, device: Accelerator) -> Iterator[str]:
             f"n_devices = {node.n_devices}: expected a multiple of the "
             f"{device.module.n_devices} devices of a module of {device.name}"
         )
-    # Where the dies of a module are paired, other pairs are linked in part and routed.
-    is_full_mesh = node.intra_node.paired_bandwidth_bytes_per_s is None
-    if node.intra_node.topology == "mesh" and device.link is not None and is_full_mesh:
+    if node.intra_node.topology == "mesh" and device.link is not None:
         peers = (node.n_devices - 1) * device.link.peer_bandwidth_bytes_per_s
         if peers > device.link.bandwidth_bytes_per_s * (1.0 + ROUNDING_FRACTION):
             yield (
