@@ -1,0 +1,40 @@
+"""The command line that asks the same as a scenario."""
+
+from __future__ import annotations
+
+import shlex
+
+from twin.scenario.fields import FIELDS, Field
+from twin.scenario.scenario import Scenario
+
+__all__ = ["predict_command"]
+
+REQUIRED = ("cluster", "devices", "model", "seq_len", "global_batch")
+
+
+def _words(field: Field, scenario: Scenario) -> list[str]:
+    value = field.of(scenario)
+    if field.name not in REQUIRED and value == _default(field):
+        return []
+    if isinstance(value, bool):
+        return [f"--{field.option}" if value else f"--no-{field.option}"]
+    # repr of a float reads back to the same number.
+    text = repr(value) if isinstance(value, float) else str(value)
+    return [f"--{field.option}", text]
+
+
+def _default(field: Field) -> object:
+    blank = Scenario(cluster="", devices=1, model="", seq_len=1, global_batch=1)
+    return field.of(blank)
+
+
+def predict_command(scenario: Scenario, verb: str = "predict") -> str:
+    """The ``twin predict`` command of a scenario, quoted for a shell; only what is not default."""
+    words = ["twin", verb]
+    for field in FIELDS:
+        words += _words(field, scenario)
+    if scenario.plan.ep is not None:
+        words += ["--ep", str(scenario.plan.ep)]
+    for key, value in scenario.overrides:
+        words += ["--set", f"{key}={value}"]
+    return shlex.join(words)
