@@ -32,6 +32,10 @@ class FrameworkDefaults:
     """None: bf16 where the device has it, else fp16."""
     source: str = ""
 
+    def padding(self, tp: int) -> int:
+        """Number that the padded vocabulary is a multiple of. [1]"""
+        return self.vocabulary_multiple * tp if self.vocabulary_multiple > 1 else 1
+
 
 MEGATRON_PADDING = 128
 """make_vocab_size_divisible_by of Megatron-LM, megatron/training/arguments.py. [1]"""

@@ -13,11 +13,9 @@ LINK_GENERATION_GBIT_PER_S = {"HDR": 200.0, "NDR": 400.0, "XDR": 800.0}
 
 COUNTED_RATE = re.compile(
     r"(?:(\d+)\s*(?:x|links of)\s*(?:[^,;:+]*?\s|[^,;:+]*?\()?)?"
-    r"(?<![\d.])(\d+(?:\.\d+)?)\s*(?:Gb/s|Gbit/s|Gbps)\b",
-    re.IGNORECASE,
+    r"(?<![\d.])(\d+(?:\.\d+)?)\s*(?:Gb/[sS]|Gbit/s|Gbps)",
 )
 COUNTED_GENERATION = re.compile(r"(\d+)\s*x\b[^,;:+]*\b(HDR|NDR|XDR)\b")
-GIGABYTES = re.compile(r"GB/s")
 NOT_FOR_COMPUTE = re.compile(r"^\s*(?:Storage|Management|Storage\s*\+\s*Management)\s*:")
 
 
@@ -39,15 +37,11 @@ def inter_node_bandwidth_bytes_per_s(text: str, *, devices_per_node: int) -> flo
     float or None
         Bandwidth per node. [byte/s]
     """
-    parts = [p for p in text.split(",") if not NOT_FOR_COMPUTE.match(p) and not GIGABYTES.search(p)]
+    parts = [part for part in text.split(",") if not NOT_FOR_COMPUTE.match(part)]
     # A part may depend on its neighbour for "per node", so the sharing is read from the whole.
     is_per_device = re.search(r"per (?:GPU|device)", text) is not None
-    is_per_node = "per node" in text
-    rates = [
-        rate
-        for part in parts
-        for rate in _rates(part, is_bare_rate_known=is_per_node or is_per_device)
-    ]
+    is_sharing_stated = is_per_device or "per node" in text
+    rates = [rate for part in parts for rate in _rates(part, is_bare_rate_known=is_sharing_stated)]
     if not rates:
         return None
     return max(rates) * GBIT_BYTES * (devices_per_node if is_per_device else 1)
