@@ -97,16 +97,21 @@ def _check_choices(plan: Plan) -> None:
     if not 0 <= plan.zero <= MAXIMUM_ZERO:
         msg = f"zero={plan.zero}; expected 0, 1, 2 or 3"
         raise PlanError(msg)
-    if plan.zero > 1 and plan.pp > 1 and plan.zero != MAXIMUM_ZERO:
-        msg = (
-            f"zero={plan.zero} with pp={plan.pp}; gradients stay whole in a pipeline: use 0, 1 or 3"
-        )
-        raise PlanError(msg)
     if plan.sequence_parallel and plan.tp == 1:
         msg = "sequence-parallel needs tp > 1; with tp=1 switch it off"
         raise PlanError(msg)
     if plan.ep != 1:
         msg = f"ep={plan.ep}; expert parallelism needs a mixture-of-experts model: use 1"
+        raise PlanError(msg)
+
+
+def _check_sharding(job: TrainingJob, plan: Plan) -> None:
+    shards_gradients_only = plan.zero > 1 and plan.zero != MAXIMUM_ZERO
+    if shards_gradients_only and plan.pp > 1 and not job.framework.reduces_every_micro_batch:
+        msg = (
+            f"zero={plan.zero} with pp={plan.pp}; {job.framework.name} keeps gradients whole in a "
+            "pipeline: use 0, 1 or 3"
+        )
         raise PlanError(msg)
 
 
@@ -122,3 +127,4 @@ def check_plan(job: TrainingJob, plan: Plan) -> None:
     _check_tensor(job, plan)
     _check_pipeline(job, plan)
     _check_data(job, plan)
+    _check_sharding(job, plan)
