@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import cast
 
-from hardware_profiles.accelerator import Source
+from hardware_profiles.accelerator import Accelerator, Source
 from hardware_profiles.calibration import Provenance
-from hardware_profiles.cluster import Machine
+from hardware_profiles.cluster import Cluster, Machine, Node, Site
 from hardware_profiles.sources import figure_source
 from twin.explain.term import FigureClass, Relation, Term
 
@@ -41,8 +41,8 @@ def total(name: str, unit: str, children: tuple[Term, ...], formula: str = "") -
 
 
 def given(name: str, value: float, unit: str, source: str) -> Term:
-    """An input that the user, the plan or the model states."""
-    return Term(name=name, value=value, unit=unit, figure_class="user", source=source)
+    """An input that the scenario, the plan or the model states: exact, so without a class."""
+    return Term(name=name, value=value, unit=unit, source=source)
 
 
 def _known_class(name: str) -> FigureClass:
@@ -59,7 +59,7 @@ class ProfileInputs:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
 
-    def _things(self) -> dict[str, object]:
+    def _things(self) -> dict[str, Accelerator | Node | Cluster | Site]:
         machine = self._machine
         return {
             "accelerator": machine.accelerator,

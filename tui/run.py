@@ -1,0 +1,69 @@
+"""Start the terminal UI."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hardware_profiles.errors import TweelingError
+
+if TYPE_CHECKING:
+    from tui.compute import RealTwin
+    from tui.state import Session
+
+__all__ = ["run"]
+
+
+class ServeError(TweelingError):
+    """The browser server is not installed."""
+
+
+def run(
+    scenario_path: Path | str | None, *, profile_dirs: Sequence[Path] = (), serve: bool = False
+) -> int:
+    """Open the terminal UI on a scenario file, on last time's session, or on the example.
+
+    Raises
+    ------
+    TweelingError
+        The scenario file is wrong, or `serve` is asked without its extra.
+    """
+    if serve:
+        return _serve(scenario_path)
+    from tui.app import TweelingApp
+    from tui.compute import RealTwin
+
+    twin = RealTwin(profile_dirs)
+    session = _session(scenario_path, twin)
+    app = TweelingApp(lambda: RealTwin(profile_dirs), session)
+    app.run()
+    return app.return_code or 0
+
+
+def _session(scenario_path: Path | str | None, twin: RealTwin) -> Session:
+    from tui.state import Session, journal_path, read_journal
+    from twin.scenario.example import example_scenario
+    from twin.scenario.scenario_file import read_scenario
+
+    if scenario_path is not None:
+        path = Path(scenario_path)
+        return Session.of(read_scenario(path, twin.catalogues), path=path)
+    return read_journal(journal_path()) or Session.of(example_scenario())
+
+
+def _serve(scenario_path: Path | str | None) -> int:
+    try:
+        from textual_serve.server import Server
+    except ImportError as missing:
+        msg = "--serve needs the extra `web`: pip install 'tweeling[web]'"
+        raise ServeError(msg) from missing
+    import shlex
+
+    words = [sys.executable, "-m", "tui.command", "tui"]
+    if scenario_path is not None:
+        words.append(str(scenario_path))
+    # Loopback only: the server has no login.
+    Server(shlex.join(words), host="127.0.0.1").serve()
+    return 0

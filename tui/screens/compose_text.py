@@ -1,0 +1,101 @@
+"""Words of the Compose screen: title, notes, status, help. No widgets here."""
+
+from __future__ import annotations
+
+from tui.compute import Answer
+from tui.format import short
+from tui.keymap import ACTIONS
+from tui.state import Session
+from tui.widgets.headline import HEADLINE
+from tui.widgets.lines import Line
+from twin.prediction import Prediction
+from twin.quantities import quantity
+from twin.scenario.fields import Field
+
+__all__ = ["help_text", "notes_lines", "status_text", "table_text", "title_text"]
+
+FIRST_START = (
+    " This is a ready example. e edits the value under the cursor, + and - step it.",
+    " w shows why a number is what it is. p pins the scenario for comparison.",
+)
+GIGABYTE = 1e9
+
+
+def title_text(session: Session) -> str:
+    """Program, screen, name of the scenario; a star when it is not saved."""
+    name = session.path.name if session.path else "example"
+    star = "*" if session.is_changed else ""
+    pins = f"   pinned {len(session.pinned)}" if session.pinned else ""
+    return f" Tweeling  1 Compose     {name}{star}{pins}"
+
+
+def notes_lines(
+    answer: Answer | None, *, is_first_start: bool, width: int, n_lines: int
+) -> list[Line]:
+    """What the reader must know about the result, most important first."""
+    if answer is None:
+        return [[(" predicting …", "dim")]]
+    if answer.refusal is not None:
+        return [[(short(f" ! {answer.refusal}", 3 * width), "bold $error")]]
+    lines: list[Line] = []
+    prediction = answer.prediction
+    if prediction is not None and not prediction.fits_memory:
+        need = prediction.memory_bytes_per_device / GIGABYTE
+        have = prediction.memory_capacity_bytes / GIGABYTE
+        text = f" does not fit: {need:.0f} of {have:.0f} GB per device"
+        lines.append([(text, "bold $error")])
+        if answer.remedies:
+            words = "; ".join(remedy.words for remedy in answer.remedies)
+            lines.append([(short(f" would fit: {words}   x takes the first", width), "$warning")])
+    if is_first_start and not lines:
+        lines += [[(short(text, width), "dim")] for text in FIRST_START]
+    warnings = prediction.warnings if prediction is not None else ()
+    for warning in warnings:
+        if warning.code == "W_DOES_NOT_FIT":
+            continue
+        lines.append([(short(f" ! {warning.message}", width), "$warning")])
+    n_more = len(lines) - n_lines
+    if n_more > 0:
+        kept = [list(line) for line in lines[:n_lines]]
+        last, style = kept[-1][0]
+        hint = f"  +{n_more} more"
+        kept[-1] = [(short(last, width - len(hint)), style), (hint, "dim")]
+        return list(kept)
+    return lines
+
+
+def status_text(session: Session, answer: Answer | None) -> str:
+    """Edits, and how long the prediction took."""
+    changes = f"changes {session.n_changes}"
+    if answer is None:
+        return f"{changes} "
+    return f"{changes}   predicted in {1e3 * answer.elapsed_s:.0f} ms "
+
+
+def help_text(field: Field) -> str:
+    """All keys, and what the field under the cursor means."""
+    rows = [f"{field.label}: {field.help}", ""]
+    rows += [f"{action.keys:<22} {action.words}   ({action.id})" for action in ACTIONS]
+    rows += [
+        "h j k l, arrows        move",
+        "tab, shift+tab         next and previous pane",
+        "x                      take the change that makes the plan fit",
+        "",
+        "■ measured  ◆ fitted  □ datasheet  ? assumed  † set by you",
+        "The ids in brackets are what [keymap] in the settings file names.",
+    ]
+    return "\n".join(rows)
+
+
+def table_text(prediction: Prediction) -> str:
+    """All headline results as tab-separated text with base units."""
+    rows = ["quantity\tvalue\tunit\tp10\tp90"]
+    for name, _ in HEADLINE:
+        band = prediction.interval.get(name)
+        low, high = (repr(band.p10), repr(band.p90)) if band else ("", "")
+        value = getattr(prediction, name)
+        rows.append(f"{name}\t{value!r}\t{quantity(name).unit}\t{low}\t{high}")
+    rows += [
+        f"breakdown.{cause}\t{seconds!r}\ts\t\t" for cause, seconds in prediction.breakdown.items()
+    ]
+    return "\n".join(rows)
