@@ -78,7 +78,8 @@ class Place:
 def _as_text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    text = f'"{value}"' if isinstance(value, str) else str(value)
+    return text.replace("\n", "\\n")
 
 
 @lru_cache(maxsize=64)
