@@ -61,6 +61,10 @@ class Catalogue:
         self._folders = [*(Folder(Path(folder)) for folder in user_dirs), Folder(SHIPPED)]
         self._loaded: dict[Path, Loaded] = {}
 
+    def files(self) -> tuple[Path, ...]:
+        """Every TOML file of every folder, the user's first; models lie among the user's too."""
+        return tuple(path for folder in self._folders for path in folder)
+
     def names(self, kind: str) -> tuple[str, ...]:
         """Names of all profiles of one kind (accelerator, node, cluster, site), sorted."""
         return tuple(sorted({path.stem for folder in self._folders for path in folder.paths(kind)}))
@@ -72,29 +76,32 @@ class Catalogue:
     def _aliases(self, kind: str, name: str) -> tuple[str, ...]:
         return peek_aliases(self.path(kind, name))
 
+    def find(self, kind: str, reference: str) -> Path | None:
+        """File that a name or an alias refers to; None when there is none."""
+        for search in (Folder.find, Folder.find_alias):
+            for folder in self._folders:
+                found = search(folder, kind, reference)
+                if found:
+                    return found
+        return None
+
     def path(self, kind: str, reference: str) -> Path:
         """File that a name, an alias or the path of a TOML file refers to."""
         if reference.endswith(".toml"):
-            return Path(reference)
-        for folder in self._folders:
-            found = folder.find(kind, reference)
-            if found:
-                return found
-        for folder in self._folders:
-            found = folder.find_alias(kind, reference)
-            if found:
-                return found
-        raise ProfileError(self._unknown(kind, reference))
+            return Path(reference).expanduser()
+        found = self.find(kind, reference)
+        if found is None:
+            raise ProfileError(self.unknown(reference, kind))
+        return found
 
-    def _unknown(self, kind: str, reference: str) -> str:
-        if kind not in KINDS:
-            return f'"{kind}": expected one of {", ".join(KINDS)}'
-        close = nearest(reference, {*self.names(kind), *self.aliases(kind)})
+    def unknown(self, reference: str, kind: str | None = None) -> str:
+        """What to say of a name that nothing of this kind, or of any kind, carries."""
+        kinds = KINDS if kind is None else (kind,)
+        known = {name for each in kinds for name in (*self.names(each), *self.aliases(each))}
+        close = nearest(reference, known)
         hint = f"nearest {', '.join(close)}; " if close else ""
-        return (
-            f'{kind} "{reference}": unknown; {hint}'
-            f"all are listed by: twin profiles list --kind {kind}"
-        )
+        listing = "twin profiles list" if kind is None else f"twin profiles list --kind {kind}"
+        return f'{kind or "profile"} "{reference}": unknown; {hint}all are listed by: {listing}'
 
     def accelerator(self, name: str) -> Accelerator:
         """One accelerator by name, alias or path."""
@@ -190,7 +197,9 @@ class Catalogue:
             Figures set for once: (dotted key with unit, value as text).
         """
         reference, wanted = _split_partition(cluster)
-        catalogue = self._beside(reference)
+        catalogue = self
+        if reference.endswith(".toml"):
+            catalogue = self.beside(Path(reference).expanduser())
         settings = parse_overrides(overrides)
         parts = {"cluster": catalogue._set(catalogue.load("cluster", reference), settings)}
         the_cluster = cast("Cluster", parts["cluster"].thing)
@@ -205,14 +214,13 @@ class Catalogue:
         )
         return _machine(parts, partition)
 
-    def _beside(self, reference: str) -> Catalogue:
-        """This catalogue, or one that also knows the folder in which a file lies."""
-        if not reference.endswith(".toml"):
-            return self
-        path = Path(reference)
+    def beside(self, path: Path) -> Catalogue:
+        """Catalogue that also knows the folder in which a file lies, without those below it."""
         if not path.is_file():
-            msg = f"{reference}: cannot be read: no such file"
+            msg = f"{path}: cannot be read: no such file"
             raise ProfileError(msg)
+        if any(path in folder for folder in self._folders):
+            return self
         wider = Catalogue()
         folder = Folder(path.parent, is_recursive=False)
         wider._folders = [*self._folders[:-1], folder, self._folders[-1]]

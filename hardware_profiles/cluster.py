@@ -145,4 +145,4 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     profile_hashes: dict[str, str]
     """SHA-256 of each file used, by ``kind/name``; overrides count. [hex]"""
     overridden_keys: tuple[str, ...] = ()
-    """Dotted keys that the user set for this once, such as ``accelerator.memory.capacity_bytes``."""
+    """Dotted keys that the user set for once, such as ``accelerator.memory.capacity_bytes``."""

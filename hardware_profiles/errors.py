@@ -18,7 +18,7 @@ class ProfileError(TweelingError):
 def nearest(word: str, choices: Iterable[str], *, n: int = 3) -> tuple[str, ...]:
     """Up to `n` of `choices` that look most like `word`, best first; case does not count."""
     # Imported here: only a mistake needs it.
-    import difflib  # noqa: PLC0415
+    import difflib
 
     by_lower = {choice.lower(): choice for choice in sorted(choices, reverse=True)}
     found = difflib.get_close_matches(word.lower(), by_lower, n=n, cutoff=0.45)

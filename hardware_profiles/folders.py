@@ -27,7 +27,7 @@ class Folder:
         self.root = root
         found = root.rglob("*.toml") if is_recursive else root.glob("*.toml")
         self._by_stem: dict[str, list[Path]] = {}
-        for path in sorted(found):
+        for path in sorted(path for path in found if path.is_file()):
             self._by_stem.setdefault(path.stem, []).append(path)
 
     def __iter__(self) -> Iterator[Path]:

@@ -35,7 +35,7 @@ def parse_overrides(pairs: Iterable[tuple[str, str]]) -> tuple[Override, ...]:
 
 def _parse(dotted_key: str, text: str) -> Override:
     kind, *path = dotted_key.strip().split(".")
-    setting = f"--set {dotted_key}={text}"
+    setting = f"--set {dotted_key}={text}".replace("\n", "\\n")
     if kind not in KINDS:
         close = nearest(kind, KINDS, n=1)
         hint = f"; nearest is {close[0]}" if close else ""

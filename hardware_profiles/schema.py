@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, cast
 
 import msgspec
 from msgspec import inspect as shapes
@@ -43,14 +43,14 @@ class Shape:
     holds: Literal[
         "number", "integer", "flag", "text", "texts", "numbers", "table", "tables", "entries"
     ]
-    choices: tuple[str | int, ...] = ()
+    choices: tuple[str, ...] = ()
     struct: type[msgspec.Struct] | None = None
 
     @property
     def expected(self) -> str:
         """What a reader of a message should write there."""
         if self.choices:
-            return "one of " + ", ".join(str(choice) for choice in self.choices)
+            return "one of " + ", ".join(self.choices)
         return {
             "number": "a number",
             "integer": "a whole number",
@@ -78,7 +78,8 @@ class Place:
 def _as_text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    text = f'"{value}"' if isinstance(value, str) else str(value)
+    return text.replace("\n", "\\n")
 
 
 @lru_cache(maxsize=64)
@@ -102,7 +103,7 @@ def _shape(info: object) -> Shape:  # noqa: PLR0911 - one return per type, nothi
         case shapes.IntType():
             return Shape("integer")
         case shapes.LiteralType(values=values):
-            return Shape("text", choices=tuple(values))
+            return Shape("text", choices=tuple(str(value) for value in values))
         case shapes.StructType(cls=struct):
             return Shape("table", struct=struct)
         case shapes.DictType(value_type=shapes.StructType(cls=struct)):
@@ -200,33 +201,53 @@ def _convert(
     path: tuple[str, ...],
 ) -> object | None:
     here = (*path, key)
-    match shape.holds, value:
-        case "number" | "integer", int() | float() if not isinstance(value, bool):
-            return _number(value, shape, written=here, name=name, place=place)
-        case "numbers", dict():
-            return _numbers(value, key=key, name=name, place=place, path=path)
-        case "table", dict() if shape.struct:
-            return to_base(value, shape.struct, place=place, path=here)
-        case "entries", dict() if shape.struct:
-            return _entries(value, shape.struct, place=place, path=here)
-        case "tables", list() if shape.struct:
-            return _tables(value, shape.struct, place=place, path=here)
-        case "flag", bool():
-            return value
-        case "text", _ if _is_choice(value, shape):
-            return value
-        case "texts", list() if all(isinstance(item, str) for item in value):
-            return value
+    if shape.holds in ("number", "integer") and _is_number(value):
+        return _number(cast("float", value), shape, written=here, name=name, place=place)
+    if shape.holds == "numbers" and isinstance(value, dict):
+        return _numbers(value, key=key, name=name, place=place, path=path)
+    if shape.struct and isinstance(value, dict | list):
+        return _nested(value, shape, place=place, path=here)
+    if _is_plain(value, shape):
+        return value
     expected = shape.expected
     if shape.choices and isinstance(value, str):
-        close = nearest(value, [str(choice) for choice in shape.choices], n=1)
+        close = nearest(value, shape.choices, n=1)
         expected += f"; nearest is {close[0]}" if close else ""
     place.report(here, value, f"expected {expected}")
     return None
 
 
-def _is_choice(value: object, shape: Shape) -> bool:
-    return isinstance(value, str) and (not shape.choices or value in shape.choices)
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_plain(value: object, shape: Shape) -> bool:
+    """Whether a value that carries no unit is of the right sort."""
+    match shape.holds:
+        case "flag":
+            return isinstance(value, bool)
+        case "text":
+            return isinstance(value, str) and (not shape.choices or value in shape.choices)
+        case "texts":
+            return isinstance(value, list) and all(isinstance(item, str) for item in value)
+        case _:
+            return False
+
+
+def _nested(
+    value: Table | list[object], shape: Shape, *, place: Place, path: tuple[str, ...]
+) -> object | None:
+    """A table of a known struct, several of them by name, or a list of them."""
+    struct = shape.struct
+    match shape.holds, value:
+        case "table", dict() if struct:
+            return to_base(value, struct, place=place, path=path)
+        case "entries", dict() if struct:
+            return _entries(value, struct, place=place, path=path)
+        case "tables", list() if struct:
+            return _tables(value, struct, place=place, path=path)
+    place.report(path, value, f"expected {shape.expected}")
+    return None
 
 
 def _number(
@@ -262,12 +283,12 @@ def _numbers(
             place.report(here, value, f"unit is missing or does not fit; expected one of {wanted}")
         elif parted[0] not in DTYPES:
             place.report(here, value, f"unknown dtype; expected one of {', '.join(DTYPES)}")
-        elif isinstance(value, bool) or not isinstance(value, (int, float)):
+        elif not _is_number(value):
             place.report(here, value, "expected a number")
         elif parted[0] in result:
             place.report(here, value, f"a second value for {parted[0]}; one is expected")
         else:
-            converted = parted[1].to_base(float(value))
+            converted = parted[1].to_base(cast("float", value))
             expected = expected_range(parted[0], converted, path=(*path, name))
             if expected:
                 place.report(here, value, f"expected {expected}")

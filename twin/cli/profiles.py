@@ -1,0 +1,286 @@
+"""`twin profiles`: the facts about hardware, and proof that a file of them can be trusted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from hardware_profiles.catalogue import SHIPPED, Catalogue, Loaded
+from hardware_profiles.check import Finding, check_files
+from hardware_profiles.errors import ProfileError
+from hardware_profiles.folders import peek_kind
+from hardware_profiles.schema import KINDS
+from hardware_profiles.templates import derived, skeleton
+from twin.cli.output import current_command, emit_json, table
+from twin.cli.profile_text import details, show_lines
+
+__all__ = ["profiles"]
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9.\-]*")
+
+profiles_option = click.option(
+    "--profiles",
+    "profile_dirs",
+    metavar="DIR",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Folder of your own files, looked at first; may be repeated.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+kind_option = click.option(
+    "--kind", metavar="KIND", help=f"One of {', '.join(KINDS)}.", callback=lambda *a: _kind(a[2])
+)
+
+
+def _kind(value: str | None) -> str | None:
+    if value is not None and value not in KINDS:
+        msg = f'--kind "{value}": expected one of {", ".join(KINDS)}'
+        raise ProfileError(msg)
+    return value
+
+
+@click.group()
+def profiles() -> None:
+    """The facts: accelerators, nodes, clusters and sites."""
+
+
+@profiles.command("list")
+@kind_option
+@profiles_option
+@json_option
+def list_profiles(*, kind: str | None, profile_dirs: tuple[Path, ...], as_json: bool) -> None:
+    """Names of all profiles, by kind."""
+    catalogue = Catalogue(profile_dirs)
+    hashes: dict[str, str] = {}
+    entries = [
+        _entry(catalogue, each, name, hashes=hashes)
+        for each in ([kind] if kind else KINDS)
+        for name in catalogue.names(each)
+    ]
+    if as_json:
+        emit_json({"profiles": entries}, command=current_command(), profile_hashes=hashes)
+        return
+    rows = [[str(entry[key]) for key in ("kind", "name", "title")] for entry in entries]
+    for line in table(rows, header=["kind", "name", "title"], indent=0):
+        click.echo(line)
+
+
+def _entry(
+    catalogue: Catalogue, kind: str, name: str, *, hashes: dict[str, str]
+) -> dict[str, object]:
+    """One line of the list; a broken file stands there with what is wrong with it."""
+    entry: dict[str, object] = {"kind": kind, "name": name, "path": catalogue.path(kind, name)}
+    try:
+        loaded = catalogue.load(kind, name)
+    except ProfileError as error:
+        return entry | {"title": f"cannot be loaded: {error}", "aliases": (), "is_broken": True}
+    hashes.update(loaded.hashes)
+    facts = {"title": loaded.table["title"], "aliases": loaded.table.get("aliases", ())}
+    return entry | facts | {"is_broken": False}
+
+
+@profiles.command("show")
+@click.argument("name")
+@kind_option
+@profiles_option
+@json_option
+def show_profile(
+    *, name: str, kind: str | None, profile_dirs: tuple[Path, ...], as_json: bool
+) -> None:
+    """One profile: every figure with its class and its source.
+
+    NAME is a name or alias of the catalogue, or the path of a TOML file. Where a node and a
+    cluster share it, --kind picks one; the cluster is shown without.
+    """
+    catalogue = Catalogue(profile_dirs)
+    kinds = [kind] if kind else _kinds_of(catalogue, name)
+    loaded = _load(catalogue, kinds[0], name)
+    if as_json:
+        payload = details(loaded, kind=kinds[0], also=kinds[1:])
+        emit_json(payload, command=current_command(), profile_hashes=loaded.hashes)
+        return
+    for line in show_lines(loaded, kind=kinds[0], also=kinds[1:]):
+        click.echo(line)
+
+
+def _load(catalogue: Catalogue, kind: str, name: str) -> Loaded:
+    if name.endswith(".toml"):
+        catalogue = catalogue.beside(Path(name).expanduser())
+    return catalogue.load(kind, name)
+
+
+def _kinds_of(catalogue: Catalogue, name: str) -> list[str]:
+    """Kinds that know a name, the one most likely meant first."""
+    if name.endswith(".toml"):
+        return [peek_kind(Path(name).expanduser()) or "cluster"]
+    order = ("accelerator", "cluster", "node", "site")
+    found = [kind for kind in order if catalogue.find(kind, name)]
+    if not found:
+        raise ProfileError(catalogue.unknown(name))
+    return found
+
+
+@profiles.command("check")
+@click.argument("files", nargs=-1, metavar="[FILE|DIR]...", type=click.Path(path_type=Path))
+@profiles_option
+@json_option
+@click.pass_context
+def check_profiles(
+    context: click.Context,
+    *,
+    files: tuple[Path, ...],
+    profile_dirs: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Prove that profiles are complete, consistent and sourced.
+
+    Without FILE or DIR: all of the catalogue and of --profiles. Exits with 1 when a file fails.
+    """
+    folders = tuple(path for path in files if path.is_dir())
+    catalogue = Catalogue((*profile_dirs, *folders))
+    paths = _asked(files) if files else list(catalogue.files())
+    models = [path for path in paths if _is_model(path)]
+    hardware = [path for path in paths if path not in set(models)]
+    findings = [*check_files(hardware, catalogue), *_check_models(models)]
+    failed = {finding.path for finding in findings if finding.severity == "error"}
+    if as_json:
+        emit_json(
+            {"ok": not failed, "n_checked": len(paths), "n_failed": len(failed)}
+            | {"findings": findings},
+            command=current_command(),
+            profile_hashes=_hashes(hardware, catalogue, failed=failed),
+        )
+    else:
+        for finding in findings:
+            click.echo(f"{finding.severity}: {_short(finding.message)}")
+        click.echo(f"{len(paths)} files checked, {len(failed)} with errors")
+    context.exit(1 if failed else 0)
+
+
+def _asked(files: Sequence[Path]) -> list[Path]:
+    paths: dict[Path, None] = {}
+    for path in files:
+        if path.is_dir():
+            found = sorted(inner for inner in path.rglob("*.toml") if inner.is_file())
+        elif path.is_file():
+            found = [path]
+        else:
+            msg = f"{path}: cannot be read: no such file or folder"
+            raise ProfileError(msg)
+        paths.update(dict.fromkeys(found))
+    return list(paths)
+
+
+def _is_model(path: Path) -> bool:
+    kind = peek_kind(path)
+    return kind == "model" or (kind is None and path.parent.name == "models")
+
+
+def _check_models(paths: Sequence[Path]) -> list[Finding]:
+    """Models lie in the user's folders too and are read by their own catalogue."""
+    if not paths:
+        return []
+    from twin.workload.catalogue import read_model
+    from twin.workload.transformer import ModelError
+
+    findings: list[Finding] = []
+    for path in paths:
+        try:
+            read_model(path)
+        except ModelError as error:
+            findings.append(Finding(path=path, severity="error", message=str(error)))
+    return findings
+
+
+def _hashes(paths: Sequence[Path], catalogue: Catalogue, *, failed: set[Path]) -> dict[str, str]:
+    hashes: dict[str, str] = {}
+    for path in paths:
+        kind = peek_kind(path)
+        if kind in KINDS and path not in failed:
+            hashes.update(catalogue.beside(path).load(kind, str(path)).hashes)
+    return dict(sorted(hashes.items()))
+
+
+def _short(message: str) -> str:
+    """Name a shipped file as in the catalogue's folder; the rest of its path helps nobody."""
+    return message.replace(f"{SHIPPED}/", "hardware_profiles/")
+
+
+@profiles.command("new")
+@click.argument("name")
+@click.option("--extends", "base", metavar="BASE", help="Profile that the new one is like.")
+@click.option("--vendor", metavar="VENDOR", default="other", help="Maker of an accelerator.")
+@click.option(
+    "--out", metavar="FILE", type=click.Path(path_type=Path), help="NAME.toml unless set."
+)
+@kind_option
+@profiles_option
+@json_option
+def new_profile(
+    *,
+    name: str,
+    base: str | None,
+    vendor: str,
+    out: Path | None,
+    kind: str | None,
+    profile_dirs: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Write a profile to fill in: like BASE, or whole with round figures.
+
+    NAME is written in small letters, digits, dots and hyphens; the file is called NAME.toml.
+    """
+    path = _target(name, out)
+    if base is None:
+        kind = kind or "accelerator"
+        text = skeleton(kind, name=name, vendor=vendor)
+    else:
+        catalogue = Catalogue(profile_dirs)
+        kind = kind or _only_kind(catalogue, base)
+        base = catalogue.load(kind, base).name
+        text = derived(kind, name=name, base=base)
+    _write(path, text)
+    if as_json:
+        payload = {"file": path, "kind": kind, "name": name, "extends": base}
+        emit_json(payload, command=current_command(), profile_hashes={})
+        return
+    click.echo(f"{path}: a new {kind}. When it is filled in: twin profiles check {path}")
+
+
+def _only_kind(catalogue: Catalogue, base: str) -> str:
+    kinds = _kinds_of(catalogue, base)
+    if len(kinds) > 1:
+        msg = f'--extends "{base}": expected --kind too, as it is a {" and a ".join(kinds)}'
+        raise ProfileError(msg)
+    return kinds[0]
+
+
+def _target(name: str, out: Path | None) -> Path:
+    if not _NAME.fullmatch(name):
+        msg = f'"{name}": expected a name of small letters, digits, dots and hyphens'
+        raise ProfileError(msg)
+    path = Path(f"{name}.toml") if out is None else out
+    if path.is_dir():
+        path /= f"{name}.toml"
+    if path.name != f"{name}.toml":
+        msg = f'--out "{path}": expected a file called {name}.toml, since a name is a file\'s stem'
+        raise ProfileError(msg)
+    if path.exists():
+        msg = f"{path}: exists already; expected a new file"
+        raise ProfileError(msg)
+    return path
+
+
+def _write(path: Path, text: str) -> None:
+    """Write beside the target and rename, so that no half-written profile is ever found."""
+    unfinished = path.with_name(f".{path.name}.part")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.rename(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        msg = f"{path}: cannot be written: {error.strerror or error}"
+        raise ProfileError(msg) from error
