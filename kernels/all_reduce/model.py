@@ -85,7 +85,8 @@ def _in_node_time_s(
     # Smooth minimum of two positive times.
     ratio = min(high_s, low_s) / max(high_s, low_s)
     return float(
-        min(high_s, low_s) * (1.0 + ratio**-PROTOCOL_JOIN_EXPONENT) ** (1.0 / PROTOCOL_JOIN_EXPONENT)
+        min(high_s, low_s)
+        * (1.0 + ratio**-PROTOCOL_JOIN_EXPONENT) ** (1.0 / PROTOCOL_JOIN_EXPONENT)
     )
 
 

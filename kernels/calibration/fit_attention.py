@@ -146,9 +146,7 @@ def _heldout_mask(sizes: FloatArray) -> Mask:
 
 
 def _large_mask(sizes: FloatArray) -> Mask:
-    return np.asarray(
-        (sizes[:, 3] >= LARGE_SEQUENCE) & (sizes[:, 0] * sizes[:, 1] >= LARGE_HEADS)
-    )
+    return np.asarray((sizes[:, 3] >= LARGE_SEQUENCE) & (sizes[:, 0] * sizes[:, 1] >= LARGE_HEADS))
 
 
 class AttentionFitter:

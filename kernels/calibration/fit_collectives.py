@@ -184,6 +184,4 @@ class CollectiveFitter:
     ) -> FittedErrors:
         mask = mask & (rows["message_bytes"] >= MESSAGE_FLOOR_BYTES)
         judged = rows.where(mask)
-        return judge(
-            self.predict_s(judged, link[mask], parameters), judged["latency_us"] * 1e-6
-        )
+        return judge(self.predict_s(judged, link[mask], parameters), judged["latency_us"] * 1e-6)

@@ -152,9 +152,7 @@ class GemmFitter:
     def _sample(self, sizes: FloatArray) -> Mask:
         large = _large_mask(sizes)
         half = N_FIT_ROWS // 2
-        chosen = [
-            self._rng.permutation(np.flatnonzero(group))[:half] for group in (large, ~large)
-        ]
+        chosen = [self._rng.permutation(np.flatnonzero(group))[:half] for group in (large, ~large)]
         return np.concatenate(chosen)
 
     def fit(

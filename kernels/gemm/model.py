@@ -130,9 +130,7 @@ def gemm_time(shape: GemmShape, machine: GemmMachine) -> GemmTime:
     since every candidate is monotone, growing sizes only remove candidates, and the minimum of
     monotone functions is monotone.
     """
-    unit_flop_per_s = (
-        machine.tensor_efficiency_fraction * machine.peak_flop_per_s / machine.n_units
-    )
+    unit_flop_per_s = machine.tensor_efficiency_fraction * machine.peak_flop_per_s / machine.n_units
     unit_feed_bytes_per_s = _feed_bandwidth(machine) / machine.n_units
     memory_s = compulsory_traffic_bytes(shape) / (
         machine.memory_efficiency_fraction * machine.memory_bandwidth_bytes_per_s
