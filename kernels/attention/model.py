@@ -49,14 +49,27 @@ WAVE_SMOOTHING_FRACTION = 0.7
 MEMORY_JOIN_EXPONENT = 4.0
 """Smooth maximum between the schedule and memory traffic. [1]"""
 
-BACKWARD_LATENCY_RATIO = 2.0
-"""Dependent stages in one backward step over one forward step. [1]"""
+NEVER_S = 1.0e30
+"""Longer than any kernel: start of a search for the shortest. [s]"""
 
-BACKWARD_LAUNCHES = 3.0
-"""Pre-pass over O and dO, main kernel, conversion of dQ. [1]"""
 
-BACKWARD_TRAFFIC_RATIO = 3.0
-"""Q, K, V, O, dO read, dQ (fp32, read and written), dK, dV written, over Q, K, V, O. [1]"""
+class Direction(NamedTuple):
+    """What tells the backward pass from the forward one."""
+
+    products: float
+    """Matrix products per pair of blocks. [1]"""
+    latency_ratio: float
+    """Dependent stages of one step over those of a forward step. [1]"""
+    traffic_ratio: float
+    """Traffic over Q, K, V and O once. [1]"""
+    launches: float
+
+
+FORWARD = Direction(FORWARD_PRODUCTS, 1.0, 1.0, 1.0)
+
+BACKWARD = Direction(BACKWARD_PRODUCTS, 2.0, 3.0, 3.0)
+"""Traffic: Q, K, V, O, dO read, dQ (fp32) read and written, dK, dV written. Launches: pre-pass
+over O and dO, main kernel, conversion of dQ."""
 
 
 class AttentionMachine(NamedTuple):
@@ -126,78 +139,59 @@ def _traffic_bytes(shape: AttentionShape) -> float:
     return shape.batch * (query_like + key_like) * shape.head_dim * shape.element_bytes
 
 
-def _scheduled(
-    shape: AttentionShape, machine: AttentionMachine, *, query_block: float, block_s: float
-) -> AttentionTime:
-    blocks = shape.key_len / KEY_BLOCK
-    mean_blocks = blocks * shape.visible_fraction
-    if shape.visible_fraction < 1.0:
-        mean_blocks = min(blocks, mean_blocks + machine.diagonal_blocks)
-    mean_blocks = max(mean_blocks, 1.0)
-    items = shape.batch * shape.n_heads * float(-(-shape.query_len // query_block))
-    waves = smooth_waves(items / machine.n_units, WAVE_SMOOTHING_FRACTION)
-    schedule_s = waves * mean_blocks * block_s
-    longest_s = max(blocks, 1.0) * block_s
-    return AttentionTime(0.0, schedule_s, longest_s, 0.0, 0.0, block_s, query_block)
-
-
 def _block_time_s(
-    shape: AttentionShape,
-    machine: AttentionMachine,
-    *,
-    query_block: float,
-    products: float,
-    latency_s: float,
+    shape: AttentionShape, machine: AttentionMachine, *, query_block: float, direction: Direction
 ) -> float:
     efficiency = machine.matrix_efficiency_fraction
-    if products > FORWARD_PRODUCTS:
+    if direction.products > FORWARD_PRODUCTS:
         efficiency = machine.backward_matrix_efficiency_fraction
-    head_dim = _padded_head_dim(shape.head_dim)
-    matrix_flop = 2.0 * products * query_block * KEY_BLOCK * head_dim
+    pairs = query_block * KEY_BLOCK
+    matrix_flop = 2.0 * direction.products * pairs * _padded_head_dim(shape.head_dim)
     matrix_s = matrix_flop * machine.n_units / (efficiency * machine.peak_flop_per_s)
-    exponential_rate = machine.exponentials_per_clock_per_unit * machine.clock_hz
-    exponential_s = query_block * KEY_BLOCK / exponential_rate
-    return power_mean_join(matrix_s, exponential_s, machine.join_exponent) + latency_s
+    exponential_s = pairs / (machine.exponentials_per_clock_per_unit * machine.clock_hz)
+    joined_s = power_mean_join(matrix_s, exponential_s, machine.join_exponent)
+    return joined_s + machine.block_latency_s * direction.latency_ratio
+
+
+def _mean_blocks(shape: AttentionShape, diagonal_blocks: float) -> float:
+    """Key blocks that an item visits on average; a mask's edge cuts through some of them. [1]"""
+    blocks = shape.key_len / KEY_BLOCK
+    visible = blocks * shape.visible_fraction
+    if shape.visible_fraction < 1.0:
+        visible = min(blocks, visible + diagonal_blocks)
+    return max(visible, 1.0)
 
 
 def _attention_time(
-    shape: AttentionShape,
-    machine: AttentionMachine,
-    products: float,
-    latency_ratio: float,
-    traffic_ratio: float,
-    launches: float,
+    shape: AttentionShape, machine: AttentionMachine, direction: Direction
 ) -> AttentionTime:
-    memory_s = (
-        _traffic_bytes(shape)
-        * machine.traffic_factor
-        * traffic_ratio
-        / (machine.memory_efficiency_fraction * machine.memory_bandwidth_bytes_per_s)
+    traffic_bytes = _traffic_bytes(shape) * machine.traffic_factor * direction.traffic_ratio
+    memory_s = traffic_bytes / (
+        machine.memory_efficiency_fraction * machine.memory_bandwidth_bytes_per_s
     )
-    launch_s = launches * machine.launch_s
-    best = AttentionTime(1.0e30, 0.0, 0.0, memory_s, launch_s, 0.0, 0.0)
+    mean_blocks = _mean_blocks(shape, machine.diagonal_blocks)
+    longest_blocks = max(shape.key_len / KEY_BLOCK, 1.0)
+    heads = shape.batch * shape.n_heads
+    best = (NEVER_S, 0.0, 0.0, 0.0, 0.0)
     for query_block in QUERY_BLOCKS:
-        block_s = _block_time_s(
-            shape,
-            machine,
-            query_block=query_block,
-            products=products,
-            latency_s=machine.block_latency_s * latency_ratio,
-        )
-        plan = _scheduled(shape, machine, query_block=query_block, block_s=block_s)
-        busy_s = max(plan.schedule_s, plan.longest_item_s)
-        time_s = power_mean_join(busy_s, memory_s, MEMORY_JOIN_EXPONENT) + launch_s
-        if time_s < best.time_s:
-            best = AttentionTime(
-                time_s,
-                plan.schedule_s,
-                plan.longest_item_s,
-                memory_s,
-                launch_s,
-                block_s,
-                query_block,
-            )
-    return best
+        block_s = _block_time_s(shape, machine, query_block=query_block, direction=direction)
+        items = heads * -(-shape.query_len // query_block)
+        waves = smooth_waves(items / machine.n_units, WAVE_SMOOTHING_FRACTION)
+        schedule_s = waves * mean_blocks * block_s
+        longest_s = longest_blocks * block_s
+        busy_s = max(schedule_s, longest_s)
+        if busy_s < best[0]:
+            best = (busy_s, schedule_s, longest_s, block_s, query_block)
+    launch_s = direction.launches * machine.launch_s
+    return AttentionTime(
+        time_s=power_mean_join(best[0], memory_s, MEMORY_JOIN_EXPONENT) + launch_s,
+        schedule_s=best[1],
+        longest_item_s=best[2],
+        memory_s=memory_s,
+        launch_s=launch_s,
+        block_s=best[3],
+        query_block=best[4],
+    )
 
 
 def attention_forward_time(shape: AttentionShape, machine: AttentionMachine) -> AttentionTime:
@@ -215,7 +209,7 @@ def attention_forward_time(shape: AttentionShape, machine: AttentionMachine) -> 
     AttentionTime
         Best query block; time_s includes the launch. [s]
     """
-    return _attention_time(shape, machine, FORWARD_PRODUCTS, 1.0, 1.0, 1.0)
+    return _attention_time(shape, machine, FORWARD)
 
 
 def attention_backward_time(shape: AttentionShape, machine: AttentionMachine) -> AttentionTime:
@@ -230,11 +224,4 @@ def attention_backward_time(shape: AttentionShape, machine: AttentionMachine) ->
     AttentionTime
         Best query block; time_s includes the launches. [s]
     """
-    return _attention_time(
-        shape,
-        machine,
-        BACKWARD_PRODUCTS,
-        BACKWARD_LATENCY_RATIO,
-        BACKWARD_TRAFFIC_RATIO,
-        BACKWARD_LAUNCHES,
-    )
+    return _attention_time(shape, machine, BACKWARD)

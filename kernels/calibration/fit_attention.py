@@ -1,4 +1,4 @@
-"""Fit of the fused-attention model for one device and one implementation."""
+"""Fit of the attention model for one device and implementation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,13 @@ from kernels.calibration.simplex import (
 from kernels.calibration.split import is_heldout
 from kernels.compiled_formula import FormulaCompiler
 
-__all__ = ["ATTENTION_BOUNDS", "ATTENTION_COLUMNS", "AttentionFit", "AttentionFitter"]
+__all__ = [
+    "ATTENTION_BOUNDS",
+    "ATTENTION_COLUMNS",
+    "AttentionFit",
+    "AttentionFitter",
+    "attention_machine",
+]
 
 ATTENTION_COLUMNS = (
     "device",
@@ -41,30 +47,34 @@ ATTENTION_COLUMNS = (
     "direction",
     "library",
     "latency_us",
-    "flag",
 )
 
-ATTENTION_BOUNDS: dict[str, Bound] = {
-    "matrix_efficiency_fraction": Bound(low=0.2, high=1.0, start=0.7),
-    "memory_efficiency_fraction": Bound(low=0.75, high=0.75, start=0.75),
-    "exponentials_per_clock_per_unit": Bound(low=16.0, high=16.0, start=16.0),
-    "block_latency_s": Bound(low=2e-8, high=2e-6, start=3e-7),
-    "diagonal_blocks": Bound(low=0.05, high=2.0, start=0.7),
-    "launch_s": Bound(low=2e-6, high=2e-5, start=6e-6),
-    "traffic_factor": Bound(low=0.5, high=4.0, start=1.0),
-    "join_exponent": Bound(low=1.2, high=6.0, start=2.0),
-}
-"""The exponential rate stays at its hardware value, since it is nearly collinear with the block
-latency in the data and must transfer to parts where that unit differs."""
+SIZE_COLUMNS = ("batch", "heads_q", "heads_kv", "seq_q", "seq_kv", "head_dim")
 
-BACKWARD_BOUNDS: dict[str, Bound] = {
-    "backward_matrix_efficiency_fraction": Bound(low=0.1, high=1.0, start=0.55),
-}
+LARGE_SEQUENCE = 2048.0
+"""Sequence length from which attention weighs in training. [tokens]"""
+
+LARGE_HEADS = 16.0
+"""Batch times heads that fill a device. [1]"""
+
+LARGEST_HEAD_DIM = 256.0
+"""Wider heads fall back to other kernels. [elements]"""
 
 N_FIT_ROWS = 3000
-LARGE_SEQUENCE = 2048.0
-LARGE_HEADS = 16.0
-ELEMENT_BYTES = 2.0
+
+ATTENTION_BOUNDS: dict[str, Bound] = {
+    "matrix_efficiency_fraction": Bound(low=0.15, high=1.0, start=0.7),
+    "memory_efficiency_fraction": Bound(low=0.8, high=0.8, start=0.8),
+    "exponentials_per_clock_per_unit": Bound(low=16.0, high=16.0, start=16.0),
+    "block_latency_s": Bound(low=0.02e-6, high=2e-6, start=0.4e-6),
+    "diagonal_blocks": Bound(low=0.05, high=2.0, start=0.6),
+    "launch_s": Bound(low=2e-6, high=40e-6, start=8e-6),
+    "traffic_factor": Bound(low=0.5, high=6.0, start=1.2),
+    "join_exponent": Bound(low=1.0, high=5.0, start=2.0),
+    "backward_matrix_efficiency_fraction": Bound(low=0.5, high=0.5, start=0.5),
+}
+"""The exponential rate stays at its hardware value, so that it transfers; it and the block
+latency are nearly collinear in the data. Memory efficiency and traffic act as one product."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +88,13 @@ class AttentionFit:
 
 
 def attention_times_s(
-    sizes: FloatArray, machine: AttentionMachine, is_forward: bool, times_s: FloatArray
+    sizes: FloatArray, passes: FloatArray, machine: AttentionMachine, times_s: FloatArray
 ) -> None:
-    """Fill predicted times of rows; compiled before use."""
+    """Fill predicted times; compiled before use.
+
+    Columns of sizes: batch, heads, KV heads, query length, key length, head dim, visible share;
+    of passes: forward and backward calls in the timing.
+    """
     for row in range(len(times_s)):
         shape = AttentionShape(
             sizes[row, 0],
@@ -92,18 +106,12 @@ def attention_times_s(
             sizes[row, 6],
             2.0,
         )
-        if is_forward:
-            times_s[row] = attention_forward_time(shape, machine).time_s
-        else:
-            times_s[row] = attention_backward_time(shape, machine).time_s
-
-
-def attention_sizes(rows: Table) -> FloatArray:
-    """Columns batch, heads, KV heads, queries, keys, head dim, visible share."""
-    names = ("batch", "heads_q", "heads_kv", "seq_q", "seq_kv", "head_dim")
-    visible = np.where(rows["causal"].astype(bool), 0.5, 1.0)
-    columns = [np.asarray(rows[name], dtype=np.float64) for name in names]
-    return np.ascontiguousarray(np.column_stack([*columns, visible]))
+        time_s = 0.0
+        if passes[row, 0] > 0.0:
+            time_s += attention_forward_time(shape, machine).time_s
+        if passes[row, 1] > 0.0:
+            time_s += attention_backward_time(shape, machine).time_s
+        times_s[row] = time_s
 
 
 def attention_machine(
@@ -115,135 +123,118 @@ def attention_machine(
         clock_hz=figures.clock_hz,
         peak_flop_per_s=figures.peak_flop_per_s[dtype],
         memory_bandwidth_bytes_per_s=figures.memory_bandwidth_bytes_per_s,
-        backward_matrix_efficiency_fraction=parameters.get(
-            "backward_matrix_efficiency_fraction", 0.5
-        ),
         **{name: parameters[name] for name in ATTENTION_BOUNDS},
     )
 
 
+def _sizes(rows: Table) -> FloatArray:
+    visible = np.where(rows["causal"], 0.5, 1.0)
+    return np.column_stack([*(rows[name] for name in SIZE_COLUMNS), visible])
+
+
+def _passes(rows: Table) -> FloatArray:
+    direction = rows["direction"]
+    forward = (direction == "fwd") | (direction == "fwd_bwd")
+    backward = (direction == "bwd") | (direction == "fwd_bwd")
+    return np.column_stack([forward, backward]).astype(np.float64)
+
+
 def _heldout_mask(sizes: FloatArray) -> Mask:
-    tuples, where = np.unique(sizes[:, [1, 2, 5]], axis=0, return_inverse=True)
-    chosen = np.array([is_heldout("attention", tuple(int(x) for x in row)) for row in tuples])
+    heads, where = np.unique(sizes[:, (1, 2, 5)], axis=0, return_inverse=True)
+    chosen = np.array([is_heldout("attention", tuple(int(size) for size in key)) for key in heads])
     return chosen[where]
 
 
 def _large_mask(sizes: FloatArray) -> Mask:
-    many = sizes[:, 0] * sizes[:, 1] >= LARGE_HEADS
-    return np.asarray((sizes[:, 3] >= LARGE_SEQUENCE) & many)
+    return np.asarray((sizes[:, 3] >= LARGE_SEQUENCE) & (sizes[:, 0] * sizes[:, 1] >= LARGE_HEADS))
 
 
 class AttentionFitter:
-    """Fits devices one after the other; keeps the compiled model between them."""
+    """Fits implementations one after the other; keeps the compiled model between them."""
 
     def __init__(self, *, seed: int = 0) -> None:
         self._times = FormulaCompiler().compile(attention_times_s)
         self._rng = np.random.default_rng(seed)
 
-    def predict_s(
-        self, sizes: FloatArray, machine: AttentionMachine, *, is_forward: bool
-    ) -> FloatArray:
+    def predict_s(self, rows: Table, machine: AttentionMachine) -> FloatArray:
         """Predicted times of rows. [s]"""
-        times_s = np.empty(len(sizes))
-        self._times(sizes, machine, is_forward, times_s)
+        times_s = np.empty(len(rows))
+        self._times(_sizes(rows), _passes(rows), machine, times_s)
         return times_s
 
-    def fit_forward(
-        self,
-        rows: Table,
-        figures: DeviceFigures,
-        dtype: str,
-        *,
-        bounds: Mapping[str, Bound] = ATTENTION_BOUNDS,
-    ) -> AttentionFit:
-        """Fit on head tuples that are not set aside, judge on those that are.
-
-        Parameters
-        ----------
-        rows
-            Forward rows of one device and implementation.
-        figures
-            Datasheet figures of the device.
-        dtype
-            Key of the peak.
-        bounds
-            Range and start of each parameter.
-        """
-        sizes = attention_sizes(rows)
-        measured_s = np.asarray(rows["latency_us"], dtype=np.float64) * 1e-6
-        heldout = _heldout_mask(sizes)
+    def _chosen(self, rows: Table, *, keeps_all: bool) -> Mask:
+        sizes = _sizes(rows)
+        free = np.ones(len(rows), dtype=bool) if keeps_all else ~_heldout_mask(sizes)
+        free &= sizes[:, 5] <= LARGEST_HEAD_DIM
         large = _large_mask(sizes)
         half = N_FIT_ROWS // 2
-        chosen = np.concatenate(
-            [
-                self._rng.permutation(np.flatnonzero(group))[:half]
-                for group in (large & ~heldout, ~large & ~heldout)
-            ]
-        )
-        weights = np.where(
-            large[chosen], 0.5 / max(large[chosen].sum(), 1), 0.5 / max((~large[chosen]).sum(), 1)
-        )
+        groups = [np.flatnonzero(free & large), np.flatnonzero(free & ~large)]
+        return np.concatenate([self._rng.permutation(group)[:half] for group in groups])
 
-        def loss(parameters: dict[str, float]) -> float:
-            machine = attention_machine(figures, dtype, parameters)
-            predicted_s = self.predict_s(sizes[chosen], machine, is_forward=True)
-            return robust_loss(predicted_s, measured_s[chosen], weights)
-
-        found = fit_parameters(loss, bounds)
-        predicted_s = self.predict_s(
-            sizes, attention_machine(figures, dtype, found), is_forward=True
-        )
-        errors = [
-            judge(predicted_s[mask], measured_s[mask]) if mask.any() else None
-            for mask in (heldout, heldout & large)
-        ]
-        return AttentionFit(
-            parameters=found,
-            n_samples=len(chosen),
-            heldout=errors[0],
-            heldout_large=errors[1],
-        )
-
-    def fit_backward(
+    def fit(
         self,
         rows: Table,
         figures: DeviceFigures,
-        dtype: str,
         *,
-        forward: Mapping[str, float],
-        holds_forward_too: bool = False,
+        bounds: Mapping[str, Bound] = ATTENTION_BOUNDS,
+        keeps_all: bool = False,
+        prior_weight: float = 0.0,
     ) -> AttentionFit:
-        """Fit the efficiency of the backward products, all else as in the forward fit.
-
-        Rows are too few to set any aside; the errors reported are those of the fit.
+        """Fit on heads that are not set aside, judge on those that are.
 
         Parameters
         ----------
         rows
-            Backward rows, or rows that hold both passes together.
-        figures, dtype
-            As for the forward fit.
-        forward
-            Parameters of the forward fit.
-        holds_forward_too
-            The rows hold forward and backward together.
+            Rows of one device and implementation, at 16 bit.
+        figures
+            Datasheet figures of the device.
+        bounds
+            Range and start of each parameter; zero width fixes it.
+        keeps_all
+            Fit on all rows, for tables too thin to set anything aside; errors are then those of
+            the fitted rows.
+        prior_weight
+            Pull towards the starts of bounds that carry a prior.
+
+        Returns
+        -------
+        AttentionFit
+            Parameters and errors.
         """
-        sizes = attention_sizes(rows)
-        measured_s = np.asarray(rows["latency_us"], dtype=np.float64) * 1e-6
-        weights = np.full(len(sizes), 1.0 / len(sizes))
+        chosen = self._chosen(rows, keeps_all=keeps_all)
+        fitted = rows.where(chosen)
+        sizes, passes = _sizes(fitted), _passes(fitted)
+        target_s = fitted["latency_us"] * 1e-6
+        large = _large_mask(sizes)
+        weights = np.where(large, 0.5 / max(large.sum(), 1), 0.5 / max((~large).sum(), 1))
+        times_s = np.empty(len(fitted))
 
-        def predicted_s(parameters: Mapping[str, float]) -> FloatArray:
-            machine = attention_machine(figures, dtype, {**forward, **parameters})
-            backward_s = self.predict_s(sizes, machine, is_forward=False)
-            if not holds_forward_too:
-                return backward_s
-            return backward_s + self.predict_s(sizes, machine, is_forward=True)
+        def loss(parameters: dict[str, float]) -> float:
+            machine = attention_machine(figures, "bf16", parameters)
+            self._times(sizes, passes, machine, times_s)
+            return robust_loss(times_s, target_s, weights)
 
-        found = fit_parameters(
-            lambda parameters: robust_loss(predicted_s(parameters), measured_s, weights),
-            BACKWARD_BOUNDS,
-        )
-        errors = judge(predicted_s(found), measured_s)
+        parameters = fit_parameters(loss, bounds, prior_weight=prior_weight)
+        machine = attention_machine(figures, "bf16", parameters)
+        heldout, heldout_large = self.judge(rows, machine, keeps_all=keeps_all)
         return AttentionFit(
-            parameters=found, n_samples=len(sizes), heldout=errors, heldout_large=None
+            parameters=parameters,
+            n_samples=len(fitted),
+            heldout=heldout,
+            heldout_large=heldout_large,
         )
+
+    def judge(
+        self, rows: Table, machine: AttentionMachine, *, keeps_all: bool = False
+    ) -> tuple[FittedErrors | None, FittedErrors | None]:
+        """Errors on the rows set aside (or on all): all of them, and the large ones."""
+        sizes = _sizes(rows)
+        judged = np.ones(len(rows), dtype=bool) if keeps_all else _heldout_mask(sizes)
+        large = judged & _large_mask(sizes)
+        measured_s = rows["latency_us"] * 1e-6
+        predicted_s = self.predict_s(rows, machine)
+        results = [
+            judge(predicted_s[mask], measured_s[mask]) if mask.any() else None
+            for mask in (judged, large)
+        ]
+        return results[0], results[1]

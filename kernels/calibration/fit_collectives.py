@@ -1,4 +1,4 @@
-"""Fit of the collective model inside a node, for one device and operation."""
+"""Fit of the model of collectives inside a node, one device and operation at a time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kernels.all_reduce.model import CollectiveGroup, CollectiveMachine, collective_time_s
-from kernels.calibration.measurements import Table
+from kernels.calibration.measurements import Mask, Table
 from kernels.calibration.simplex import (
     Bound,
     FittedErrors,
@@ -20,61 +20,92 @@ from kernels.calibration.simplex import (
 from kernels.calibration.split import is_heldout
 from kernels.compiled_formula import FormulaCompiler
 
-__all__ = ["COLLECTIVE_BOUNDS", "COLLECTIVE_COLUMNS", "CollectiveFit", "CollectiveFitter"]
+__all__ = [
+    "COLLECTIVE_BOUNDS",
+    "COLLECTIVE_COLUMNS",
+    "CollectiveFit",
+    "CollectiveFitter",
+    "vendor_library_rows",
+]
 
 COLLECTIVE_COLUMNS = (
     "device",
     "op",
+    "dtype",
     "ranks",
     "nodes",
     "message_bytes",
     "latency_us",
     "library",
+    "source_id",
 )
 
+MESSAGE_FLOOR_BYTES = float(2**20)
+"""Errors are judged from this size on. [byte]"""
+
+VENDOR_LIBRARIES = ("nccl", "rccl")
+"""Prefixes of library names; framework kernels and eager launches are other implementations."""
+
+COARSE_SOURCES = ("VIDUR",)
+"""Sources with a time resolution of a microsecond: they spoil the latency."""
+
+IN_SWITCH_DTYPES = ("fp16", "bf16", "fp32", "fp32/unknown")
+"""The switch adds these; integers of 8 bit take the ring."""
+
 COLLECTIVE_BOUNDS: dict[str, Bound] = {
-    "bandwidth_efficiency_fraction": Bound(low=0.3, high=1.0, start=0.85),
-    "latency_s": Bound(low=3e-6, high=6e-5, start=1.2e-5),
-    "latency_per_rank_s": Bound(low=0.1e-6, high=5e-6, start=1.2e-6),
-    "local_copy_fraction": Bound(low=0.05, high=1.5, start=0.5),
+    "bandwidth_efficiency_fraction": Bound(low=0.2, high=1.0, start=0.8),
+    "latency_s": Bound(low=2e-6, high=80e-6, start=12e-6),
+    "latency_per_rank_s": Bound(low=0.02e-6, high=6e-6, start=1e-6),
+    "local_copy_fraction": Bound(low=0.02, high=1.5, start=0.5),
     "pipeline_exponent": Bound(low=0.45, high=1.0, start=0.65),
-    "low_latency_fraction": Bound(low=0.2, high=1.0, start=0.6),
+    "low_latency_fraction": Bound(low=0.2, high=1.0, start=0.7),
     "low_latency_slowdown": Bound(low=0.3, high=6.0, start=1.5),
     "in_switch_gain": Bound(low=1.0, high=1.0, start=1.0),
 }
 
-SWITCH_GAIN_BOUND = Bound(low=1.0, high=2.0, start=1.25)
-"""All-reduce on switches that add up: the gain differs by generation and is fitted."""
-
-LARGE_MESSAGE_BYTES = 2.0**20
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectiveFit:
-    """Fitted parameters with what they were fitted and judged on."""
+    """Fitted parameters; the errors are those of a fit without the groups set aside."""
 
     parameters: dict[str, float]
     n_samples: int
-    all_rows: FittedErrors
-    large: FittedErrors
-    """Messages of 1 MiB and more."""
-    heldout_large: FittedErrors | None
-    """The same, of groups set aside and predicted from the others."""
+    heldout: FittedErrors | None
+    fitted: FittedErrors
 
 
 def collective_times_s(
-    rows: FloatArray,
+    sizes: FloatArray,
     is_all_reduce: bool,
     machine: CollectiveMachine,
-    link_bandwidths: FloatArray,
+    without_switch: CollectiveMachine,
     times_s: FloatArray,
 ) -> None:
-    """Fill predicted times of rows (message, ranks); compiled before use."""
+    """Fill times of rows (message bytes, ranks, link bandwidth, switch adds); compiled."""
     for row in range(len(times_s)):
-        group = CollectiveGroup(
-            rows[row, 1], rows[row, 1], link_bandwidths[row], 1.0e9, 0.85, 2.0e-5, 3.0e-6
-        )
-        times_s[row] = collective_time_s(rows[row, 0], is_all_reduce, machine, group)
+        group = CollectiveGroup(sizes[row, 1], sizes[row, 1], sizes[row, 2], 1.0, 1.0, 1.0, 1.0)
+        chosen = machine if sizes[row, 3] > 0.0 else without_switch
+        times_s[row] = collective_time_s(sizes[row, 0], is_all_reduce, chosen, group)
+
+
+def vendor_library_rows(rows: Table, device: str, operation: str) -> Table:
+    """Single-node rows of the vendor's library for one device and operation."""
+    vendor = np.array([library.startswith(VENDOR_LIBRARIES) for library in rows["library"]])
+    keep = vendor & (rows["device"] == device) & (rows["op"] == operation)
+    keep &= (rows["nodes"] == 1) & ~np.isin(rows["source_id"], COARSE_SOURCES)
+    return rows.where(keep & (rows["latency_us"] > 0))
+
+
+def _weights(rows: Table) -> FloatArray:
+    """Every (ranks, size class) counts alike; small messages together a third of large ones."""
+    large = rows["message_bytes"] >= MESSAGE_FLOOR_BYTES
+    _, where, counts = np.unique(
+        np.column_stack([rows["ranks"], np.round(np.log2(rows["message_bytes"]))]),
+        axis=0,
+        return_inverse=True,
+        return_counts=True,
+    )
+    return np.where(large, 1.0, 0.3) / counts[where]
 
 
 class CollectiveFitter:
@@ -83,71 +114,74 @@ class CollectiveFitter:
     def __init__(self) -> None:
         self._times = FormulaCompiler().compile(collective_times_s)
 
-    def _predict_s(
-        self,
-        sizes: FloatArray,
-        links: FloatArray,
-        operation: str,
-        parameters: Mapping[str, float],
-    ) -> FloatArray:
-        times_s = np.empty(len(sizes))
-        machine = CollectiveMachine(**parameters)
-        self._times(sizes, operation == "all_reduce", machine, links, times_s)
-        return times_s
-
     def fit(
         self,
         rows: Table,
-        operation: str,
+        link_bandwidth_bytes_per_s: FloatArray,
         *,
-        link_bandwidth_bytes_per_s: float,
-        peer_bandwidth_bytes_per_s: float,
         bounds: Mapping[str, Bound] = COLLECTIVE_BOUNDS,
     ) -> CollectiveFit:
-        """Fit all rows of one device and operation; also judge (operation, ranks) set aside.
+        """Fit all rows of one device and operation; judge by (operation, ranks) set aside.
 
         Parameters
         ----------
         rows
-            Rows of one device, operation and library class on one node.
-        operation
-            all_reduce, all_gather, reduce_scatter or all_to_all.
+            Rows of one device and operation.
         link_bandwidth_bytes_per_s
-            One-way link peak of a device. [byte/s]
-        peer_bandwidth_bytes_per_s
-            One-way link peak between two devices. [byte/s]
+            One-way bandwidth of a rank to its peers, for each row's group size. [byte/s]
         bounds
             Range and start of each parameter.
+
+        Returns
+        -------
+        CollectiveFit
+            Parameters of a fit on all rows, errors of one without what is set aside.
         """
-        ranks = np.asarray(rows["ranks"], dtype=np.float64)
-        message = np.asarray(rows["message_bytes"], dtype=np.float64)
-        sizes = np.ascontiguousarray(np.column_stack([message, ranks]))
-        links = np.minimum(link_bandwidth_bytes_per_s, (ranks - 1) * peer_bandwidth_bytes_per_s)
-        measured_s = np.asarray(rows["latency_us"], dtype=np.float64) * 1e-6
-        large = message >= LARGE_MESSAGE_BYTES
-        heldout = np.array([is_heldout("collective", (operation, int(r))) for r in ranks])
-        every = np.ones(len(ranks), dtype=bool)
-
-        def fitted(chosen: FloatArray) -> dict[str, float]:
-            weights = np.where(large[chosen], 2.0, 1.0)
-
-            def loss(parameters: dict[str, float]) -> float:
-                predicted = self._predict_s(sizes[chosen], links[chosen], operation, parameters)
-                return robust_loss(predicted, measured_s[chosen], weights)
-
-            return fit_parameters(loss, bounds)
-
-        found = fitted(every)
-        predicted_s = self._predict_s(sizes, links, operation, found)
-        judged = heldout & large
-        heldout_errors = None
-        if judged.any() and not heldout.all():
-            blind = self._predict_s(sizes[judged], links[judged], operation, fitted(~heldout))
-            heldout_errors = judge(blind, measured_s[judged])
-        return CollectiveFit(
-            parameters=found,
-            n_samples=len(ranks),
-            all_rows=judge(predicted_s, measured_s),
-            large=judge(predicted_s[large], measured_s[large]),
-            heldout_large=heldout_errors,
+        operation = str(rows["op"][0])
+        heldout = np.array(
+            [is_heldout("collective", (operation, int(ranks))) for ranks in rows["ranks"]]
         )
+        everything = np.ones(len(rows), dtype=bool)
+        errors = None
+        if heldout.any() and not heldout.all():
+            parameters = self._search(rows, link_bandwidth_bytes_per_s, bounds, ~heldout)
+            errors = self._judge(rows, link_bandwidth_bytes_per_s, parameters, heldout)
+        parameters = self._search(rows, link_bandwidth_bytes_per_s, bounds, everything)
+        fitted = self._judge(rows, link_bandwidth_bytes_per_s, parameters, everything)
+        return CollectiveFit(
+            parameters=parameters, n_samples=len(rows), heldout=errors, fitted=fitted
+        )
+
+    def predict_s(
+        self, rows: Table, link_bandwidth_bytes_per_s: FloatArray, parameters: Mapping[str, float]
+    ) -> FloatArray:
+        """Predicted times of rows. [s]"""
+        adds = np.isin(rows["dtype"], IN_SWITCH_DTYPES).astype(np.float64)
+        sizes = np.column_stack(
+            [rows["message_bytes"], rows["ranks"], link_bandwidth_bytes_per_s, adds]
+        )
+        machine = CollectiveMachine(**parameters)
+        times_s = np.empty(len(rows))
+        is_all_reduce = str(rows["op"][0]) == "all_reduce"
+        without_switch = machine._replace(in_switch_gain=1.0)
+        self._times(sizes, is_all_reduce, machine, without_switch, times_s)
+        return times_s
+
+    def _search(
+        self, rows: Table, link: FloatArray, bounds: Mapping[str, Bound], mask: Mask
+    ) -> dict[str, float]:
+        chosen, chosen_link = rows.where(mask), link[mask]
+        target_s = chosen["latency_us"] * 1e-6
+        weights = _weights(chosen)
+
+        def loss(parameters: dict[str, float]) -> float:
+            return robust_loss(self.predict_s(chosen, chosen_link, parameters), target_s, weights)
+
+        return fit_parameters(loss, bounds)
+
+    def _judge(
+        self, rows: Table, link: FloatArray, parameters: Mapping[str, float], mask: Mask
+    ) -> FittedErrors:
+        mask = mask & (rows["message_bytes"] >= MESSAGE_FLOOR_BYTES)
+        judged = rows.where(mask)
+        return judge(self.predict_s(judged, link[mask], parameters), judged["latency_us"] * 1e-6)
