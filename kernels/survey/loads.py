@@ -38,6 +38,8 @@ class Load:
     duty: float = 1.0
     """Share of the time that the device is given work. [1]"""
     priority: int = 0
+    library: str = ""
+    """Implementation, where there are several."""
 
 
 def gemm_work(shape: GemmShape, *, dtype: str, data: str) -> Callable[[TorchDevice], Work]:
@@ -52,11 +54,12 @@ def gemm_work(shape: GemmShape, *, dtype: str, data: str) -> Callable[[TorchDevi
     return make
 
 
-def attention_work(shape: AttentionShape, direction: str) -> Callable[[TorchDevice], Work]:
-    """One pass of flash attention, again and again."""
+def attention_work(
+    shape: AttentionShape, direction: str, *, library: str = "sdpa-flash"
+) -> Callable[[TorchDevice], Work]:
+    """One pass of attention, again and again."""
 
     def make(device: TorchDevice) -> Work:
-        library = "sdpa-flash"
         calls = attention_call(device, shape, library=library, dtype="bf16", n_sets=2)
         if direction == "bwd":
             n_bytes = 4.0 * shape.n_elements
@@ -132,51 +135,87 @@ def operation_work(
     return make
 
 
-def gpu_loads() -> tuple[Load, ...]:
-    """Return the loads of a GPU, the most telling first."""
-    square = GemmShape(m=8192, n=8192, k=8192, layout="TN")
-    heads = AttentionShape(batch=2, heads_q=32, heads_kv=32, seq=8192, head_dim=128, is_causal=True)
-    layer = layer_work("llama-3-8b", tp=1, tokens=8192)
-    sharded = layer_work("llama-3-70b", tp=8, tokens=8192)
-    size, long = "8192x8192x8192", "b2_s8192_hq32_hkv32_d128"
+SQUARE = GemmShape(m=8192, n=8192, k=8192, layout="TN")
+HEADS = AttentionShape(batch=2, heads_q=32, heads_kv=32, seq=8192, head_dim=128, is_causal=True)
+HEADS_NAME = "b2_s8192_hq32_hkv32_d128"
+STREAM_BYTES = 2**31
 
-    def gemm(dtype: str, data: str, *, priority: int = 0, duty: float = 1.0) -> Load:
-        make = gemm_work(square, dtype=dtype, data=data)
-        name = "gemm" if data == "normal" else f"gemm_{data}"
-        return Load(workload=name, dtype=dtype, shape=size, make=make, priority=priority, duty=duty)
 
-    def bf16(
-        workload: str,
-        shape: str,
-        make: Callable[[TorchDevice], Work],
-        *,
-        priority: int = 0,
-        duty: float = 1.0,
-    ) -> Load:
-        return Load(
-            workload=workload, dtype="bf16", shape=shape, make=make, priority=priority, duty=duty
-        )
+def _gemm(dtype: str, *, data: str = "normal", duty: float = 1.0, priority: int = 0) -> Load:
+    return Load(
+        workload="gemm" if data == "normal" else f"gemm_{data}",
+        dtype=dtype,
+        shape=f"{SQUARE.m}x{SQUARE.n}x{SQUARE.k}",
+        make=gemm_work(SQUARE, dtype=dtype, data=data),
+        duty=duty,
+        priority=priority,
+    )
 
+
+def _attention(direction: str, library: str, *, priority: int = 0) -> Load:
+    return Load(
+        workload=f"attention_{direction}_causal",
+        dtype="bf16",
+        shape=HEADS_NAME,
+        make=attention_work(HEADS, direction, library=library),
+        priority=priority,
+        library=library,
+    )
+
+
+def _layer(name: str, *, tp: int, duty: float = 1.0, priority: int = 0) -> Load:
+    return Load(
+        workload="layer",
+        dtype="bf16",
+        shape=f"{name}_tp{tp}_t8192",
+        make=layer_work(name, tp=tp, tokens=8192),
+        duty=duty,
+        priority=priority,
+    )
+
+
+def _stream(op: str, *, priority: int = 0) -> Load:
+    make = stream_work(op, vector_bytes=STREAM_BYTES)
+    return Load(workload=op, dtype="bf16", shape=str(STREAM_BYTES), make=make, priority=priority)
+
+
+def _operation(name: str, direction: str, rows: int, cols: int) -> Load:
+    return Load(
+        workload=f"{name}_{direction}",
+        dtype="bf16",
+        shape=f"{rows}x{cols}",
+        make=operation_work(name, direction, rows, cols),
+        priority=2,
+    )
+
+
+def gpu_loads(*, has_cudnn: bool) -> tuple[Load, ...]:
+    """Return the loads of a GPU, the most telling first.
+
+    Where cuDNN's attention is there, it is the one that training would use.
+    """
+    usual, other = ("sdpa-cudnn", "sdpa-flash") if has_cudnn else ("sdpa-flash", None)
     return (
-        gemm("bf16", "normal"),
-        bf16("attention_bwd_causal", long, attention_work(heads, "bwd")),
-        bf16("layer", "llama-3-8b_tp1_t8192", layer),
-        bf16("attention_fwd_causal", long, attention_work(heads, "fwd")),
-        bf16("copy", "2147483648", stream_work("copy", vector_bytes=2**31)),
-        gemm("bf16", "zeros"),
-        gemm("fp8", "normal"),
+        _gemm("bf16"),
+        _attention("bwd", usual),
+        _layer("llama-3-8b", tp=1),
+        _attention("fwd", usual),
+        _stream("copy"),
+        _gemm("bf16", data="zeros"),
+        _gemm("fp8"),
         Load(workload="idle", dtype="", shape="", make=None),
-        bf16("layer", "llama-3-8b_tp1_t8192", layer, duty=0.5, priority=1),
-        bf16("layer", "llama-3-8b_tp1_t8192", layer, duty=0.8, priority=1),
-        bf16("layer", "llama-3-70b_tp8_t8192", sharded, priority=1),
-        gemm("bf16", "normal", duty=0.5, priority=1),
-        gemm("bf16", "normal", duty=0.25, priority=1),
-        gemm("fp16", "normal", priority=1),
-        gemm("tf32", "normal", priority=1),
-        gemm("fp32", "normal", priority=2),
-        bf16("read", "2147483648", stream_work("read", vector_bytes=2**31), priority=1),
-        bf16("rmsnorm_bwd", "8192x8192", operation_work("rmsnorm", "bwd", 8192, 8192), priority=2),
-        bf16("swiglu_fwd", "8192x14336", operation_work("swiglu", "fwd", 8192, 14336), priority=2),
+        *(_attention(direction, other, priority=1) for direction in ("bwd", "fwd") if other),
+        _layer("llama-3-8b", tp=1, duty=0.5, priority=1),
+        _layer("llama-3-8b", tp=1, duty=0.8, priority=1),
+        _layer("llama-3-70b", tp=8, priority=1),
+        _gemm("bf16", duty=0.5, priority=1),
+        _gemm("bf16", duty=0.25, priority=1),
+        _gemm("fp16", priority=1),
+        _gemm("tf32", priority=1),
+        _stream("read", priority=1),
+        _gemm("fp32", priority=2),
+        _operation("rmsnorm", "bwd", 8192, 8192),
+        _operation("swiglu", "fwd", 8192, 14336),
     )
 
 

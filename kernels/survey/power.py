@@ -31,12 +31,14 @@ GAP_CYCLE_S = 0.02
 
 def power_cases(setting: Setting, torch_device: TorchDevice) -> list[Case]:
     """Cases of the power family."""
-    loads = gpu_loads() if torch_device.is_gpu else cpu_loads()
+    # cuDNN's fused attention needs Hopper or later.
+    has_cudnn = torch_device.device.architecture.startswith(("sm_9", "sm_10", "sm_12"))
+    loads = gpu_loads(has_cudnn=has_cudnn) if torch_device.is_gpu else cpu_loads()
     return [_case(setting, torch_device, load) for load in loads]
 
 
 def _case(setting: Setting, torch_device: TorchDevice, load: Load) -> Case:
-    words = (load.workload, load.dtype, load.shape, f"duty{load.duty:g}")
+    words = (load.workload, load.dtype, load.shape, load.library, f"duty{load.duty:g}")
     key = "/".join(word for word in words if word)
     settle_s = IDLE_SETTLE_S if load.make is None else WARM_UP_S
     return Case(
@@ -126,8 +128,9 @@ def _power_row(
 ) -> PowerMeasurement:
     power_w = seen.power_w if seen.energy_power_w is None else seen.energy_power_w
     rate = outcome.flop_per_s
+    framework = setting.software.split(";")[0]
     return PowerMeasurement(
-        **setting.base(key, setting.software.split(";")[0]),
+        **setting.base(key, ":".join(filter(None, (framework, load.library)))),
         workload=load.workload,
         dtype=load.dtype,
         shape=load.shape,
