@@ -134,21 +134,29 @@ class Timer(Protocol):
 
 
 class HostTimer:
-    """Times on the host; `synchronize` waits for a device that works asynchronously."""
+    """Times on the host.
+
+    `synchronize` waits for a device that works asynchronously, and is timed; `prepare` runs before
+    each interval and is not.
+    """
 
     def __init__(
         self,
         *,
         clock: Callable[[], float] = time.perf_counter,
         synchronize: Callable[[], object] | None = None,
+        prepare: Callable[[], object] | None = None,
     ) -> None:
         self._clock = clock
         self._synchronize = synchronize
+        self._prepare = prepare
 
     def intervals_s(self, call: Call, *, first: int, n_intervals: int, n_inner: int) -> list[float]:
         """Time per call in each interval, by the host's clock. [s]."""
         samples = []
         for i_interval in range(n_intervals):
+            if self._prepare is not None:
+                self._prepare()
             start = self._clock()
             for i_inner in range(n_inner):
                 call(first + i_interval * n_inner + i_inner)

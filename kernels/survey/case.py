@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -33,5 +34,27 @@ class Case:
 
 
 def in_order(cases: Sequence[Case]) -> list[Case]:
-    """Sort by priority, then by worth of the family; inside a family the order stays."""
-    return sorted(cases, key=lambda case: (case.priority, FAMILIES.index(case.family)))
+    """Sort so that stopping early loses as little as possible.
+
+    The coarse cases come family by family, in order of worth. The others are spread: each family
+    advances in proportion, in an order that mixes its cases but is the same in every run, so that
+    whatever is left out at the end is a fair sample.
+    """
+    coarse = [case for case in cases if case.priority == 0]
+    coarse.sort(key=lambda case: FAMILIES.index(case.family))
+    rest = []
+    for priority in sorted({case.priority for case in cases} - {0}):
+        level = [case for case in cases if case.priority == priority]
+        rest += _spread(level)
+    return [*coarse, *rest]
+
+
+def _spread(cases: Sequence[Case]) -> list[Case]:
+    positions: list[tuple[float, int, Case]] = []
+    for rank, family in enumerate(FAMILIES):
+        own = sorted(
+            (case for case in cases if case.family == family),
+            key=lambda case: zlib.crc32(case.key.encode()),
+        )
+        positions += [((i + 0.5) / len(own), rank, case) for i, case in enumerate(own)]
+    return [case for _share, _rank, case in sorted(positions, key=lambda p: p[:2])]

@@ -22,7 +22,7 @@ from kernels.memory_bound.cpu import (
     triad_numpy,
 )
 from kernels.survey.case import Case, SkipError
-from kernels.survey.setting import Setting
+from kernels.survey.setting import Setting, per_call_columns
 from kernels.timing import HostTimer, thread_cpu_timer
 
 __all__ = ["host_cases"]
@@ -47,7 +47,7 @@ def host_cases(setting: Setting) -> list[Case]:
 
 def _gemm_cases(setting: Setting, threads: list[int]) -> list[Case]:
     squares = [(size, size, size) for size in SIZES]
-    larger = [] if setting.is_quick else [(4096, 4096, 4096)]
+    larger = [(4096, 4096, 4096)]
     cases = []
     for shape in (*squares, *SKINNY, *larger):
         for dtype in TYPES:
@@ -55,7 +55,7 @@ def _gemm_cases(setting: Setting, threads: list[int]) -> list[Case]:
                 m, n, k = shape
                 key = f"{dtype}/{m}x{n}x{k}/threads{n_threads}"
                 run = _gemm_run(setting, key, shape, (dtype, n_threads))
-                priority = 0 if shape == squares[0] else 1
+                priority = 1 if shape in larger else 0
                 cases.append(Case(key=key, family="gemm", priority=priority, run=run))
     return cases
 
@@ -94,14 +94,14 @@ def _gemm_run(
 
 
 def _bandwidth_cases(setting: Setting, threads: list[int]) -> list[Case]:
-    sizes = STREAM_BYTES if setting.is_quick else (*STREAM_BYTES, 2**30, 2**22, 2**18)
+    sizes = (*STREAM_BYTES, 2**30, 2**22, 2**18)
     cases = []
     for vector_bytes in sizes:
         for op in ("copy", "triad"):
             for n_threads in threads:
                 key = f"{op}/{vector_bytes}/threads{n_threads}"
                 run = _stream_run(setting, key, (op, vector_bytes, n_threads))
-                priority = 0 if vector_bytes == sizes[0] else 1
+                priority = 0 if vector_bytes in STREAM_BYTES else 1
                 cases.append(Case(key=key, family="bandwidth", priority=priority, run=run))
     return cases
 
@@ -117,7 +117,7 @@ def _stream_run(
             raise SkipError(msg)
         n = vector_bytes // 8
         vectors = [np.full(n, 1.5 + i) for i in range(2 if op == "copy" else 3)]
-        serial = {"copy": copy_numpy, "triad": triad_numpy}
+        serial: dict[str, Callable[..., None]] = {"copy": copy_numpy, "triad": triad_numpy}
         stream = serial[op] if n_threads == 1 else parallel_streams()[op]
         timing, columns = setting.timed(lambda _index: stream(*vectors), timer=HostTimer())
         n_bytes = copy_bytes(n) if op == "copy" else triad_bytes(n)
@@ -157,14 +157,9 @@ def _launch_run(
 
     def run() -> list[LaunchMeasurement]:
         timing, columns = setting.timed(repeated, timer=thread_cpu_timer())
-        per_call = {
-            name: value / LAUNCH_CALLS
-            for name, value in columns.items()
-            if name.startswith("latency") and value is not None
-        }
         row = LaunchMeasurement(
             **setting.base(f"{op}/host", f"numpy-{np.__version__}:{op}"),
-            **{**columns, **per_call},
+            **per_call_columns(columns, n_calls=LAUNCH_CALLS),
             op=op,
             mode="host",
             n_calls=LAUNCH_CALLS * timing.n,

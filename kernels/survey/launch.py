@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from kernels.measurements import LaunchMeasurement
 from kernels.survey.case import Case
-from kernels.survey.setting import Setting
+from kernels.survey.setting import Setting, per_call_columns
 from kernels.survey.torch_device import Tensor, TorchDevice
-from kernels.timing import HostTimer, Timer
+from kernels.timing import HostTimer
 
 __all__ = ["launch_cases"]
 
@@ -65,16 +65,12 @@ def run_launch(call: Call, *, key: str, on: tuple[Setting, TorchDevice]) -> list
         timer = torch_device.timer
     else:
         repeated = _repeat(call, n_calls)
-        timer = torch_device.timer if mode == "stream" else _host_timer(torch_device)
+        host = HostTimer(prepare=torch_device.synchronize)
+        timer = torch_device.timer if mode == "stream" else host
     timing, columns = setting.timed(repeated, timer=timer)
-    per_call = {
-        name: value / n_calls
-        for name, value in columns.items()
-        if name.startswith("latency") and value is not None
-    }
     row = LaunchMeasurement(
         **setting.base(key, f"{torch_device.library}:{op}"),
-        **{**columns, **per_call},
+        **per_call_columns(columns, n_calls=n_calls),
         op=op,
         mode=mode,
         n_calls=n_calls * timing.n,
@@ -88,27 +84,6 @@ def _repeat(call: Call, n_calls: int) -> Call:
             call(index)
 
     return repeated
-
-
-class DrainedTimer:
-    """Host time of a call alone: the device's queue is emptied before it, unmeasured."""
-
-    def __init__(self, torch_device: TorchDevice) -> None:
-        self._drain = torch_device.synchronize
-        self._inner = HostTimer()
-
-    def intervals_s(self, call: Call, *, first: int, n_intervals: int, n_inner: int) -> list[float]:
-        """Time per call in each interval, by the host's clock. [s]."""
-        samples = []
-        for i_interval in range(n_intervals):
-            self._drain()
-            start = first + i_interval * n_inner
-            samples += self._inner.intervals_s(call, first=start, n_intervals=1, n_inner=n_inner)
-        return samples
-
-
-def _host_timer(torch_device: TorchDevice) -> Timer:
-    return DrainedTimer(torch_device)
 
 
 def _tiny_add(torch_device: TorchDevice) -> Call:

@@ -11,10 +11,20 @@ from kernels.backends import Device
 from kernels.survey.sampler import Sampler, summarise
 from kernels.timing import RepeatPolicy, Timer, Timing, measure
 
-__all__ = ["Setting"]
+__all__ = ["Setting", "per_call_columns"]
 
 QUICK_POLICY = RepeatPolicy(n_warmup=2, n_min=5, budget_s=0.04, relative_error_fraction=0.02)
 USUAL_POLICY = RepeatPolicy(n_warmup=3, n_min=7, budget_s=0.12)
+
+
+def per_call_columns(columns: dict[str, Any], *, n_calls: int) -> dict[str, Any]:
+    """Divide the times of a call that repeats something by how often it does."""
+    times = {
+        name: value / n_calls
+        for name, value in columns.items()
+        if name.startswith("latency") and value is not None
+    }
+    return {**columns, **times}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,11 +67,13 @@ class TorchEvents:
 class TorchDevice:
     """One device under torch."""
 
-    def __init__(self, torch: ModuleType, device: Device, *, seed: int = 2718) -> None:
+    def __init__(
+        self, torch: ModuleType, device: Device, *, name: str | None = None, seed: int = 2718
+    ) -> None:
         self.torch: Any = torch
         self.device = device
         self.is_gpu = device.backend != "cpu"
-        self.name = f"cuda:{device.index}" if self.is_gpu else "cpu"
+        self.name = name or (f"cuda:{device.index}" if self.is_gpu else "cpu")
         self._random = torch.Generator(device=self.name)
         self._random.manual_seed(seed)
         if self.is_gpu:
