@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["ProfileError", "TweelingError"]
+from collections.abc import Iterable
+
+__all__ = ["ProfileError", "TweelingError", "nearest"]
 
 
 class TweelingError(Exception):
@@ -11,3 +13,13 @@ class TweelingError(Exception):
 
 class ProfileError(TweelingError):
     """A hardware profile, or an override of one of its figures, is wrong."""
+
+
+def nearest(word: str, choices: Iterable[str], *, n: int = 3) -> tuple[str, ...]:
+    """Up to `n` of `choices` that look most like `word`, best first; case does not count."""
+    # Imported here: only a mistake needs it.
+    import difflib  # noqa: PLC0415
+
+    by_lower = {choice.lower(): choice for choice in sorted(choices, reverse=True)}
+    found = difflib.get_close_matches(word.lower(), by_lower, n=n, cutoff=0.45)
+    return tuple(by_lower[name] for name in found)

@@ -30,6 +30,12 @@ TILES = ((64.0, 64.0), (128.0, 64.0), (128.0, 128.0), (256.0, 128.0))
 SPLITS = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Parts into which the depth k may be cut. [1]"""
 
+SPLIT_WAVES = 4.0
+"""Waves of work items beyond which no library splits the depth. [1]"""
+
+NEVER_S = 1.0e30
+"""Longer than any kernel: start of a search for the shortest. [s]"""
+
 PARTIAL_SUM_BYTES = 4.0
 """Partial sums of a split depth are kept in fp32. [byte]"""
 
@@ -81,14 +87,6 @@ class GemmTime(NamedTuple):
     n_splits: float
 
 
-def arithmetic_time_s(
-    shape: GemmShape, machine: GemmMachine, *, waves: float, tile: float, depth: float
-) -> float:
-    """Time of all waves at the sustained tensor rate of one unit, pipeline fill included. [s]"""
-    work_flop = FLOP_PER_MULTIPLY_ADD * tile * (depth + machine.fill_depth) * machine.n_units
-    return waves * work_flop / (machine.tensor_efficiency_fraction * machine.peak_flop_per_s)
-
-
 def compulsory_traffic_bytes(shape: GemmShape) -> float:
     """Each operand read once and the result written once. [byte]"""
     return (
@@ -98,31 +96,17 @@ def compulsory_traffic_bytes(shape: GemmShape) -> float:
     )
 
 
-def _candidate(
-    shape: GemmShape, machine: GemmMachine, tile_m: float, tile_n: float, n_splits: float
-) -> GemmTime:
+def _reduction_time_s(shape: GemmShape, machine: GemmMachine, n_splits: float) -> float:
+    """Adding up the partial sums of a split depth: a fixed cost and their traffic. [s]"""
+    if n_splits <= 1.0:
+        return 0.0
+    partial_bytes = n_splits * shape.m * shape.n * PARTIAL_SUM_BYTES
+    return machine.split_s + partial_bytes / _feed_bandwidth(machine)
+
+
+def _feed_bandwidth(machine: GemmMachine) -> float:
     bandwidth = machine.memory_efficiency_fraction * machine.memory_bandwidth_bytes_per_s
-    feed_bandwidth = machine.feed_ratio * bandwidth
-    rows = -(-shape.m // tile_m)
-    columns = -(-shape.n // tile_n)
-    depth = shape.k / n_splits
-    waves = smooth_waves(
-        rows * columns * n_splits / machine.n_units, machine.wave_smoothing_fraction
-    )
-    arithmetic_s = arithmetic_time_s(shape, machine, waves=waves, tile=tile_m * tile_n, depth=depth)
-    operand_bytes = (tile_m * shape.a_element_bytes + tile_n * shape.b_element_bytes) * depth
-    feed_s = waves * operand_bytes * machine.n_units / feed_bandwidth
-    memory_s = compulsory_traffic_bytes(shape) / bandwidth
-    body_s = power_mean_join(arithmetic_s, feed_s, machine.overlap_exponent)
-    body_s = power_mean_join(body_s, memory_s, machine.overlap_exponent)
-    reduction_s = 0.0
-    if n_splits > 1.0:
-        partial_bytes = n_splits * shape.m * shape.n * PARTIAL_SUM_BYTES
-        reduction_s = machine.split_s + partial_bytes / feed_bandwidth
-    time_s = body_s + reduction_s
-    return GemmTime(
-        time_s, arithmetic_s, feed_s, memory_s, reduction_s, 0.0, 1.0, tile_m, tile_n, n_splits
-    )
+    return machine.feed_ratio * bandwidth
 
 
 def gemm_time(shape: GemmShape, machine: GemmMachine) -> GemmTime:
@@ -143,28 +127,49 @@ def gemm_time(shape: GemmShape, machine: GemmMachine) -> GemmTime:
     Notes
     -----
     Monotone: more m, n or k is never faster; more peak, bandwidth or efficiency never slower,
-    since every candidate is monotone and the minimum of monotone functions is.
+    since every candidate is monotone, growing sizes only remove candidates, and the minimum of
+    monotone functions is monotone.
     """
-    best = _candidate(shape, machine, 64.0, 64.0, 1.0)
+    unit_flop_per_s = (
+        machine.tensor_efficiency_fraction * machine.peak_flop_per_s / machine.n_units
+    )
+    unit_feed_bytes_per_s = _feed_bandwidth(machine) / machine.n_units
+    memory_s = compulsory_traffic_bytes(shape) / (
+        machine.memory_efficiency_fraction * machine.memory_bandwidth_bytes_per_s
+    )
+    best = (NEVER_S, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     for tile_m, tile_n in TILES:
         tiles = -(-shape.m // tile_m) * -(-shape.n // tile_n)
+        operand_bytes = tile_m * shape.a_element_bytes + tile_n * shape.b_element_bytes
         for n_splits in SPLITS:
-            # More tiles than two waves never gain from a split; skipping them saves half the work.
-            if n_splits > 1.0 and tiles * n_splits > 4.0 * machine.n_units:
+            # With more tiles than a few waves a split never pays.
+            if n_splits > 1.0 and tiles * n_splits > SPLIT_WAVES * machine.n_units:
                 break
-            candidate = _candidate(shape, machine, tile_m, tile_n, n_splits)
-            if candidate.time_s < best.time_s:
-                best = candidate
-    droop = 1.0 + machine.droop_fraction * best.time_s / (best.time_s + machine.droop_time_s)
+            depth = shape.k / n_splits
+            waves = smooth_waves(
+                tiles * n_splits / machine.n_units, machine.wave_smoothing_fraction
+            )
+            multiply_adds = tile_m * tile_n * (depth + machine.fill_depth)
+            arithmetic_s = waves * FLOP_PER_MULTIPLY_ADD * multiply_adds / unit_flop_per_s
+            feed_s = waves * operand_bytes * depth / unit_feed_bytes_per_s
+            # The smooth maximum is at least the hard one: most candidates end here.
+            if max(arithmetic_s, feed_s, memory_s) >= best[0]:
+                continue
+            body_s = power_mean_join(arithmetic_s, feed_s, machine.overlap_exponent)
+            body_s = power_mean_join(body_s, memory_s, machine.overlap_exponent)
+            split_s = _reduction_time_s(shape, machine, n_splits)
+            if body_s + split_s < best[0]:
+                best = (body_s + split_s, arithmetic_s, feed_s, split_s, tile_m, tile_n, n_splits)
+    droop = 1.0 + machine.droop_fraction * best[0] / (best[0] + machine.droop_time_s)
     return GemmTime(
-        best.time_s * droop + machine.launch_s,
-        best.arithmetic_s,
-        best.feed_s,
-        best.memory_s,
-        best.split_s,
-        machine.launch_s,
-        droop,
-        best.tile_m,
-        best.tile_n,
-        best.n_splits,
+        time_s=best[0] * droop + machine.launch_s,
+        arithmetic_s=best[1],
+        feed_s=best[2],
+        memory_s=memory_s,
+        split_s=best[3],
+        launch_s=machine.launch_s,
+        droop_factor=droop,
+        tile_m=best[4],
+        tile_n=best[5],
+        n_splits=best[6],
     )

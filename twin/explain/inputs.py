@@ -10,8 +10,8 @@ from typing import cast
 
 from hardware_profiles.accelerator import Source
 from hardware_profiles.calibration import Provenance
-from hardware_profiles.catalogue import figure_source
 from hardware_profiles.cluster import Machine
+from hardware_profiles.sources import figure_source
 from twin.explain.term import FigureClass, Relation, Term
 
 __all__ = ["PROFILE_KEY", "ProfileInputs", "computed", "given", "total"]

@@ -1,0 +1,291 @@
+"""The catalogue: every profile by name, and the machine that a cluster's references make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import msgspec
+
+from hardware_profiles.accelerator import Accelerator
+from hardware_profiles.cluster import Cluster, Machine, Node, Partition, Site
+from hardware_profiles.errors import ProfileError, nearest
+from hardware_profiles.folders import Folder, peek_aliases
+from hardware_profiles.loader import ProfileFile, build, merge, overlay, read_file
+from hardware_profiles.overrides import (
+    Override,
+    overridden_hash,
+    overridden_table,
+    parse_overrides,
+)
+from hardware_profiles.physics import impossible_together
+from hardware_profiles.schema import KINDS, Table
+
+__all__ = ["SHIPPED", "Catalogue", "Loaded"]
+
+SHIPPED = Path(__file__).resolve().parent
+"""Folder of the profiles that come with the twin."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """One thing with the files it was made of."""
+
+    path: Path
+    name: str
+    thing: msgspec.Struct
+    table: Table
+    """The same figures as a table, in base units."""
+    own_table: Table
+    """What the file itself says, without what it extends."""
+    hashes: dict[str, str]
+    """SHA-256 of each file used, by ``kind/name``. [hex]"""
+    overridden_keys: tuple[str, ...] = ()
+
+
+class Catalogue:
+    """Profiles by name or alias: the user's folders first, then the shipped ones.
+
+    A name is the stem of a file. Files are read once per catalogue; a new catalogue sees what
+    changed on disk.
+
+    Parameters
+    ----------
+    user_dirs
+        Folders of the user's own files, searched in this order and before the shipped ones.
+    """
+
+    def __init__(self, user_dirs: Sequence[Path] = ()) -> None:
+        self._folders = [*(Folder(Path(folder)) for folder in user_dirs), Folder(SHIPPED)]
+        self._loaded: dict[Path, Loaded] = {}
+
+    def names(self, kind: str) -> tuple[str, ...]:
+        """Names of all profiles of one kind (accelerator, node, cluster, site), sorted."""
+        return tuple(sorted({path.stem for folder in self._folders for path in folder.paths(kind)}))
+
+    def aliases(self, kind: str) -> dict[str, str]:
+        """Other spellings of the names of one kind, and the name that each stands for."""
+        return {alias: name for name in self.names(kind) for alias in self._aliases(kind, name)}
+
+    def _aliases(self, kind: str, name: str) -> tuple[str, ...]:
+        return peek_aliases(self.path(kind, name))
+
+    def path(self, kind: str, reference: str) -> Path:
+        """File that a name, an alias or the path of a TOML file refers to."""
+        if reference.endswith(".toml"):
+            return Path(reference)
+        for folder in self._folders:
+            found = folder.find(kind, reference)
+            if found:
+                return found
+        for folder in self._folders:
+            found = folder.find_alias(kind, reference)
+            if found:
+                return found
+        raise ProfileError(self._unknown(kind, reference))
+
+    def _unknown(self, kind: str, reference: str) -> str:
+        if kind not in KINDS:
+            return f'"{kind}": expected one of {", ".join(KINDS)}'
+        close = nearest(reference, {*self.names(kind), *self.aliases(kind)})
+        hint = f"nearest {', '.join(close)}; " if close else ""
+        return (
+            f'{kind} "{reference}": unknown; {hint}'
+            f"all are listed by: twin profiles list --kind {kind}"
+        )
+
+    def accelerator(self, name: str) -> Accelerator:
+        """One accelerator by name, alias or path."""
+        return cast("Accelerator", self.load("accelerator", name).thing)
+
+    def node(self, name: str) -> Node:
+        """One node by name, alias or path."""
+        return cast("Node", self.load("node", name).thing)
+
+    def cluster(self, name: str) -> Cluster:
+        """One cluster by name, alias or path."""
+        return cast("Cluster", self.load("cluster", name).thing)
+
+    def site(self, name: str) -> Site:
+        """One site by name, alias or path."""
+        return cast("Site", self.load("site", name).thing)
+
+    def load(self, kind: str, reference: str) -> Loaded:
+        """One thing of any kind with its files and hashes."""
+        return self._load_path(kind, self.path(kind, reference), below=())
+
+    def _load_path(self, kind: str, path: Path, *, below: tuple[Path, ...]) -> Loaded:
+        known = self._loaded.get(path)
+        if known is None:
+            known = self._read(path, below=below)
+            self._loaded[path] = known
+        if not isinstance(known.thing, KINDS[kind]):
+            found = next(name for name, struct in KINDS.items() if isinstance(known.thing, struct))
+            msg = f'{path}: kind = "{found}": expected {kind}'
+            raise ProfileError(msg)
+        return known
+
+    def _read(self, path: Path, *, below: tuple[Path, ...]) -> Loaded:
+        file = read_file(path)
+        if file.problems:
+            raise ProfileError(file.problems[0])
+        key = f"{file.kind}/{file.name}"
+        table, hashes = file.table, {key: file.sha256}
+        if file.extends is not None:
+            base = self._base(file, path, below=(*below, path))
+            table = merge(base.table, file.table, base_name=base.name)
+            hashes = {**base.hashes, **hashes}
+            if key in base.hashes:  # the user's file carries the name of the file it extends
+                hashes[key] = overridden_hash(file.sha256, {"extends": base.hashes[key]})
+        return Loaded(
+            path=path,
+            name=file.name,
+            thing=build(table, file.kind, label=file.label),
+            table=table,
+            own_table=file.table,
+            hashes=hashes,
+        )
+
+    def _base(self, file: ProfileFile, path: Path, *, below: tuple[Path, ...]) -> Loaded:
+        name = str(file.extends)
+        try:
+            base_path = self._path_above(file, path)
+        except ProfileError as error:
+            msg = f'{path}: extends = "{name}": {error}'
+            raise ProfileError(msg) from error
+        if base_path in below:
+            circle = " -> ".join(p.stem for p in (*below[below.index(base_path) :], base_path))
+            msg = f'{path}: extends = "{name}": expected no circle; here {circle}'
+            raise ProfileError(msg)
+        return self._load_path(file.kind, base_path, below=below)
+
+    def _path_above(self, file: ProfileFile, path: Path) -> Path:
+        """File that `file` extends; one that extends its own name means the next one found."""
+        name = str(file.extends)
+        if name != path.stem:
+            return self.path(file.kind, name)
+        found = [p for folder in self._folders if (p := folder.find(file.kind, name))]
+        others = found[found.index(path) + 1 :] if path in found else found
+        return next((other for other in others if other != path), path)
+
+    def machine(
+        self,
+        cluster: str,
+        *,
+        site: str | None = None,
+        overrides: Sequence[tuple[str, str]] = (),
+    ) -> Machine:
+        """Resolve one partition of a cluster with everything it refers to.
+
+        Parameters
+        ----------
+        cluster
+            Name, alias or path of a TOML file; ``name:partition`` picks a partition, the first
+            is the default. A file's own references are looked for in its folder too.
+        site
+            Site to stand at instead of the cluster's own.
+        overrides
+            Figures set for once: (dotted key with unit, value as text).
+        """
+        reference, wanted = _split_partition(cluster)
+        catalogue = self._beside(reference)
+        settings = parse_overrides(overrides)
+        parts = {"cluster": catalogue._set(catalogue.load("cluster", reference), settings)}
+        the_cluster = cast("Cluster", parts["cluster"].thing)
+        partition = _partition(the_cluster, wanted)
+        parts["node"] = catalogue._referred("node", partition.node, settings, parts["cluster"])
+        node = cast("Node", parts["node"].thing)
+        parts["accelerator"] = catalogue._referred(
+            "accelerator", node.accelerator, settings, parts["node"]
+        )
+        parts["site"] = catalogue._referred(
+            "site", site or the_cluster.site, settings, parts["cluster"] if site is None else None
+        )
+        return _machine(parts, partition)
+
+    def _beside(self, reference: str) -> Catalogue:
+        """This catalogue, or one that also knows the folder in which a file lies."""
+        if not reference.endswith(".toml"):
+            return self
+        path = Path(reference)
+        if not path.is_file():
+            msg = f"{reference}: cannot be read: no such file"
+            raise ProfileError(msg)
+        wider = Catalogue()
+        folder = Folder(path.parent, is_recursive=False)
+        wider._folders = [*self._folders[:-1], folder, self._folders[-1]]
+        return wider
+
+    def _referred(
+        self,
+        kind: str,
+        name: str,
+        settings: Sequence[Override],
+        referrer: Loaded | None,
+    ) -> Loaded:
+        try:
+            loaded = self.load(kind, name)
+        except ProfileError as error:
+            if referrer is None:
+                raise
+            msg = f"{referrer.path}: {error}"
+            raise ProfileError(msg) from error
+        return self._set(loaded, settings)
+
+    @staticmethod
+    def _set(loaded: Loaded, settings: Sequence[Override]) -> Loaded:
+        """Lay the user's settings over one thing."""
+        kind = next(name for name, struct in KINDS.items() if isinstance(loaded.thing, struct))
+        texts = [override.text for override in settings if override.kind == kind]
+        if not texts:
+            return loaded
+        table, keys = overridden_table(loaded.thing, kind, overrides=settings)
+        merged = overlay(loaded.table, table)
+        key = f"{kind}/{loaded.name}"
+        return replace(
+            loaded,
+            thing=build(merged, kind, label=" ".join(texts)),
+            table=merged,
+            hashes={**loaded.hashes, key: overridden_hash(loaded.hashes[key], table)},
+            overridden_keys=keys,
+        )
+
+
+def _split_partition(cluster: str) -> tuple[str, str | None]:
+    reference, colon, partition = cluster.rpartition(":")
+    if not colon or "/" in partition or "\\" in partition:
+        return cluster, None
+    return reference, partition
+
+
+def _partition(cluster: Cluster, wanted: str | None) -> Partition:
+    if wanted is None:
+        return cluster.partitions[0]
+    for partition in cluster.partitions:
+        if partition.name == wanted:
+            return partition
+    names = ", ".join(partition.name for partition in cluster.partitions)
+    msg = f'cluster "{cluster.name}": no partition "{wanted}"; expected one of {names}'
+    raise ProfileError(msg)
+
+
+def _machine(parts: dict[str, Loaded], partition: Partition) -> Machine:
+    node = cast("Node", parts["node"].thing)
+    accelerator = cast("Accelerator", parts["accelerator"].thing)
+    problem = next(impossible_together(node, accelerator), None)
+    if problem:
+        msg = f"{parts['node'].path}: {problem}"
+        raise ProfileError(msg)
+    return Machine(
+        cluster=cast("Cluster", parts["cluster"].thing),
+        partition=partition,
+        node=node,
+        accelerator=accelerator,
+        site=cast("Site", parts["site"].thing),
+        profile_hashes={
+            key: value for part in parts.values() for key, value in sorted(part.hashes.items())
+        },
+        overridden_keys=tuple(key for part in parts.values() for key in part.overridden_keys),
+    )
