@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 PYTEST_ARGS ?=
+SURVEY_ARGS ?=
 
 # The ready example: the same one that the terminal UI opens on.
 EXAMPLE := --cluster ai-factory-groningen --devices 1024 --model llama-3-70b \
@@ -34,7 +35,7 @@ format: $(VENV)/.installed-dev  ## put the code into the format that check wants
 	$(BIN)/ruff format .
 
 gpu:  ## measure this machine's GPU into measured/; needs numpy and cupy or torch, no .venv
-	python3 -m kernels.survey --out measured/$$(hostname)-$$(date +%Y%m%d)
+	$(or $(PYTHON),python3) -m kernels.survey $(SURVEY_ARGS)
 
 bench: $(VENV)/.installed-dev  ## run the benches
 	$(BIN)/python -m pytest benches --benchmark-only --benchmark-sort=name $(PYTEST_ARGS)
