@@ -18,7 +18,7 @@ from tui.themes import DARK, LIGHT
 
 __all__ = ["TweelingApp", "wants_ascii"]
 
-WIDE_COLUMNS = 120
+WIDE_COLUMNS = 140
 TALL_ROWS = 32
 NARROWEST_COLUMNS = 80
 

@@ -70,9 +70,9 @@ def read_table(path: Path, columns: Sequence[str]) -> Table:
         Numbers as float64, text as Python strings (empty where missing).
     """
     # pyarrow takes long to import; nothing but calibration reads these tables.
-    import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.csv as pa_csv  # noqa: PLC0415
-    import pyarrow.parquet as pa_parquet  # noqa: PLC0415
+    import pyarrow as pa
+    import pyarrow.csv as pa_csv
+    import pyarrow.parquet as pa_parquet
 
     if not path.is_file():
         message = f"{path}: no such table"
@@ -91,8 +91,8 @@ def read_table(path: Path, columns: Sequence[str]) -> Table:
     return Table(columns={name: _column(table[name]) for name in columns})
 
 
-def _column(column: Any) -> Array:
-    import pyarrow as pa  # noqa: PLC0415
+def _column(column: Any) -> Array:  # noqa: ANN401 - pyarrow has no types
+    import pyarrow as pa
 
     kind = column.type
     if pa.types.is_boolean(kind):

@@ -60,7 +60,7 @@ def _derived(
         n_samples=None,
         relative_spread_fraction=spread,
     )
-    return msgspec.structs.replace(one, provenance=provenance, **changes)  # type: ignore[arg-type]
+    return msgspec.structs.replace(one, provenance=provenance, **changes)
 
 
 def _fit(session: Session, fitter: CollectiveFitter, rows: Table, device: str) -> CollectiveFit:

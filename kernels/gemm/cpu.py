@@ -90,7 +90,7 @@ def _require_operands(a: Matrix, b: Matrix) -> None:
 
 @cache
 def _build_numba() -> Callable[[Matrix, Matrix, Matrix], None]:
-    from numba import njit, prange  # noqa: PLC0415 -- half a second that only users of it pay
+    from numba import njit, prange
 
     # Four steps of k per pass over a strip: each element of C is loaded and stored once for
     # four multiply-adds. Strips are

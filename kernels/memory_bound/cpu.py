@@ -55,7 +55,7 @@ def parallel_streams() -> dict[str, Callable[..., None]]:
     dict
         ``copy(target, source)`` and ``triad(target, first, second)``.
     """
-    from numba import njit, prange  # noqa: PLC0415 -- half a second that only users of it pay
+    from numba import njit, prange
 
     @njit(parallel=True, cache=True)  # type: ignore[untyped-decorator, unused-ignore]
     def copy(target, source):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202

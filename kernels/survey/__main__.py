@@ -150,11 +150,11 @@ def plan_cases(setting: Setting, *, torch: ModuleType | None, families: tuple[st
     cases: list[Case] = []
     hooks = Hooks()
     if setting.device.backend == "cpu":
-        from kernels.survey.host import host_cases  # noqa: PLC0415 -- not on a GPU's path
+        from kernels.survey.host import host_cases
 
         cases += host_cases(setting)
     elif setting.device.framework == "cupy":
-        from kernels.survey.cupy_device import cupy_cases  # noqa: PLC0415 -- needs cupy
+        from kernels.survey.cupy_device import cupy_cases
 
         cases += cupy_cases(setting)
     if torch is not None and setting.device.framework != "cupy":
@@ -165,13 +165,13 @@ def plan_cases(setting: Setting, *, torch: ModuleType | None, families: tuple[st
 
 
 def _torch_cases(setting: Setting, torch: ModuleType) -> tuple[list[Case], Hooks]:
-    from kernels.survey.attention import attention_cases  # noqa: PLC0415 -- only where torch is
-    from kernels.survey.bandwidth import bandwidth_cases  # noqa: PLC0415
-    from kernels.survey.gemm import gemm_cases  # noqa: PLC0415
-    from kernels.survey.launch import launch_cases  # noqa: PLC0415
-    from kernels.survey.memory_bound import memory_bound_cases  # noqa: PLC0415
-    from kernels.survey.power import power_cases  # noqa: PLC0415
-    from kernels.survey.torch_device import TorchDevice  # noqa: PLC0415
+    from kernels.survey.attention import attention_cases
+    from kernels.survey.bandwidth import bandwidth_cases
+    from kernels.survey.gemm import gemm_cases
+    from kernels.survey.launch import launch_cases
+    from kernels.survey.memory_bound import memory_bound_cases
+    from kernels.survey.power import power_cases
+    from kernels.survey.torch_device import TorchDevice
 
     torch_device = TorchDevice(torch, setting.device)
     makers = (

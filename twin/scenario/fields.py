@@ -93,7 +93,8 @@ class Field:
     def parse(self, text: str, catalogues: Catalogues) -> Ok | Invalid:
         """Turn typed text into a value, or say what is expected."""
         words = text.strip()
-        if self.is_optional and words.lower() in ("", AUTO, "none", "-"):
+        known = self.choices(catalogues) if self.choices else ()
+        if self.is_optional and words.lower() in ("", AUTO, "none", "-") and words not in known:
             return Ok(None)
         if self.kind == "flag":
             known = {"on": True, "off": False, "yes": True, "no": False}

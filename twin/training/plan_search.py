@@ -113,6 +113,7 @@ def _micro_batches(job: TrainingJob, request: PlanRequest, dp: int) -> list[int]
 def _shapes(job: TrainingJob, request: PlanRequest) -> Iterator[Plan]:
     """Candidates up to zero and recompute."""
     fields = _open_fields(job, request)
+    is_pinned = any(size is not None for size in (request.tp, request.pp, request.cp))
     for tp in fields.tp:
         sequence_parallel = request.sequence_parallel
         if sequence_parallel is None:
@@ -120,7 +121,8 @@ def _shapes(job: TrainingJob, request: PlanRequest) -> Iterator[Plan]:
         for pp in fields.pp:
             for cp in fields.cp:
                 dp = max(1, job.n_devices // (tp * pp * cp))
-                if tp * pp * cp * dp != job.n_devices and request.tp is None:
+                if tp * pp * cp * dp != job.n_devices and not is_pinned:
+                    # A pinned size that does not divide is refused by its rule, with the reason.
                     continue
                 for vpp in _chunk_counts(job, request, pp):
                     for micro_batch in _micro_batches(job, request, dp):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 
@@ -24,7 +25,7 @@ def test_percentiles_lie_between_the_extremes_and_rise(values):
     shares = [percentile(values, share / 10) for share in range(11)]
     assert shares[0] == min(values)
     assert shares[-1] == max(values)
-    assert all(low <= high + 1e-12 for low, high in zip(shares, shares[1:], strict=False))
+    assert all(low <= high + 1e-12 for low, high in itertools.pairwise(shares))
 
 
 def test_nothing_has_no_summary():

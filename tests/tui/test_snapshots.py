@@ -1,0 +1,74 @@
+"""Pictures of the screens; a change is looked at and committed by itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.tui.conftest import EXAMPLE
+from tests.tui.fake_twin import FakeTwin
+from tests.tui.test_compose import settled
+from tui.app import TweelingApp
+from tui.state import Session
+
+SIZES = [(80, 24), (160, 48)]
+STATES = {
+    "compose": [],
+    "edited": ["j", "plus", "p"],
+    "invalid": ["j", "e", "x"],
+    "refused": [*["j"] * 7, "e", "3", "enter"],
+    "too_big": [*["j"] * 11, "e", "6", "4", "enter"],
+    "why": ["w"],
+    "command": ["exclamation_mark"],
+}
+
+
+@pytest.fixture(autouse=True)
+def same_time(monkeypatch):
+    """Predictions always took the same time on the picture."""
+    monkeypatch.setattr("tui.compute.time.perf_counter", lambda: 0.0)
+
+
+def make_app(*, is_ascii: bool = False) -> TweelingApp:
+    fake = FakeTwin()
+    return TweelingApp(lambda: fake, Session.of(EXAMPLE), is_ascii=is_ascii)
+
+
+def steps(keys):
+    async def run(pilot):
+        await settled(pilot)
+        for key in keys:
+            await pilot.press(key)
+            await pilot.pause()
+        for toast in list(pilot.app._notifications):
+            pilot.app._unnotify(toast)
+        await pilot.pause(0.05)
+
+    return run
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("state", STATES)
+def test_compose(snap_compare, state, size):
+    assert snap_compare(make_app(), terminal_size=size, run_before=steps(STATES[state]))
+
+
+def test_compose_in_ascii(snap_compare):
+    assert snap_compare(make_app(is_ascii=True), terminal_size=(80, 24), run_before=steps([]))
+
+
+def test_compose_in_monochrome(snap_compare, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert snap_compare(make_app(), terminal_size=(80, 24), run_before=steps([]))
+
+
+def test_a_small_terminal_keeps_the_numbers(snap_compare):
+    assert snap_compare(make_app(), terminal_size=(60, 16), run_before=steps([]))
+
+
+def test_a_whole_run(snap_compare):
+    fake = FakeTwin()
+    session = Session.of(replace(EXAMPLE, tokens=1e12))
+    app = TweelingApp(lambda: fake, session, is_ascii=False)
+    assert snap_compare(app, terminal_size=(80, 24), run_before=steps([]))

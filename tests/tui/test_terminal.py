@@ -1,0 +1,121 @@
+"""A real terminal: tmux at 80x24 on the real twin, as an architect would use it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytestmark = [
+    pytest.mark.terminal,
+    pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed"),
+]
+
+PATIENCE_S = 30.0
+
+
+class Terminal:
+    """One tmux window of 80 columns and 24 rows."""
+
+    def __init__(self, name, command, environment):
+        self.name = name
+        settings = " ".join(f"{k}={shlex.quote(v)}" for k, v in environment.items())
+        self._tmux("new-session", "-d", "-x", "80", "-y", "24", f"env {settings} {command}")
+
+    def _tmux(self, verb, *words):
+        target = ["-s" if verb == "new-session" else "-t", self.name]
+        return subprocess.run(
+            ["tmux", "-L", self.name, verb, *target, *words],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+
+    def press(self, *keys):
+        self._tmux("send-keys", *keys)
+
+    def screen(self):
+        return self._tmux("capture-pane", "-p")
+
+    def wait_for(self, words):
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            text = self.screen()
+            if words in text:
+                return text
+            time.sleep(0.05)
+        pytest.fail(f"{words!r} did not show:\n{self.screen()}")
+
+    def close(self):
+        subprocess.run(["tmux", "-L", self.name, "kill-server"], check=False, capture_output=True)
+
+
+@pytest.fixture
+def terminal(tmp_path, request):
+    environment = {
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": ":".join(sys.path),
+        "TEXTUAL_ANIMATIONS": "none",
+    }
+    name = f"tweeling-{abs(hash(str(tmp_path))) % 10**8}"
+    command = f"{shlex.quote(sys.executable)} -c 'from tui.command import main; main([\"tui\"])'"
+    window = Terminal(name, command, environment)
+    yield window
+    window.close()
+
+
+def test_from_opening_to_why_and_the_command(terminal):
+    text = terminal.wait_for("predicted in")
+    assert "ai-factory-groningen"[:15] in text
+    assert "tokens/s" in text
+    assert "gemm bwd" in text
+
+    terminal.press("w")
+    tree = terminal.wait_for("sum over causes")
+    assert "gemm_forward" in tree
+    terminal.press("Escape")
+
+    terminal.press("j", "-")
+    terminal.wait_for("changes 1")
+    terminal.press("!")
+    shown = terminal.wait_for("twin predict")
+    flat = " ".join(line.strip(" │╭╮╰╯─▕\n") for line in shown.splitlines())
+    command = flat[flat.index("twin predict") :].split("y copy")[0].split("  ")[0]
+    assert "--devices 512" in command
+    words = shlex.split(command)
+    done = subprocess.run(
+        [sys.executable, "-c", "from tui.command import main; raise SystemExit(main())"]
+        + [*words[1:], "--json"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    printed = json.loads(done.stdout)
+    terminal.press("Escape")
+    screen = terminal.wait_for("tokens/s")
+    rate = f"{printed['tokens_per_s'] / 1e3:.1f}"
+    assert rate in screen or f"{printed['tokens_per_s'] / 1e6:.3f}" in screen
+
+
+def test_it_leaves_the_terminal_as_it_was(terminal):
+    terminal.wait_for("predicted in")
+    terminal.press("q")
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        listing = subprocess.run(
+            ["tmux", "-L", terminal.name, "list-sessions"],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        if listing.returncode != 0:
+            return
+        time.sleep(0.05)
+    pytest.fail("q did not end the program")
