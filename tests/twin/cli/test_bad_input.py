@@ -10,8 +10,6 @@ import shlex
 
 import pytest
 
-pytest.importorskip("hardware_profiles.catalogue", reason="the profiles are not there yet")
-
 # What is wrong -> what the line must name: the value, and what would be valid.
 CASES = {
     "--cluster dgx-h10": ["dgx-h10", "dgx-h100"],
