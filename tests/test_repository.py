@@ -9,6 +9,9 @@ from itertools import chain
 
 import pytest
 
+from twin.scenario.command import predict_command
+from twin.scenario.example import example_scenario
+
 TOP_LEVEL = {"twin", "kernels", "hardware_profiles", "tui", "tests", "docs"}
 PACKAGES = ("twin", "kernels", "hardware_profiles", "tui")
 TEXTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md")
@@ -83,11 +86,9 @@ def make_variable(repository, name: str) -> str:
     return re.search(rf"^{name} :?=(.*)$", text, re.MULTILINE)[1].strip()
 
 
-def test_the_example_of_make_run_is_a_complete_configuration(repository):
+def test_make_run_prints_what_the_terminal_ui_opens_on(repository):
     words = shlex.split(make_variable(repository, "EXAMPLE"))
-    options = dict(zip(words[::2], words[1::2], strict=True))
-    required = {"--cluster", "--devices", "--model", "--seq-len", "--global-batch"}
-    assert required <= set(options)
+    assert words == shlex.split(predict_command(example_scenario()))[2:]
 
 
 def test_no_text_names_a_path_of_one_machine(repository):

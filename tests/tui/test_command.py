@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 
-from tui.command import shadowed_floor
+from tui.command import main, shadowed_floor
 
 FLOORS = ("hardware_profiles", "kernels", "twin")
 
@@ -102,3 +103,40 @@ def test_without_a_terminal_and_a_verb_there_is_help(repository):
     assert answer.returncode == 0
     assert "Verbs:" in answer.stdout
     assert "tui" in answer.stdout
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Record how the terminal UI is opened instead of opening it."""
+    calls = []
+
+    def run(scenario_path, *, profile_dirs, serve=False):
+        calls.append((scenario_path, profile_dirs, serve))
+        return 0
+
+    module = ModuleType("tui.run")
+    module.run = run
+    monkeypatch.setitem(sys.modules, "tui.run", module)
+    return calls
+
+
+def test_bare_twin_on_a_terminal_opens_the_ui(opened, monkeypatch):
+    for stream in (sys.stdin, sys.stdout):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    assert main([]) == 0
+    assert opened == [(None, (), False)]
+
+
+def test_the_verb_passes_scenario_profiles_and_serving_on(opened, tmp_path):
+    scenario = tmp_path / "scenario.toml"
+    scenario.write_text("")
+    assert main(["tui", str(scenario), "--serve", "--profiles", str(tmp_path)]) == 0
+    assert opened == [(scenario, (tmp_path,), True)]
+
+
+def test_a_scenario_that_is_not_there_is_one_line(opened, tmp_path, capsys):
+    assert main(["tui", str(tmp_path / "absent.toml")]) == 2
+    streams = capsys.readouterr()
+    assert len(streams.err.splitlines()) == 1
+    assert "absent.toml" in streams.err
+    assert not opened

@@ -36,7 +36,7 @@ class ExplainError(TweelingError):
 @click.option(
     "--depth",
     type=whole_number(minimum=1, maximum=100),
-    default=4,
+    default=3,
     show_default=True,
     metavar="N",
     help="Levels of the printed tree; JSON has them all.",
@@ -78,31 +78,40 @@ def _pick(terms: Mapping[str, Term], name: str) -> Term:
 
 
 def tree_lines(term: Term, *, depth: int) -> list[str]:
-    """Lines of a tree, one term each: name, value, unit, formula or source, class."""
-    return list(_lines(term, depth=depth, first="", rest=""))
+    """Lines of a tree, one term each: name, value, unit, formula or source, class.
+
+    A part of a sum says its share of it.
+    """
+    return [_line(term, share=""), *_below(term, depth=depth, trunk="")]
 
 
-def _lines(term: Term, *, depth: int, first: str, rest: str) -> Iterator[str]:
-    yield first + _line(term)
+def _below(term: Term, *, depth: int, trunk: str) -> Iterator[str]:
+    """Lines of everything below a term."""
     if not term.children:
         return
     if depth <= 1:
-        n_below = _n_terms(term) - 1
-        yield f"{rest}`- {n_below} more below; --depth shows them"
+        yield f"{trunk}`- {_n_terms(term) - 1} more below; --depth shows them"
         return
     last = len(term.children) - 1
     for index, child in enumerate(term.children):
-        branch, trunk = ("`- ", "   ") if index == last else ("|- ", "|  ")
-        yield from _lines(child, depth=depth - 1, first=rest + branch, rest=rest + trunk)
+        branch, side = ("`- ", "   ") if index == last else ("|- ", "|  ")
+        yield trunk + branch + _line(child, share=_share(child, term))
+        yield from _below(child, depth=depth - 1, trunk=trunk + side)
 
 
-def _line(term: Term) -> str:
+def _share(part: Term, whole: Term) -> str:
+    if whole.relation != "sum" or whole.value == 0:
+        return ""
+    return f"{part.value / whole.value:.1%}"
+
+
+def _line(term: Term, *, share: str) -> str:
     unit = "" if term.unit == "1" else term.unit
     value = " ".join(filter(None, (significant(term.value, n_digits=5), unit)))
     joint = JOINTS.get(term.relation, "")
     origin = term.formula if term.children else term.source
     mark = "" if term.figure_class == "computed" else f"[{term.figure_class}]"
-    notes = "  ".join(filter(None, (mark, f"({joint})" if joint else "", origin)))
+    notes = "  ".join(filter(None, (share, mark, f"({joint})" if joint else "", origin)))
     return f"{term.name} = {value}" + (f"  {notes}" if notes else "")
 
 

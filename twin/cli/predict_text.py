@@ -20,6 +20,8 @@ HEADLINE = ("tokens_per_s", "tokens_per_s_per_device", "mfu", "step_time_s")
 POWER = ("device_power_w", "node_power_w", "it_power_w", "facility_power_w")
 ENERGY = ("energy_per_step_j", "energy_per_token_j")
 RUN = ("run_time_s", "run_energy_j", "run_cost_eur")
+SMALLEST_SHARE = 1e-3
+"""Share of the step below which a cause is named without its figure. [1]"""
 LABELS = {
     "tokens_per_s": "throughput",
     "tokens_per_s_per_device": "throughput per device",
@@ -122,18 +124,28 @@ def _range(name: str, interval: Interval | None) -> str:
 def _time(prediction: Prediction) -> list[str]:
     """Exposed time by cause, longest first, and what runs behind it."""
     total_s = prediction.step_time_s
+    causes = _longest_first(prediction.breakdown)
     rows = [
         [cause.replace("_", " "), *_share(seconds, total_s), bar(seconds / total_s)]
-        for cause, seconds in _longest_first(prediction.breakdown)
-        if seconds > 0
+        for cause, seconds in causes
+        if seconds >= SMALLEST_SHARE * total_s
     ]
     lines = ["step time, where it goes", *table(rows, align="lrrrl")]
     hidden = [
         f"{cause.replace('_', ' ')} {shown('step_time_s', seconds)}"
         for cause, seconds in _longest_first(prediction.hidden)
-        if seconds > 0
+        if seconds >= SMALLEST_SHARE * total_s
     ]
-    return [*lines, f"  hidden behind compute: {', '.join(hidden)}"] if hidden else lines
+    small = [
+        cause.replace("_", " ")
+        for cause, seconds in causes
+        if 0 < seconds < SMALLEST_SHARE * total_s
+    ]
+    if small:
+        lines.append(f"  less than {SMALLEST_SHARE:.1%} each: {', '.join(small)}")
+    if hidden:
+        lines.append(f"  hidden behind compute: {', '.join(hidden)}")
+    return lines
 
 
 def _longest_first(causes: Mapping[str, float]) -> list[tuple[str, float]]:

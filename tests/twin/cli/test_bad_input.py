@@ -10,8 +10,6 @@ import shlex
 
 import pytest
 
-pytest.importorskip("hardware_profiles.catalogue", reason="the profiles are not there yet")
-
 # What is wrong -> what the line must name: the value, and what would be valid.
 CASES = {
     "--cluster dgx-h10": ["dgx-h10", "dgx-h100"],
@@ -42,7 +40,7 @@ CASES = {
     "--pp 2 --zero 2": ["zero=2", "pp=2"],
     "--tp 1 --pp 1 --global-batch 500": ["500", "64"],
     "--tp 1 --pp 1 --micro-batch 1000": ["1000"],
-    "--cp 3": ["cp"],
+    "--cp 3": ["64"],
     "--ep 8": ["ep=8"],
     "--zero 4": ["--zero", "'4'", "3"],
     "--zero -1": ["--zero", "'-1'"],

@@ -7,8 +7,6 @@ import math
 
 import pytest
 
-pytest.importorskip("hardware_profiles.catalogue", reason="the profiles are not there yet")
-
 from twin.predict import Predictor
 from twin.quantities import QUANTITIES
 from twin.scenario.scenario import Scenario

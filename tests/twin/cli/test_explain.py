@@ -27,7 +27,7 @@ def test_text_shows_the_tree_of_the_step_time(twin, fake, base):
     assert lines[0].startswith("step_time_s = 3.0000 s")
     assert lines[1].startswith("|- gemm_s = 2.5000 s")
     assert lines[2].startswith("|  `- peak_flop_per_s = 9.8900e+14 flop/s  [datasheet]")
-    assert lines[3].startswith("`- rest_s = 0.50000 s  [assumed]")
+    assert lines[3].startswith("`- rest_s = 0.50000 s  16.7%  [assumed]")
 
 
 def test_an_unknown_quantity_names_the_nearest(twin, fake, base):

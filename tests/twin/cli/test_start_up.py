@@ -17,7 +17,7 @@ PREDICT = (
 def imported_by(*words: str, cwd) -> set[str]:
     program = (
         "import sys; from tui.command import main; "
-        f"code = main({list(words)!r}); "
+        f"code = main({list(words)!r}); assert code == 0, code; "
         "print('\\n'.join(['MODULES', *(name for name in sys.modules if '.' not in name)]))"
     )
     answer = subprocess.run(
@@ -32,5 +32,4 @@ def test_help_imports_next_to_nothing(repository, words):
 
 
 def test_predict_imports_nothing_heavy(repository):
-    pytest.importorskip("twin.predict", reason="the library is not there yet")
     assert not imported_by(*PREDICT, cwd=repository) & (HEAVY | {"numpy"})
