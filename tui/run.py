@@ -31,7 +31,7 @@ def run(
         The scenario file is wrong, or `serve` is asked without its extra.
     """
     if serve:
-        return _serve(scenario_path)
+        return _serve(scenario_path, profile_dirs)
     from tui.app import TweelingApp
     from tui.compute import RealTwin
 
@@ -53,7 +53,7 @@ def _session(scenario_path: Path | str | None, twin: RealTwin) -> Session:
     return read_journal(journal_path()) or Session.of(example_scenario())
 
 
-def _serve(scenario_path: Path | str | None) -> int:
+def _serve(scenario_path: Path | str | None, profile_dirs: Sequence[Path]) -> int:
     try:
         from textual_serve.server import Server
     except ImportError as missing:
@@ -61,9 +61,12 @@ def _serve(scenario_path: Path | str | None) -> int:
         raise ServeError(msg) from missing
     import shlex
 
-    words = [sys.executable, "-m", "tui.command", "tui"]
+    program = "from tui.command import main; raise SystemExit(main())"
+    words = [sys.executable, "-c", program, "tui"]
     if scenario_path is not None:
         words.append(str(scenario_path))
+    for folder in profile_dirs:
+        words += ["--profiles", str(folder)]
     # Loopback only: the server has no login.
     Server(shlex.join(words), host="127.0.0.1").serve()
     return 0

@@ -31,6 +31,18 @@ def around(value: float) -> Interval:
     return Interval(p10=0.9 * value, p50=value, p90=1.1 * value)
 
 
+def memory_of(micro_batch: int) -> MemoryUse:
+    """Round components; activations grow with the micro-batch."""
+    return MemoryUse(
+        weights_bytes=17 * GB,
+        gradients_bytes=17 * GB,
+        optimizer_bytes=13 * GB,
+        activations_bytes=3 * GB * micro_batch,
+        buffers_bytes=2 * GB,
+        overhead_bytes=3 * GB,
+    )
+
+
 class FakeTwin:
     """Answers at once; refuses tp 3; does not fit with micro-batch 64."""
 
@@ -47,14 +59,7 @@ class FakeTwin:
             raise TweelingError(msg)
         tokens_per_s = 1000.0 * scenario.devices * ((scenario.power_cap_w or 700.0) / 700.0)
         step_s = scenario.seq_len * scenario.global_batch / tokens_per_s
-        memory = MemoryUse(
-            weights_bytes=17 * GB,
-            gradients_bytes=17 * GB,
-            optimizer_bytes=13 * GB,
-            activations_bytes=3 * GB * (wished.micro_batch or 1),
-            buffers_bytes=2 * GB,
-            overhead_bytes=3 * GB,
-        )
+        memory = memory_of(wished.micro_batch or 1)
         breakdown = {
             "gemm_forward": 0.25 * step_s,
             "gemm_backward": 0.5 * step_s,

@@ -319,9 +319,7 @@ def test_every_field_changes_the_real_result_to_what_the_command_prints(name, va
     compute = Compute(RealTwin())
     before, after = compute.answer(base, 1).prediction, compute.answer(changed, 2).prediction
     assert after is not None
-    assert replace(before, scenario=changed, profile_hashes={}) != replace(
-        after, profile_hashes={}
-    )
+    assert replace(before, scenario=changed, profile_hashes={}) != replace(after, profile_hashes={})
     words = shlex.split(predict_command(changed))
     printed = json.loads(CliRunner().invoke(predict, [*words[2:], "--json"]).stdout)
     for quantity in ("step_time_s", "tokens_per_s", "it_power_w", "energy_per_token_j"):

@@ -16,6 +16,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed"),
 ]
 
+MAIN = "from tui.command import main; raise SystemExit(main())"
 PATIENCE_S = 30.0
 
 
@@ -80,7 +81,9 @@ def test_from_opening_to_why_and_the_command(terminal):
     terminal.press("w")
     tree = terminal.wait_for("sum over causes")
     assert "gemm_forward" in tree
+    # Escape followed at once by a letter would be that letter with alt.
     terminal.press("Escape")
+    terminal.wait_for("configuration")
 
     terminal.press("j", "-")
     terminal.wait_for("changes 1")
@@ -91,15 +94,14 @@ def test_from_opening_to_why_and_the_command(terminal):
     assert "--devices 512" in command
     words = shlex.split(command)
     done = subprocess.run(
-        [sys.executable, "-c", "from tui.command import main; raise SystemExit(main())"]
-        + [*words[1:], "--json"],
+        [sys.executable, "-c", MAIN, *words[1:], "--json"],
         check=True,
         capture_output=True,
         text=True,
     )
     printed = json.loads(done.stdout)
     terminal.press("Escape")
-    screen = terminal.wait_for("tokens/s")
+    screen = terminal.wait_for("configuration")
     rate = f"{printed['tokens_per_s'] / 1e3:.1f}"
     assert rate in screen or f"{printed['tokens_per_s'] / 1e6:.3f}" in screen
 

@@ -7,7 +7,7 @@ from kernels.attention.model import (
     attention_backward_time,
     attention_forward_time,
 )
-from kernels.gemm.model import GemmShape, gemm_time
+from kernels.gemm.model import GemmShape, GemmTime, gemm_time
 from twin.explain.inputs import ProfileInputs, computed, given
 from twin.explain.term import Term
 from twin.training.job import ELEMENT_BYTES
@@ -59,10 +59,10 @@ class KernelTerms:
         job, device = self._predictor.job, self._predictor.device
         machine = device.gemm(job.precision, self._clock_fraction)
         limits = gemm_time(shape, machine)
-        fitted = device.gemm_calibration(job.precision)
-        key = f"accelerator.calibration.gemm.{job.precision}"
-        peak = device.peak_flop_per_s(job.precision)
-        memory_key = "accelerator.memory.bandwidth_bytes_per_s"
+        children = (
+            *self._gemm_limits(shape, kernel, limits),
+            *self._gemm_inputs(machine.memory_bandwidth_bytes_per_s),
+        )
         return computed(
             kernel.name,
             kernel.time_s,
@@ -72,65 +72,70 @@ class KernelTerms:
                 "launch + droop · (smooth max(arithmetic, operand supply, memory) + split), "
                 f"tile {limits.tile_m:.0f}×{limits.tile_n:.0f}, {limits.n_splits:.0f} split(s)"
             ),
-            children=(
-                given("m", shape.m, "1", "tokens, model and plan"),
-                given("n", shape.n, "1", "model and plan"),
-                given("k", shape.k, "1", "model and plan"),
-                computed("work", kernel.flop, "flop", relation="formula", formula="2·m·n·k"),
-                computed(
-                    "arithmetic",
-                    limits.arithmetic_s,
-                    "s",
-                    relation="formula",
-                    formula="waves · tile work / (efficiency · peak · clock)",
-                ),
-                computed(
-                    "operand supply",
-                    limits.feed_s,
-                    "s",
-                    relation="formula",
-                    formula="waves · tile operands / (feed ratio · memory bandwidth share)",
-                ),
-                computed(
-                    "memory",
-                    limits.memory_s,
-                    "s",
-                    relation="formula",
-                    formula="operands and result once / (efficiency · bandwidth)",
-                ),
-                computed("split depth", limits.split_s, "s", relation="formula"),
-                computed("droop", limits.droop_factor, "1", relation="formula"),
-                self._inputs.figure(
-                    f"dense peak {job.precision}",
-                    peak,
-                    "flop/s",
-                    f"accelerator.compute.peak_flop_per_s.{job.precision}",
-                ),
+            children=children,
+        )
+
+    def _gemm_limits(
+        self, shape: GemmShape, kernel: KernelTime, limits: GemmTime
+    ) -> tuple[Term, ...]:
+        """Sizes of one product and the limits it runs into."""
+        formulas = (
+            ("arithmetic", limits.arithmetic_s, "waves · tile work / (efficiency · peak · clock)"),
+            ("operand supply", limits.feed_s, "waves · tile operands / (feed ratio · bandwidth)"),
+            ("memory", limits.memory_s, "operands and result once / (efficiency · bandwidth)"),
+            ("split depth", limits.split_s, "partial sums written and added"),
+        )
+        return (
+            given("m", shape.m, "1", "tokens, model and plan"),
+            given("n", shape.n, "1", "model and plan"),
+            given("k", shape.k, "1", "model and plan"),
+            computed("work", kernel.flop, "flop", relation="formula", formula="2·m·n·k"),
+            *(
+                computed(name, value, "s", relation="formula", formula=formula)
+                for name, value, formula in formulas
+            ),
+            computed("droop", limits.droop_factor, "1", relation="formula"),
+            computed("clock", self._clock_fraction, "1", relation="formula"),
+        )
+
+    def _gemm_inputs(self, memory_bandwidth_bytes_per_s: float) -> tuple[Term, ...]:
+        """Profile figures and fitted parameters behind the limits."""
+        job, device = self._predictor.job, self._predictor.device
+        fitted = device.gemm_calibration(job.precision)
+        key = f"accelerator.calibration.gemm.{job.precision}"
+        parameters = (
+            (
+                "tensor efficiency",
+                fitted.tensor_efficiency_fraction,
+                "1",
+                "tensor_efficiency_fraction",
+            ),
+            (
+                "memory efficiency",
+                fitted.memory_efficiency_fraction,
+                "1",
+                "memory_efficiency_fraction",
+            ),
+            ("launch", fitted.launch_s, "s", "launch_s"),
+        )
+        return (
+            self._inputs.figure(
+                f"dense peak {job.precision}",
+                device.peak_flop_per_s(job.precision),
+                "flop/s",
+                f"accelerator.compute.peak_flop_per_s.{job.precision}",
+            ),
+            self._inputs.figure(
+                "memory bandwidth",
+                memory_bandwidth_bytes_per_s,
+                "byte/s",
+                "accelerator.memory.bandwidth_bytes_per_s",
+            ),
+            *(
                 self._inputs.parameter(
-                    "tensor efficiency",
-                    fitted.tensor_efficiency_fraction,
-                    "1",
-                    key=f"{key}.tensor_efficiency_fraction",
-                    provenance=fitted.provenance,
-                ),
-                computed("clock", self._clock_fraction, "1", relation="formula"),
-                self._inputs.figure(
-                    "memory bandwidth", machine.memory_bandwidth_bytes_per_s, "byte/s", memory_key
-                ),
-                self._inputs.parameter(
-                    "memory efficiency",
-                    fitted.memory_efficiency_fraction,
-                    "1",
-                    key=f"{key}.memory_efficiency_fraction",
-                    provenance=fitted.provenance,
-                ),
-                self._inputs.parameter(
-                    "launch",
-                    fitted.launch_s,
-                    "s",
-                    key=f"{key}.launch_s",
-                    provenance=fitted.provenance,
-                ),
+                    name, value, unit, key=f"{key}.{attribute}", provenance=fitted.provenance
+                )
+                for name, value, unit, attribute in parameters
             ),
         )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from twin.energy.step_energy import StepPower, step_power
+from twin.energy.step_energy import step_power
 from twin.explain.inputs import ProfileInputs, computed, given, total
+from twin.explain.power_terms import power_terms
 from twin.explain.step_terms import step_time_term
 from twin.explain.term import Term
 from twin.prediction import Prediction
@@ -12,125 +13,6 @@ from twin.training.step import Step
 from twin.workload.parameters import model_flop_per_token, total_parameters
 
 __all__ = ["prediction_terms"]
-
-
-def _power_terms(predictor: StepPredictor, power: StepPower) -> dict[str, Term]:
-    job = predictor.job
-    inputs = ProfileInputs(job.machine)
-    fitted = predictor.device.power_calibration
-    key = "accelerator.calibration.power"
-    node = job.machine.node
-    device = total(
-        "device_power_w",
-        "W",
-        (
-            inputs.figure("idle", power.idle_w, "W", "accelerator.power.idle_w"),
-            computed(
-                "occupied units",
-                power.busy_w,
-                "W",
-                relation="formula",
-                formula="busy power · clock · voltage²",
-                children=(
-                    inputs.parameter(
-                        "busy power",
-                        fitted.busy_w,
-                        "W",
-                        key=f"{key}.busy_w",
-                        provenance=fitted.provenance,
-                    ),
-                ),
-            ),
-            computed(
-                "arithmetic",
-                power.arithmetic_w,
-                "W",
-                relation="formula",
-                formula="energy per flop · work · voltage² / step time",
-                children=(
-                    inputs.parameter(
-                        "energy per 16-bit flop",
-                        fitted.energy_per_flop_j,
-                        "J/flop",
-                        key=f"{key}.energy_per_flop_j",
-                        provenance=fitted.provenance,
-                    ),
-                ),
-            ),
-            computed(
-                "memory traffic",
-                power.hbm_w,
-                "W",
-                relation="formula",
-                formula="energy per byte · bytes / step time",
-            ),
-            computed(
-                "links", power.link_w, "W", relation="formula", formula="energy per byte · bytes"
-            ),
-        ),
-    )
-    parts = node.power
-    node_term = computed(
-        "node_power_w",
-        power.node_w,
-        "W",
-        relation="formula",
-        formula=(
-            "(devices + processors + memory + cards + switches + storage) · (1 + fans) / supply"
-        ),
-        children=(
-            computed(
-                "devices",
-                node.n_devices * power.device_w,
-                "W",
-                relation="product",
-                children=(device,),
-            ),
-            inputs.figure("one processor", parts.cpu_training_w, "W", "node.power.cpu_training_w"),
-            inputs.figure("memory", parts.memory_w, "W", "node.power.memory_w"),
-            inputs.figure("one network card", parts.nic_w, "W", "node.power.nic_w"),
-            inputs.figure("link switches", parts.switch_w, "W", "node.power.switch_w"),
-            inputs.figure("storage", parts.storage_w, "W", "node.power.storage_w"),
-            inputs.figure("fans", parts.fan_fraction, "1", "node.power.fan_fraction"),
-            inputs.figure(
-                "supply efficiency",
-                parts.supply_efficiency_fraction,
-                "1",
-                "node.power.supply_efficiency_fraction",
-            ),
-        ),
-    )
-    it = total(
-        "it_power_w",
-        "W",
-        (
-            computed(
-                "nodes",
-                power.it_w - power.network_w,
-                "W",
-                relation="product",
-                formula="nodes · node power",
-                children=(given("nodes", job.n_nodes, "1", "scenario"), node_term),
-            ),
-            computed(
-                "network", power.network_w, "W", relation="formula", formula="switches per card"
-            ),
-        ),
-    )
-    facility = computed(
-        "facility_power_w",
-        power.facility_w,
-        "W",
-        relation="product",
-        formula="it power · pue",
-        children=(it, inputs.figure("pue", power.pue, "1", "site.pue")),
-    )
-    return {
-        "device_power_w": device,
-        "node_power_w": node_term,
-        "it_power_w": it,
-        "facility_power_w": facility,
-    }
 
 
 def _memory_term(prediction: Prediction) -> Term:
@@ -214,7 +96,7 @@ def prediction_terms(
     """Trees by quantity; sums add up to their parent."""
     power = step_power(predictor.job, prediction.plan, step, predictor.power)
     step_term = step_time_term(predictor, prediction.plan, step)
-    powers = _power_terms(predictor, power)
+    powers = power_terms(predictor, power)
     energy = computed(
         "energy_per_step_j",
         prediction.energy_per_step_j,

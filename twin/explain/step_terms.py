@@ -11,6 +11,9 @@ from twin.training.step import Step
 
 __all__ = ["step_time_term"]
 
+NEGLIGIBLE_SHARE = 1e-13
+"""Causes below this share of the step are rounding, not time. [1]"""
+
 
 class _StepTerms:
     """Builds the terms of one step."""
@@ -205,7 +208,8 @@ class _StepTerms:
             *self._traffic(),
             *self._step_causes(),
         )
-        shown = tuple(child for child in children if child.value > 0.0)
+        least_s = NEGLIGIBLE_SHARE * self._step.time_s
+        shown = tuple(child for child in children if child.value > least_s)
         return computed(
             "step_time_s",
             self._step.time_s,

@@ -97,8 +97,8 @@ class Field:
         if self.is_optional and words.lower() in ("", AUTO, "none", "-") and words not in known:
             return Ok(None)
         if self.kind == "flag":
-            known = {"on": True, "off": False, "yes": True, "no": False}
-            answer = known.get(words.lower())
+            answers = {"on": True, "off": False, "yes": True, "no": False}
+            answer = answers.get(words.lower())
             return Invalid(f"{self.label}: expected on or off") if answer is None else Ok(answer)
         if self.kind in ("name", "choice"):
             return self._parse_name(words, catalogues)
