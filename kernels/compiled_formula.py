@@ -46,7 +46,7 @@ class FormulaCompiler:
         """
         if formula not in self._compiled:
             # numba takes a second to import; only fits and sweeps need it.
-            from numba import njit  # noqa: PLC0415
+            from numba import njit
 
             self._compiled[formula] = njit(error_model="numpy")(self._rebuilt(formula))
         return self._compiled[formula]

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hardware_profiles.errors import TweelingError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["Mask", "MeasurementError", "Table", "read_table"]
 
@@ -70,9 +73,9 @@ def read_table(path: Path, columns: Sequence[str]) -> Table:
         Numbers as float64, text as Python strings (empty where missing).
     """
     # pyarrow takes long to import; nothing but calibration reads these tables.
-    import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.csv as pa_csv  # noqa: PLC0415
-    import pyarrow.parquet as pa_parquet  # noqa: PLC0415
+    import pyarrow as pa
+    import pyarrow.csv as pa_csv
+    import pyarrow.parquet as pa_parquet
 
     if not path.is_file():
         message = f"{path}: no such table"
@@ -91,8 +94,8 @@ def read_table(path: Path, columns: Sequence[str]) -> Table:
     return Table(columns={name: _column(table[name]) for name in columns})
 
 
-def _column(column: Any) -> Array:
-    import pyarrow as pa  # noqa: PLC0415
+def _column(column: pa.ChunkedArray) -> Array:
+    import pyarrow as pa
 
     kind = column.type
     if pa.types.is_boolean(kind):

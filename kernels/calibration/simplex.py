@@ -120,7 +120,7 @@ def fit_parameters(
         Value by name.
     """
     # scipy takes long to import; only fits need it.
-    from scipy.optimize import minimize  # noqa: PLC0415
+    from scipy.optimize import minimize
 
     free_names = [name for name, bound in bounds.items() if bound.high > bound.low]
     fixed = {name: bound.start for name, bound in bounds.items() if bound.high <= bound.low}
