@@ -62,14 +62,14 @@ class Direction(NamedTuple):
     """Dependent stages of one step over those of a forward step. [1]"""
     traffic_ratio: float
     """Traffic over Q, K, V and O once. [1]"""
-    launches: float
 
 
-FORWARD = Direction(FORWARD_PRODUCTS, 1.0, 1.0, 1.0)
+FORWARD = Direction(FORWARD_PRODUCTS, 1.0, 1.0)
 
-BACKWARD = Direction(BACKWARD_PRODUCTS, 2.0, 3.0, 3.0)
-"""Traffic: Q, K, V, O, dO read, dQ (fp32) read and written, dK, dV written. Launches: pre-pass
-over O and dO, main kernel, conversion of dQ."""
+BACKWARD = Direction(BACKWARD_PRODUCTS, 2.0, 3.0)
+"""Traffic: Q, K, V, O, dO read, dQ (fp32) read and written, dK, dV written. The pre-pass over O
+and dO and the conversion of dQ queue behind one call: their traffic counts, their launch does
+not."""
 
 
 class AttentionMachine(NamedTuple):
@@ -182,13 +182,12 @@ def _attention_time(
         busy_s = max(schedule_s, longest_s)
         if busy_s < best[0]:
             best = (busy_s, schedule_s, longest_s, block_s, query_block)
-    launch_s = direction.launches * machine.launch_s
     return AttentionTime(
-        time_s=power_mean_join(best[0], memory_s, MEMORY_JOIN_EXPONENT) + launch_s,
+        time_s=power_mean_join(best[0], memory_s, MEMORY_JOIN_EXPONENT) + machine.launch_s,
         schedule_s=best[1],
         longest_item_s=best[2],
         memory_s=memory_s,
-        launch_s=launch_s,
+        launch_s=machine.launch_s,
         block_s=best[3],
         query_block=best[4],
     )
@@ -215,13 +214,13 @@ def attention_forward_time(shape: AttentionShape, machine: AttentionMachine) -> 
 def attention_backward_time(shape: AttentionShape, machine: AttentionMachine) -> AttentionTime:
     """Time of one fused backward call: five products for the forward's two.
 
-    The pre-pass over O and dO and the conversion of dQ are launches and traffic of their own.
+    The pre-pass over O and dO and the conversion of dQ add traffic of their own.
     Public backward measurements on Nvidia parts are few, so the efficiency of the backward
     products carries a wide spread in the profiles.
 
     Returns
     -------
     AttentionTime
-        Best query block; time_s includes the launches. [s]
+        Best query block; time_s includes the launch. [s]
     """
     return _attention_time(shape, machine, BACKWARD)

@@ -27,6 +27,12 @@ ADDING_SWITCHES = ("H100-SXM5-80GB", "H200-SXM-141GB", "B200-SXM", "GB200")
 
 IN_SWITCH_GAIN = Bound(low=1.0, high=2.5, start=1.3)
 
+ONE_GROUP_BOUNDS = {
+    "local_copy_fraction": Bound(low=0.5, high=0.5, start=0.5),
+    "latency_per_rank_s": Bound(low=1e-6, high=1e-6, start=1e-6),
+}
+"""With one group size the terms that depend on it cannot be told apart: family values."""
+
 POINT_TO_POINT_EFFICIENCY = 0.75
 """Sends between pairs on A100 and H100 reach 0.76 to 0.91 of the link (microsoft/vidur). [1]"""
 
@@ -67,6 +73,8 @@ def _fit(session: Session, fitter: CollectiveFitter, rows: Table, device: str) -
     link = session.figures[device].link_bandwidth_bytes_per_s
     bounds = dict(COLLECTIVE_BOUNDS)
     adds = rows["ranks"].max() >= 8 and rows["op"][0] == "all_reduce"
+    if len(set(rows["ranks"])) == 1:
+        bounds |= ONE_GROUP_BOUNDS
     if device in ADDING_SWITCHES and adds:
         bounds["in_switch_gain"] = IN_SWITCH_GAIN
     fit = fitter.fit(rows, np.full(len(rows), link), bounds=bounds)
