@@ -69,7 +69,7 @@ class KernelTerms:
             "s",
             relation="maximum",
             formula=(
-                "launch + droop · (smooth max(arithmetic, operand supply, memory) + split), "
+                "launch + smooth max(arithmetic, operand supply, memory) + split, "
                 f"tile {limits.tile_m:.0f}×{limits.tile_n:.0f}, {limits.n_splits:.0f} split(s)"
             ),
             children=children,
@@ -94,7 +94,6 @@ class KernelTerms:
                 computed(name, value, "s", relation="formula", formula=formula)
                 for name, value, formula in formulas
             ),
-            computed("droop", limits.droop_factor, "1", relation="formula"),
             computed("clock", self._clock_fraction, "1", relation="formula"),
         )
 

@@ -118,7 +118,9 @@ class DeviceModel:
             fill_depth=fitted.fill_depth,
             wave_smoothing_fraction=fitted.wave_smoothing_fraction,
             split_s=fitted.split_s,
-            droop_fraction=fitted.droop_fraction,
+            # Droop is the clock that falls in a long lone kernel; a step takes its clock from the
+            # power model, and would pay for it twice.
+            droop_fraction=0.0,
             droop_time_s=fitted.droop_time_s,
             overlap_exponent=fitted.overlap_exponent,
         )
