@@ -126,8 +126,9 @@ def _sharded_seconds(
     scatter_s = communicators.data_time_s(
         "reduce_scatter", parameters * job.framework.gradient_reduce_bytes
     )
-    forward_exposed_s = max(0.0, gather_s - forward.time_s)
-    backward_exposed_s = max(0.0, gather_s + scatter_s - backward.time_s)
+    window = job.framework.overlap.sharded_fraction
+    forward_exposed_s = max(0.0, gather_s - window * forward.time_s)
+    backward_exposed_s = max(0.0, gather_s + scatter_s - window * backward.time_s)
     exposed_s = forward_exposed_s + backward_exposed_s
     return exposed_s, 2.0 * gather_s + scatter_s - exposed_s
 

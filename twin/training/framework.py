@@ -71,6 +71,8 @@ class Overlap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Share of the last backward pass that gradient reduction can hide in. [1]"""
     parameter_fraction: float
     """Share of the first forward pass that parameter gathers can hide in. [1]"""
+    sharded_fraction: float
+    """Share of a layer's compute that gathers and scatters of sharded parameters can hide in. [1]"""
     slowdown_fraction: float
     """Hidden communication time that comes back as slower compute. [1]"""
     pipeline_exposed_fraction: float
