@@ -100,6 +100,9 @@ class Catalogue:
         known = {name for each in kinds for name in (*self.names(each), *self.aliases(each))}
         close = nearest(reference, known)
         hint = f"nearest {', '.join(close)}; " if close else ""
+        if not close and kind is not None:
+            # Nothing looks like it: the names themselves help more than a command.
+            hint = f"known are {', '.join(self.names(kind))}; "
         listing = "twin profiles list" if kind is None else f"twin profiles list --kind {kind}"
         return f'{kind or "profile"} "{reference}": unknown; {hint}all are listed by: {listing}'
 

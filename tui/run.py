@@ -12,8 +12,13 @@ from hardware_profiles.errors import TweelingError
 if TYPE_CHECKING:
     from tui.compute import RealTwin
     from tui.state import Session
+    from twin.scenario.scenario import Scenario
 
 __all__ = ["run"]
+
+
+class TerminalError(TweelingError):
+    """There is no terminal to draw on."""
 
 
 class ServeError(TweelingError):
@@ -32,6 +37,9 @@ def run(
     """
     if serve:
         return _serve(scenario_path, profile_dirs)
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        msg = "tui: needs a terminal; `twin predict` prints the same numbers"
+        raise TerminalError(msg)
     from tui.app import TweelingApp
     from tui.compute import RealTwin
 
@@ -50,7 +58,21 @@ def _session(scenario_path: Path | str | None, twin: RealTwin) -> Session:
     if scenario_path is not None:
         path = Path(scenario_path)
         return Session.of(read_scenario(path, twin.catalogues), path=path)
-    return read_journal(journal_path()) or Session.of(example_scenario())
+    last = read_journal(journal_path())
+    if last is not None and _can_be_resolved(last.scenario, twin):
+        return last
+    return Session.of(example_scenario())
+
+
+def _can_be_resolved(scenario: Scenario, twin: RealTwin) -> bool:
+    """Whether names and sizes of last time still mean something."""
+    from twin.scenario.resolve import resolve_job
+
+    try:
+        resolve_job(scenario, twin.catalogues)
+    except TweelingError:
+        return False
+    return True
 
 
 def _serve(scenario_path: Path | str | None, profile_dirs: Sequence[Path]) -> int:

@@ -94,7 +94,7 @@ def step_spread(predictor: StepPredictor, step: Step) -> float:
 def power_spread(job: TrainingJob, predictor: StepPredictor, power: StepPower) -> float:
     """Standard deviation of the logarithm of node power. [1]"""
     device = predictor.device.power_calibration.provenance.relative_spread_fraction
-    devices_w = power.device_w * job.machine.node.n_devices
+    devices_w = power.device_w * job.n_devices_per_node
     device_share = min(1.0, devices_w / power.node_w)
     server = SERVER_SPREAD_W / max(power.node_w, SERVER_SPREAD_W)
     return math.hypot(device * device_share, server)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from twin.prediction import Interval, Prediction
 from twin.reservations import figure_classes, warnings_of
 from twin.scenario.resolve import Catalogues, resolve_job
 from twin.scenario.scenario import Scenario
+from twin.training.executed_work import executed_work
 from twin.training.memory import memory_use
 from twin.training.plan import Plan
 from twin.training.plan_search import choose_plan
@@ -49,15 +51,18 @@ def _intervals(
         "energy_per_step_j": joules,
         "energy_per_token_j": joules,
     }
-    return {name: interval(values[name], spread) for name, spread in spreads.items()}
+    found = {name: interval(values[name], spread) for name, spread in spreads.items()}
+    # A power cap is enforced: the device does not draw more, however uncertain the rest is.
+    limit_w = max(predictor.job.power_cap_w, values["device_power_w"])
+    device = found["device_power_w"]
+    found["device_power_w"] = replace(device, p90=min(device.p90, limit_w))
+    return found
 
 
-def _hardware_to_model_flop(step: Step, predictor: StepPredictor) -> float:
-    """Flop executed over flop counted: recomputation repeats forward work. [1]"""
-    share = step.recomputed_layers_slowest / max(step.n_layers_slowest, 1.0)
-    forward = step.compute.forward.flop
-    layer = forward + step.compute.backward.flop
-    return (layer + share * forward) / layer
+def _hardware_to_model_flop(step: Step, predictor: StepPredictor, plan: Plan) -> float:
+    """Work executed over work counted once: what recomputation adds. [1]"""
+    once, repeated = executed_work(predictor.job, plan, step, lambda kernel: kernel.flop)
+    return (once + repeated) / once
 
 
 class Predictor:
@@ -133,7 +138,7 @@ class Predictor:
             scenario=scenario,
             plan=plan,
             **values,
-            hfu=mfu * _hardware_to_model_flop(step, predictor),
+            hfu=mfu * _hardware_to_model_flop(step, predictor, plan),
             memory_capacity_bytes=capacity,
             memory=memory,
             fits_memory=memory.total_bytes <= capacity,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twin.intervals import MEMORY_SPREAD_FRACTION, interval
 from twin.prediction import MemoryUse, PredictionWarning
 from twin.training.plan import Plan
 from twin.training.predictor import StepPredictor
@@ -12,7 +13,7 @@ __all__ = ["figure_classes", "warnings_of"]
 MOST_NODES_MEASURED = 512
 """Largest number of nodes in the collective measurements behind the fabric model. [1]"""
 
-GIB = 2.0**30
+GIGABYTE = 1e9
 CLASS_ORDER = ("measured", "fitted", "datasheet", "assumed", "user")
 
 
@@ -80,8 +81,16 @@ def warnings_of(
         found.append(
             PredictionWarning(
                 code="W_DOES_NOT_FIT",
-                message=f"needs {memory.total_bytes / GIB:.1f} GiB of "
-                f"{capacity / GIB:.1f} GiB per device",
+                message=f"needs {memory.total_bytes / GIGABYTE:.1f} GB of "
+                f"{capacity / GIGABYTE:.1f} GB per device",
+            )
+        )
+    elif interval(memory.total_bytes, MEMORY_SPREAD_FRACTION).p90 > capacity:
+        found.append(
+            PredictionWarning(
+                code="W_MEMORY_TIGHT",
+                message=f"fits with {memory.total_bytes / GIGABYTE:.1f} of "
+                f"{capacity / GIGABYTE:.1f} GB, within the uncertainty of the memory model",
             )
         )
     found += _plan_warnings(predictor, plan)

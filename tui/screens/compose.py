@@ -80,6 +80,7 @@ class ComposeScreen(Screen[None]):
         self.answer: Answer | None = None
         self._good: Prediction | None = None
         self._find = ""
+        self._words = ""
         self._is_first_start = len(session.history) == 1
 
     def compose(self) -> ComposeResult:
@@ -154,7 +155,8 @@ class ComposeScreen(Screen[None]):
         """Title, notes, status and the log of edits."""
         session, answer = self.session, self.answer
         width, height = self.size.width or 80, self.size.height or 24
-        left, right = title_text(session), status_text(session, answer)
+        left = title_text(session)
+        right = f"{self._words} " if self._words else status_text(session, answer)
         self.query_one("#title", Static).update(left + right.rjust(width - len(left)))
         room = TALL_NOTES if height >= TALL_ROWS else SHORT_NOTES
         notes = notes_lines(answer, is_first_start=self._is_first_start, width=width, n_lines=room)
@@ -233,21 +235,27 @@ class ComposeScreen(Screen[None]):
         words = self.session.redo()
         self._after_history(f"redone: {words}" if words else "nothing to redo", bool(words))
 
+    def _say(self, words: str) -> None:
+        """Tell in the title line, where it covers no number, until the next key that draws."""
+        self._words = words
+        self._draw_words()
+        self._words = ""
+
     def _after_history(self, words: str, is_changed: bool) -> None:
         if is_changed:
             write_journal(self.session, journal_path())
             self.refresh_prediction()
         self._draw_words()
-        self.notify(words, timeout=2)
+        self._say(words)
 
     def action_pin(self) -> None:
         """Pin the scenario for comparison."""
-        self.notify("pinned" if self.session.pin() else "pinned already", timeout=2)
+        self._say("pinned" if self.session.pin() else "pinned already")
         self._draw_words()
 
     def action_unpin(self) -> None:
         """Unpin it."""
-        self.notify("unpinned" if self.session.unpin() else "was not pinned", timeout=2)
+        self._say("unpinned" if self.session.unpin() else "was not pinned")
         self._draw_words()
 
     def action_remedy(self) -> None:
@@ -263,7 +271,7 @@ class ComposeScreen(Screen[None]):
         focused = self.focused
         quantity = focused.quantity if isinstance(focused, ResultPane) else "step_time_s"
         if self._good is None:
-            self.notify("nothing predicted yet")
+            self._say("nothing predicted yet")
             return
         try:
             terms = self._compute.twin.explain(self._good.scenario)
@@ -307,13 +315,13 @@ class ComposeScreen(Screen[None]):
         else:
             return
         self.app.copy_to_clipboard(text)
-        self.notify(f"copied {text}", timeout=2)
+        self.notify(f"copied {text}")
 
     def action_copy_table(self) -> None:
         """Copy all results as tab-separated text."""
         if self._good is not None:
             self.app.copy_to_clipboard(table_text(self._good))
-            self.notify("copied all results as tab-separated text", timeout=2)
+            self._say("copied all results as tab-separated text")
 
     def action_show_command(self) -> None:
         """Show the command that asks the same."""
@@ -347,7 +355,7 @@ class ComposeScreen(Screen[None]):
                 self._form.cursor = index
                 self._form.focus()
                 return
-        self.notify(f"no field matches {self._find}")
+        self._say(f"no field matches {self._find}")
 
     def action_maximise(self) -> None:
         """Give the pane in focus the whole screen, and back."""
@@ -398,7 +406,7 @@ class ComposeScreen(Screen[None]):
         self.session.path, self.session.saved = path, self.session.scenario
         write_journal(self.session, journal_path())
         self._draw_words()
-        self.notify(f"saved {path}", timeout=2)
+        self.notify(f"saved {path}")
 
     def action_open(self) -> None:
         """Ask for a scenario file and open it; undo comes back."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from tui.compute import Answer
 from tui.format import short
 from tui.keymap import ACTIONS
@@ -36,7 +38,10 @@ def notes_lines(
     if answer is None:
         return [[(" predicting …", "dim")]]
     if answer.refusal is not None:
-        return [[(short(f" ! {answer.refusal}", 3 * width), "bold $error")]]
+        wrapped = textwrap.wrap(f"! {answer.refusal}", max(20, width - 2)) or ["!"]
+        rest = short(" ".join(wrapped[n_lines - 1 :]), width - 2)
+        texts = [*wrapped[: n_lines - 1], rest]
+        return [[(f" {text}", "bold $error")] for text in texts if text]
     lines: list[Line] = []
     prediction = answer.prediction
     if prediction is not None and not prediction.fits_memory:
@@ -69,13 +74,32 @@ def status_text(session: Session, answer: Answer | None) -> str:
     changes = f"changes {session.n_changes}"
     if answer is None:
         return f"{changes} "
+    if answer.refusal is not None:
+        return f"{changes}   refused: the result is the last valid one "
     return f"{changes}   predicted in {1e3 * answer.elapsed_s:.0f} ms "
+
+
+KEY_WORDS = {
+    "plus": "+",
+    "equals_sign": "=",
+    "minus": "-",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "exclamation_mark": "!",
+    "question_mark": "?",
+    "slash": "/",
+}
+"""What is printed on the keys that have names."""
+
+
+def _key_words(keys: str) -> str:
+    return " ".join(KEY_WORDS.get(key, key) for key in keys.split(","))
 
 
 def help_text(field: Field) -> str:
     """All keys, and what the field under the cursor means."""
     rows = [f"{field.label}: {field.help}", ""]
-    rows += [f"{action.keys:<22} {action.words}   ({action.id})" for action in ACTIONS]
+    rows += [f"{_key_words(action.keys):<22} {action.words}   ({action.id})" for action in ACTIONS]
     rows += [
         "h j k l, arrows        move",
         "tab, shift+tab         next and previous pane",

@@ -47,14 +47,14 @@ def _bar(exposed: float, hidden: float, *, full: float, width: int) -> tuple[str
 
 
 def breakdown_names(prediction: Prediction) -> list[str]:
-    """Causes worth a line, longest first; hidden time counts for the order."""
+    """Causes worth a line, longest exposed time first; hidden time counts for being shown."""
     step_s = prediction.step_time_s
     totals = {
         cause: seconds + prediction.hidden.get(cause, 0.0)
         for cause, seconds in prediction.breakdown.items()
     }
     shown = [cause for cause, seconds in totals.items() if seconds >= SMALLEST_SHARE * step_s]
-    return sorted(shown, key=lambda cause: -totals[cause])
+    return sorted(shown, key=lambda cause: -prediction.breakdown[cause])
 
 
 def breakdown_lines(

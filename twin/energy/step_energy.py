@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from twin.energy.clock import OPERAND_ENERGY_RATIO, PowerMachine, busy_power_w, voltage_fraction
 from twin.energy.node_power import network_power_w, node_power_w
+from twin.training.executed_work import executed_work
 from twin.training.job import TrainingJob
-from twin.training.layer_time import PassTime
+from twin.training.layer_time import KernelTime
 from twin.training.plan import Plan
-from twin.training.step import Step
+from twin.training.step import Step, optimizer_bytes
 from twin.training.traffic_bytes import link_bytes_per_step
 
 __all__ = ["StepPower", "step_power"]
@@ -32,29 +33,12 @@ class StepPower:
     pue: float
 
 
-def _weighted_flop(job: TrainingJob, passes: PassTime) -> float:
-    total = 0.0
-    for kernel in passes.kernels:
-        precision = job.precision if kernel.kind == "gemm" else "bf16"
-        total += kernel.flop * OPERAND_ENERGY_RATIO[precision]
-    return total
+def _weighted_flop(kernel: KernelTime) -> float:
+    return kernel.flop * OPERAND_ENERGY_RATIO[kernel.dtype]
 
 
-def _device_work(job: TrainingJob, plan: Plan, step: Step) -> tuple[float, float]:
-    """Weighted work and memory traffic of one step on the mean device. [flop], [byte]"""
-    compute = step.compute
-    layers = step.n_micro_batches * job.model.n_layers / plan.pp
-    heads = step.n_micro_batches / plan.pp
-    repeated = step.recomputed_layers_slowest / max(step.n_layers_slowest, 1.0)
-    forward_weight = layers * (1.0 + repeated)
-    flop = forward_weight * _weighted_flop(job, compute.forward)
-    flop += layers * _weighted_flop(job, compute.backward)
-    flop += heads * (
-        _weighted_flop(job, compute.head_forward) + _weighted_flop(job, compute.head_backward)
-    )
-    traffic = forward_weight * compute.forward.hbm_bytes + layers * compute.backward.hbm_bytes
-    traffic += heads * (compute.head_forward.hbm_bytes + compute.head_backward.hbm_bytes)
-    return flop, traffic
+def _hbm_bytes(kernel: KernelTime) -> float:
+    return kernel.hbm_bytes
 
 
 def step_power(job: TrainingJob, plan: Plan, step: Step, machine: PowerMachine) -> StepPower:
@@ -65,7 +49,8 @@ def step_power(job: TrainingJob, plan: Plan, step: Step, machine: PowerMachine) 
     """
     clock = step.compute.clock_fraction
     voltage = voltage_fraction(clock, machine)
-    flop, hbm_bytes = _device_work(job, plan, step)
+    flop = sum(executed_work(job, plan, step, _weighted_flop))
+    hbm_bytes = sum(executed_work(job, plan, step, _hbm_bytes)) + optimizer_bytes(job, plan)
     arithmetic_w = machine.energy_per_flop_j * flop * voltage * voltage / step.time_s
     hbm_w = machine.energy_per_hbm_byte_j * hbm_bytes / step.time_s
     link_bytes = link_bytes_per_step(job, plan, step.n_micro_batches)

@@ -89,6 +89,9 @@ class ProfileInputs:
         """A calibrated parameter with what it was fitted on."""
         is_overridden = key in self._machine.overridden_keys
         details = [provenance.source]
+        # A parameter that stands in for a missing calibration is in no profile to be set.
+        inner = key.removeprefix("accelerator.")
+        is_in_profile = figure_source(self._machine.accelerator, inner) is not None
         if provenance.n_samples is not None:
             details.append(f"{provenance.n_samples} samples")
         if provenance.heldout_median_ape_fraction is not None:
@@ -99,5 +102,5 @@ class ProfileInputs:
             value=value,
             unit=unit,
             figure_class="user" if is_overridden else _known_class(provenance.figure_class),
-            source=f"{PROFILE_KEY}{key}; {', '.join(details)}",
+            source=f"{PROFILE_KEY}{key}; {', '.join(details)}" if is_in_profile else details[0],
         )

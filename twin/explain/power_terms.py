@@ -68,13 +68,22 @@ def _node_term(
         ("fans", parts.fan_fraction, "1", "fan_fraction"),
         ("supply efficiency", parts.supply_efficiency_fraction, "1", "supply_efficiency_fraction"),
     )
+    job = predictor.job
+    n_used = job.n_devices_per_node if job.n_nodes == 1 else node.n_devices
     devices = computed(
         "devices in use",
-        node.n_devices * power.device_w,
+        n_used * power.device_w,
         "W",
         relation="product",
-        formula="devices of a node · device power",
-        children=(given("devices of a node", node.n_devices, "1", "node profile"), device),
+        formula="devices in use · device power",
+        children=(given("devices in use", n_used, "1", "scenario"), device),
+    )
+    idle = computed(
+        "unused devices",
+        (node.n_devices - n_used) * power.idle_w,
+        "W",
+        relation="formula",
+        formula="unused devices of the node · idle power",
     )
     return computed(
         "node_power_w",
@@ -86,6 +95,9 @@ def _node_term(
         ),
         children=(
             devices,
+            *((idle,) if n_used < node.n_devices else ()),
+            given("processors", parts.n_cpus, "1", "node profile"),
+            given("network cards", node.network.n_nics, "1", "node profile"),
             *(
                 inputs.figure(name, value, unit, f"node.power.{attribute}")
                 for name, value, unit, attribute in figures

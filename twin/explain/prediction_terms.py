@@ -67,12 +67,24 @@ def _rate_terms(prediction: Prediction, predictor: StepPredictor, step: Term) ->
         formula="tokens per second and device · work per token",
         children=(per_device, flop_per_token),
     )
-    peak_key = f"accelerator.compute.peak_flop_per_s.{job.precision}"
-    peak = ProfileInputs(job.machine).figure(
-        f"dense peak {job.precision}",
-        predictor.device.peak_flop_per_s(job.precision),
+    return {
+        "tokens_per_s": tokens_per_s,
+        "tokens_per_s_per_device": per_device,
+        "model_flop_per_s_per_device": model_flop,
+        **_utilisation_terms(prediction, predictor, model_flop),
+    }
+
+
+def _utilisation_terms(
+    prediction: Prediction, predictor: StepPredictor, model_flop: Term
+) -> dict[str, Term]:
+    """Shares of the dense peak: counted once, and with what recomputation repeats."""
+    precision = predictor.job.precision
+    peak = ProfileInputs(predictor.job.machine).figure(
+        f"dense peak {precision}",
+        predictor.device.peak_flop_per_s(precision),
         "flop/s",
-        peak_key,
+        f"accelerator.compute.peak_flop_per_s.{precision}",
     )
     mfu = computed(
         "mfu",
@@ -82,12 +94,22 @@ def _rate_terms(prediction: Prediction, predictor: StepPredictor, step: Term) ->
         formula="model flop per second / dense peak",
         children=(model_flop, peak),
     )
-    return {
-        "tokens_per_s": tokens_per_s,
-        "tokens_per_s_per_device": per_device,
-        "model_flop_per_s_per_device": model_flop,
-        "mfu": mfu,
-    }
+    repeated = computed(
+        "work executed over work counted once",
+        prediction.hfu / prediction.mfu,
+        "1",
+        relation="formula",
+        formula="1 + what recomputation repeats",
+    )
+    hfu = computed(
+        "hfu",
+        prediction.hfu,
+        "1",
+        relation="product",
+        formula="mfu · work executed / work counted once",
+        children=(mfu, repeated),
+    )
+    return {"mfu": mfu, "hfu": hfu}
 
 
 def prediction_terms(

@@ -160,45 +160,91 @@ class _StepTerms:
         )
         return tuple(found)
 
-    def _step_causes(self) -> tuple[Term, ...]:
-        step, data, plan = self._step, self._step.data, self._plan
+    def _schedule_causes(self) -> tuple[Term, ...]:
+        """What recomputation, overlap and the pipeline's schedule take."""
+        step, plan = self._step, self._plan
         framework = self._predictor.job.framework
-        host = framework.host.step_s
-        host_source = f"framework {framework.name}"
+        slowdown = framework.overlap.slowdown_fraction
+        hidden_s = sum(step.hidden.values())
         return (
-            self._simple("recompute", "micro-batches · layers · repeated share of forward"),
-            self._simple("overlap_slowdown", "slow-down fraction · hidden communication"),
+            self._simple(
+                "recompute",
+                "micro-batches · layers · repeated share of the forward pass",
+                *self._counts(),
+                given("repeated layers", step.recomputed_layers_slowest, "1", "plan"),
+            ),
+            self._simple(
+                "overlap_slowdown",
+                "slow-down fraction · hidden communication",
+                given("slow-down fraction", slowdown, "1", f"framework {framework.name}"),
+                computed("hidden communication", hidden_s, "s", relation="formula"),
+            ),
             self._simple(
                 "pp_bubble",
-                f"(pp − 1) / vpp · mean stage time, pp={plan.pp}, vpp={plan.vpp}",
+                "(pp − 1) / vpp · mean stage time",
+                given("pp", plan.pp, "1", "plan"),
+                given("vpp", plan.vpp, "1", "plan"),
             ),
-            self._simple("pp_communication", "exposed sends · time of one send"),
-            computed(
-                "dp_communication",
-                step.breakdown["dp_communication"],
-                "s",
-                relation="formula",
-                formula="gradient reduction + parameter gathers − hidden",
-                children=(
-                    computed("gradient reduction", data.gradient_s, "s", relation="formula"),
-                    computed("parameter gathers", data.parameter_s, "s", relation="formula"),
-                    computed("hidden behind compute", data.hidden_s, "s", relation="formula"),
-                    *self._link_inputs(),
-                ),
+            self._simple(
+                "pp_communication",
+                "exposed sends · time of one send",
+                computed("one send", step.send_s, "s", relation="formula"),
+                *self._link_inputs(),
             ),
-            self._simple("optimizer", "bytes per parameter · parameters of this shard / bandwidth"),
-            computed(
-                "host_step",
-                step.breakdown["host_step"],
-                "s",
-                relation="formula",
-                children=(given("host work per step", host, "s", host_source),),
-            ),
-            self._simple("stragglers", "fraction per doubling of devices beyond 8 · step"),
         )
 
-    def _simple(self, name: str, formula: str) -> Term:
-        return computed(name, self._step.breakdown[name], "s", relation="formula", formula=formula)
+    def _data_cause(self) -> Term:
+        data = self._step.data
+        return self._simple(
+            "dp_communication",
+            "gradient reduction + parameter gathers − hidden",
+            computed("gradient reduction", data.gradient_s, "s", relation="formula"),
+            computed("parameter gathers", data.parameter_s, "s", relation="formula"),
+            computed("hidden behind compute", data.hidden_s, "s", relation="formula"),
+            *self._link_inputs(),
+        )
+
+    def _end_causes(self) -> tuple[Term, ...]:
+        """What the end of a step and the size of the job take."""
+        job = self._predictor.job
+        framework = job.framework
+        source = f"framework {framework.name}"
+        per_parameter = framework.traffic.optimizer_bytes_per_parameter
+        per_doubling = framework.overlap.straggler_fraction_per_doubling
+        return (
+            self._simple(
+                "optimizer",
+                "bytes per parameter · parameters of this shard / bandwidth",
+                given("bytes per parameter", per_parameter, "byte", source),
+                self._inputs.figure(
+                    "memory bandwidth",
+                    job.machine.accelerator.memory.bandwidth_bytes_per_s,
+                    "byte/s",
+                    "accelerator.memory.bandwidth_bytes_per_s",
+                ),
+            ),
+            self._simple(
+                "host_step",
+                "norms, scalar synchronisation, logging",
+                given("host work per step", framework.host.step_s, "s", source),
+            ),
+            self._simple(
+                "stragglers",
+                "fraction per doubling of devices beyond 8 · step",
+                given("fraction per doubling", per_doubling, "1", source),
+                given("devices", job.n_devices, "1", "scenario"),
+            ),
+        )
+
+    def _simple(self, name: str, formula: str, *children: Term) -> Term:
+        return computed(
+            name,
+            self._step.breakdown[name],
+            "s",
+            relation="formula",
+            formula=formula,
+            children=children,
+        )
 
     def term(self) -> Term:
         """The whole step."""
@@ -206,7 +252,9 @@ class _StepTerms:
             *self._layer_causes(),
             self._head(),
             *self._traffic(),
-            *self._step_causes(),
+            *self._schedule_causes(),
+            self._data_cause(),
+            *self._end_causes(),
         )
         least_s = NEGLIGIBLE_SHARE * self._step.time_s
         shown = tuple(child for child in children if child.value > least_s)

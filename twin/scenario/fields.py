@@ -64,6 +64,8 @@ class Field:
     is_plan: bool = False
     is_optional: bool = False
     """May be left to the twin."""
+    none_text: str = "none"
+    """What stands for no value of one's own."""
     choices: Callable[[Catalogues], tuple[str, ...]] | None = None
     help: str = ""
 
@@ -83,7 +85,7 @@ class Field:
     def text(self, value: Value) -> str:
         """How a value stands in the form."""
         if value is None:
-            return AUTO if self.is_plan else "none"
+            return AUTO if self.is_plan else self.none_text
         if isinstance(value, bool):
             return "on" if value else "off"
         if isinstance(value, float):
@@ -94,7 +96,8 @@ class Field:
         """Turn typed text into a value, or say what is expected."""
         words = text.strip()
         known = self.choices(catalogues) if self.choices else ()
-        if self.is_optional and words.lower() in ("", AUTO, "none", "-") and words not in known:
+        blank = ("", AUTO, "none", "-", self.none_text)
+        if self.is_optional and words.lower() in blank and words not in known:
             return Ok(None)
         if self.kind == "flag":
             answers = {"on": True, "off": False, "yes": True, "no": False}
@@ -226,8 +229,10 @@ FIELDS: tuple[Field, ...] = (
     Field(name="attention", option="attention", label="attention", kind="choice", is_plan=True,
           is_optional=True, choices=_fixed("flash", "unfused"), help="implementation"),
     Field(name="power_cap_w", option="power-cap", label="power cap", kind="watts", unit="W",
-          is_optional=True, help="per device; none is the device's own limit"),
+          is_optional=True,
+        none_text="device limit", help="per device; none is the device's own limit"),
     Field(name="site", option="site", label="site", kind="name", is_optional=True,
+        none_text="cluster's own",
           choices=_sites, help="overrides the cluster's site"),
     Field(name="tokens", option="tokens", label="run", kind="tokens", unit="tokens",
           is_optional=True, help="tokens of the whole training run"),

@@ -15,7 +15,11 @@ from twin.training.layer_time import PassTime
 from twin.training.operations import micro_batch_tokens
 from twin.training.plan import Plan
 from twin.training.stages import parameters_per_rank
-from twin.workload.parameters import layer_parameters
+from twin.workload.parameters import (
+    embedding_parameters,
+    head_parameters,
+    layer_parameters,
+)
 
 if TYPE_CHECKING:
     from twin.training.step import LayerCompute
@@ -133,6 +137,30 @@ def _sharded_seconds(
     return exposed_s, 2.0 * gather_s + scatter_s - exposed_s
 
 
+def _sharded_ends_s(
+    job: TrainingJob, plan: Plan, communicators: Communicators, compute: LayerCompute
+) -> float:
+    """Exposed traffic of sharded embedding and head, and of the first and last layer. [s]
+
+    Embedding and head travel once per micro-batch and hide behind the head's own compute; the
+    first gather and the last scatter of a step have nothing to hide behind.
+    """
+    ends = (embedding_parameters(job.model) + head_parameters(job.model)) / plan.tp / plan.pp
+    layer = layer_parameters(job.model) / plan.tp
+    reduce_bytes = job.framework.gradient_reduce_bytes
+
+    def gather_s(parameters: float) -> float:
+        return communicators.data_time_s("all_gather", parameters * job.activation_bytes)
+
+    def scatter_s(parameters: float) -> float:
+        return communicators.data_time_s("reduce_scatter", parameters * reduce_bytes)
+
+    window_s = job.framework.overlap.sharded_fraction * compute.head_s
+    n_micro_batches = job.global_batch // (plan.dp * plan.micro_batch)
+    per_micro_batch_s = max(0.0, 2.0 * gather_s(ends) + scatter_s(ends) - window_s)
+    return n_micro_batches * per_micro_batch_s + gather_s(layer) + scatter_s(layer)
+
+
 def layer_traffic(
     job: TrainingJob,
     plan: Plan,
@@ -144,14 +172,18 @@ def layer_traffic(
     overlap = job.framework.overlap
     pass_s = _tensor_pass_s(job, plan, communicators)
     regather_s = _regather_s(job, plan, communicators)
-    hidden_share = overlap.tensor_parallel_fraction
+    # Nothing hides behind less compute than it takes itself.
+    compute_s = forward.kind_s("gemm") + backward.kind_s("gemm")
+    hidden_s = min(2.0 * pass_s * overlap.tensor_parallel_fraction, compute_s)
+    hidden_share = hidden_s / (2.0 * pass_s) if pass_s > 0.0 else 0.0
+    regather_hidden_s = min(regather_s, max(0.0, compute_s - hidden_s))
     cp_forward_s, cp_exposed_s, cp_hidden_s = _context_seconds(
         job, plan, communicators, forward, backward
     )
     fsdp_exposed_s, fsdp_hidden_s = _sharded_seconds(job, plan, communicators, forward, backward)
     return LayerTraffic(
-        tp_exposed_s=2.0 * pass_s * (1.0 - hidden_share),
-        tp_hidden_s=2.0 * pass_s * hidden_share + regather_s,
+        tp_exposed_s=2.0 * pass_s - hidden_s + regather_s - regather_hidden_s,
+        tp_hidden_s=hidden_s + regather_hidden_s,
         cp_exposed_s=cp_exposed_s,
         cp_hidden_s=cp_hidden_s,
         fsdp_exposed_s=fsdp_exposed_s,
@@ -199,12 +231,17 @@ def data_traffic(
 ) -> DataTraffic:
     """Gradient reduction and parameter gathers of one step.
 
-    Sharded parameters travel layer by layer (`layer_traffic`), so nothing is left here for them.
+    Sharded parameters travel layer by layer (`layer_traffic`); here only their ends are left.
     """
     shards_each_time = plan.zero >= 2 and job.framework.reduces_every_micro_batch
-    if plan.dp * plan.cp == 1 or plan.zero >= ZERO_SHARDS_PARAMETERS:
+    if plan.dp * plan.cp == 1:
         return DataTraffic(
             exposed_s=0.0, hidden_s=0.0, slowdown_s=0.0, gradient_s=0.0, parameter_s=0.0
+        )
+    if plan.zero >= ZERO_SHARDS_PARAMETERS:
+        ends_s = _sharded_ends_s(job, plan, communicators, compute)
+        return DataTraffic(
+            exposed_s=ends_s, hidden_s=0.0, slowdown_s=0.0, gradient_s=ends_s, parameter_s=0.0
         )
     parameters = parameters_per_rank(job.model, plan)
     gradient_bytes = parameters * job.framework.gradient_reduce_bytes

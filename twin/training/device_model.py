@@ -12,14 +12,13 @@ from hardware_profiles.calibration import (
     GemmCalibration,
     MemoryBoundCalibration,
     PowerCalibration,
-    Provenance,
 )
 from hardware_profiles.errors import TweelingError
 from kernels.all_reduce.model import CollectiveMachine
 from kernels.attention.model import AttentionMachine
 from kernels.gemm.model import GemmMachine
 from kernels.memory_bound.model import StreamMachine
-from kernels.priors import prior_calibration
+from kernels.priors import datasheet_power_calibration, prior_calibration
 
 __all__ = ["DeviceModel", "PrecisionError"]
 
@@ -166,36 +165,3 @@ class DeviceModel:
             low_latency_slowdown=fitted.low_latency_slowdown,
             in_switch_gain=fitted.in_switch_gain if has_in_switch_reduction else 1.0,
         )
-
-
-SUSTAINED_LOAD_FRACTION = 1.15
-"""Demand of full tensor load at the boost clock over the board limit, where nothing was fitted."""
-
-BUSY_SHARE_FRACTION = 0.15
-"""Share of the board limit that clocked, occupied units draw without arithmetic."""
-
-
-def datasheet_power_calibration(accelerator: Accelerator) -> PowerCalibration:
-    """Power parameters of a device without power measurements, from its limit and peak.
-
-    Full tensor load at the boost clock is taken to demand somewhat more than the board limit,
-    as every measured part of this class does.
-    """
-    tdp_w = accelerator.power.tdp_w
-    peaks = accelerator.compute.peak_flop_per_s
-    peak = peaks.get("bf16") or peaks.get("fp16") or max(peaks.values())
-    busy_w = BUSY_SHARE_FRACTION * tdp_w
-    dynamic_w = SUSTAINED_LOAD_FRACTION * tdp_w - accelerator.power.idle_w - busy_w
-    return PowerCalibration(
-        busy_w=busy_w,
-        energy_per_flop_j=max(dynamic_w, 0.1 * tdp_w) / (0.75 * peak),
-        energy_per_hbm_byte_j=4.0e-11,
-        energy_per_link_byte_j=1.0e-11,
-        voltage_slope=0.6,
-        minimum_clock_fraction=0.3,
-        provenance=Provenance(
-            figure_class="assumed",
-            source="from the board limit and the dense peak; no power measurement of this device",
-            relative_spread_fraction=0.15,
-        ),
-    )

@@ -72,7 +72,7 @@ class Overlap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     parameter_fraction: float
     """Share of the first forward pass that parameter gathers can hide in. [1]"""
     sharded_fraction: float
-    """Share of a layer's compute that gathers and scatters of sharded parameters can hide in. [1]"""
+    """Share of a layer's compute that gathers of sharded parameters can hide in. [1]"""
     slowdown_fraction: float
     """Hidden communication time that comes back as slower compute. [1]"""
     pipeline_exposed_fraction: float
@@ -112,12 +112,11 @@ class Framework(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Fused attention, most wanted first; the first that the device has is used."""
     gradient_reduce_bytes: float
     """Bytes per parameter on the wire when gradients are reduced. [byte]"""
-    default_zero: int
+    zero_choices: tuple[int, ...]
+    """ZeRO stages that a plan left open may take. [1]"""
     default_sequence_parallel: bool
     selective_recompute_fraction: float
     """Forward work that selective recomputation repeats, beside unfused attention. [1]"""
-    gathers_every_micro_batch: bool
-    """ZeRO-3: parameters are gathered again for each micro-batch."""
     reduces_every_micro_batch: bool
     """Sharded gradients: reduced in each micro-batch instead of once per step."""
     low_precision_casts: float

@@ -39,7 +39,7 @@ class Communicators:
             inside -= 1
         return inside
 
-    def link_bandwidth_bytes_per_s(self, n_ranks: int) -> float:
+    def link_bandwidth_bytes_per_s(self, n_ranks: int, stride: int) -> float:
         """One-way bandwidth of a rank to its peers in the node, for a group of that size. [byte/s]
 
         A switch gives the full rate to any group. A mesh gives one link per peer, so small groups
@@ -51,7 +51,7 @@ class Communicators:
         intra = self.job.machine.node.intra_node
         if intra.topology == "switch":
             return link.bandwidth_bytes_per_s
-        if n_ranks == 2 and intra.paired_bandwidth_bytes_per_s is not None:
+        if n_ranks == 2 and stride == 1 and intra.paired_bandwidth_bytes_per_s is not None:
             return intra.paired_bandwidth_bytes_per_s
         return min(link.bandwidth_bytes_per_s, (n_ranks - 1) * link.peer_bandwidth_bytes_per_s)
 
@@ -82,7 +82,7 @@ class Communicators:
         return CollectiveGroup(
             n_ranks=float(n_ranks),
             n_ranks_per_node=float(inside),
-            link_bandwidth_bytes_per_s=self.link_bandwidth_bytes_per_s(max(2, inside)),
+            link_bandwidth_bytes_per_s=self.link_bandwidth_bytes_per_s(max(2, inside), stride),
             network_bandwidth_bytes_per_s=self.network_bandwidth_bytes_per_s(inside, n_domains),
             network_efficiency_fraction=fabric.bandwidth_efficiency_fraction,
             network_latency_s=fabric.latency_s,
@@ -119,7 +119,8 @@ class Communicators:
         stride = plan.tp * plan.cp * plan.dp
         fitted = self.device.collective_calibration("point_to_point")
         link = self.job.machine.accelerator.link
-        if stride < self._domain_n_devices() and link is not None:
+        # The slowest boundary between stages sets the pace: one that crosses nodes, if any does.
+        if stride * plan.pp <= self._domain_n_devices() and link is not None:
             bandwidth = link.peer_bandwidth_bytes_per_s * fitted.bandwidth_efficiency_fraction
             latency_s = fitted.latency_s
         else:

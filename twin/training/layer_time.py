@@ -47,6 +47,8 @@ class KernelTime:
     time_s: float
     flop: float
     hbm_bytes: float
+    dtype: str
+    """Width of the operands decides the energy of an operation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,10 @@ class PassTime:
         """Device-memory traffic. [byte]"""
         return sum(kernel.hbm_bytes for kernel in self.kernels)
 
+    def kind_flop(self, kind: str) -> float:
+        """Matrix work of one kind. [flop]"""
+        return sum(kernel.flop for kernel in self.kernels if kernel.kind == kind)
+
     def kind_s(self, kind: str) -> float:
         """Kernel time of one kind. [s]"""
         return sum(kernel.time_s for kernel in self.kernels if kernel.kind == kind)
@@ -95,12 +101,12 @@ class Timer:
         """One matrix product."""
         time = gemm_time(shape, self.device.gemm(dtype, self.clock_fraction))
         flop = 2.0 * shape.m * shape.n * shape.k
-        return KernelTime(name, "gemm", time.time_s, flop, compulsory_traffic_bytes(shape))
+        return KernelTime(name, "gemm", time.time_s, flop, compulsory_traffic_bytes(shape), dtype)
 
     def stream(self, name: str, traffic_bytes: float, n_kernels: float) -> KernelTime:
         """Streaming kernels."""
         time_s = stream_time_s(traffic_bytes, n_kernels, self.device.stream())
-        return KernelTime(name, "stream", time_s, 0.0, traffic_bytes)
+        return KernelTime(name, "stream", time_s, 0.0, traffic_bytes, self.device.core_dtype)
 
 
 def _sequence_split(plan: Plan) -> float:
@@ -126,7 +132,8 @@ def cast_traffic_bytes(job: TrainingJob, gemms: tuple[Gemm, ...]) -> float:
     if job.precision != "fp8":
         return 0.0
     inputs = sum(gemm.m * gemm.k for gemm in gemms)
-    return job.framework.low_precision_casts * inputs * job.activation_bytes * 0.75
+    read_and_write = 0.5 * (1.0 + ELEMENT_BYTES["fp8"] / job.activation_bytes)
+    return job.framework.low_precision_casts * inputs * job.activation_bytes * read_and_write
 
 
 def accumulation_traffic_bytes(job: TrainingJob, gemms: tuple[Gemm, ...]) -> float:
@@ -152,9 +159,11 @@ def _unfused_scores(timer: Timer, *, is_forward: bool) -> tuple[KernelTime, ...]
     passes = job.framework.traffic.score_passes * ratio
     stream = timer.stream("attention scores", passes * score_bytes, 3.0)
     batched = KernelTime(
-        "attention products", "attention", products * time.time_s, products * flop, 0.0
+        "attention products", "attention", products * time.time_s, products * flop, 0.0, dtype
     )
-    scores = KernelTime("attention scores", "attention", stream.time_s, 0.0, stream.hbm_bytes)
+    scores = KernelTime(
+        "attention scores", "attention", stream.time_s, 0.0, stream.hbm_bytes, dtype
+    )
     return (batched, scores)
 
 
@@ -170,7 +179,8 @@ def _attention_kernels(timer: Timer, *, is_forward: bool) -> tuple[KernelTime, .
         time = attention_backward_time(shape, machine)
         flop = attention_flop(shape, BACKWARD_PRODUCTS)
     traffic = time.memory_s * machine.memory_bandwidth_bytes_per_s
-    return (KernelTime("attention core", "attention", time.time_s, flop, traffic),)
+    dtype = timer.device.core_dtype
+    return (KernelTime("attention core", "attention", time.time_s, flop, traffic, dtype),)
 
 
 def _host_s(job: TrainingJob, plan: Plan, ratio: float) -> float:

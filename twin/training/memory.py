@@ -12,6 +12,8 @@ S. Rajbhandari et al., ZeRO, SC20, section 3 (what each stage shards).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from twin.prediction import MemoryUse
 from twin.training.job import TrainingJob
 from twin.training.operations import micro_batch_tokens
@@ -35,6 +37,11 @@ LOGIT_BYTES = 6.0
 
 GATHERED_LAYERS = 2.0
 """Layers whose full parameters are present at once under ZeRO-3: current and prefetched. [1]"""
+
+MASTER_BYTES = 4.0
+"""Width of the master copy of the weights. [byte]"""
+
+MOST_STAGES_WITHOUT_MIDDLE = 2
 
 ZERO_SHARDS_OPTIMIZER, ZERO_SHARDS_GRADIENTS, ZERO_SHARDS_PARAMETERS = 1, 2, 3
 
@@ -81,21 +88,64 @@ def _kept_bytes_per_layer(job: TrainingJob, plan: Plan) -> float:
     return share * checkpoint + (1.0 - share) * full
 
 
-def _activation_bytes(job: TrainingJob, plan: Plan) -> float:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stage:
+    """What one pipeline stage holds."""
+
+    parameters: float
+    n_layers: int
+    in_flight: float
+    """Micro-batches whose activations it keeps at once. [1]"""
+    has_head: bool
+
+
+def _in_flight(plan: Plan, n_micro_batches: int, index: int) -> float:
+    """Micro-batches in flight on a stage: p - i for 1F1B; interleaving keeps more chunks. [1]"""
+    after = plan.pp - index - 1
+    if plan.vpp == 1:
+        kept = float(after + 1)
+    else:
+        kept = ((plan.vpp - 1) * plan.pp + 2 * after + 1) / plan.vpp
+    return min(kept, float(n_micro_batches))
+
+
+def _stages(job: TrainingJob, plan: Plan) -> list[_Stage]:
+    """First, second and last stage: one of them is the fullest."""
     n_micro_batches = job.global_batch // (plan.dp * plan.micro_batch)
-    in_flight = float(min(plan.pp, n_micro_batches))
-    if plan.vpp > 1:
-        in_flight *= 1.0 + (plan.pp - 1.0) / (plan.pp * plan.vpp)
-        in_flight = min(in_flight, float(n_micro_batches))
-    kept = _kept_bytes_per_layer(job, plan) * stages_of(job.model, plan).first_layers * in_flight
-    if plan.recompute == "full":
-        kept += activation_bytes_per_layer(job, plan)
-    return kept
+    first, last = stage_parameters(job.model, plan)
+    layers = stages_of(job.model, plan)
+    found = [
+        _Stage(
+            parameters=first,
+            n_layers=layers.first_layers,
+            in_flight=_in_flight(plan, n_micro_batches, 0),
+            has_head=plan.pp == 1,
+        )
+    ]
+    if plan.pp > MOST_STAGES_WITHOUT_MIDDLE:
+        found.append(
+            _Stage(
+                parameters=layers.middle_layers * layer_parameters(job.model) / plan.tp,
+                n_layers=layers.middle_layers,
+                in_flight=_in_flight(plan, n_micro_batches, 1),
+                has_head=False,
+            )
+        )
+    if plan.pp > 1:
+        found.append(
+            _Stage(
+                parameters=last,
+                n_layers=layers.last_layers,
+                in_flight=_in_flight(plan, n_micro_batches, plan.pp - 1),
+                has_head=True,
+            )
+        )
+    return found
 
 
-def _buffer_bytes(job: TrainingJob, plan: Plan) -> float:
+def _buffer_bytes(job: TrainingJob, plan: Plan, stage: _Stage) -> float:
     tokens = micro_batch_tokens(job, plan)
-    logits = tokens * job.model.vocabulary / plan.tp * LOGIT_BYTES if plan.pp == 1 else 0.0
+    logits = tokens * job.model.vocabulary / plan.tp * LOGIT_BYTES if stage.has_head else 0.0
     gathered = 0.0
     if plan.zero >= ZERO_SHARDS_PARAMETERS:
         gathered = GATHERED_LAYERS * layer_parameters(job.model) / plan.tp
@@ -103,27 +153,54 @@ def _buffer_bytes(job: TrainingJob, plan: Plan) -> float:
     return logits + gathered
 
 
-def memory_use(job: TrainingJob, plan: Plan) -> MemoryUse:
-    """Memory of the fullest device: the first pipeline stage, which keeps most micro-batches."""
+def _optimizer_bytes_per_parameter(job: TrainingJob) -> float:
+    """Master copy and moments; weights in fp32 are their own master copy. [byte]"""
+    state = job.framework.memory.optimizer_state_bytes
+    return state - job.activation_bytes if job.activation_bytes >= MASTER_BYTES else state
+
+
+def _shards_gradients(job: TrainingJob, plan: Plan) -> bool:
+    """Whether accumulated gradients are kept in shards.
+
+    Frameworks that reduce once per step keep them whole until then.
+    """
+    n_micro_batches = job.global_batch // (plan.dp * plan.micro_batch)
+    reduces_in_time = job.framework.reduces_every_micro_batch or n_micro_batches == 1
+    return plan.zero == ZERO_SHARDS_PARAMETERS or (
+        plan.zero >= ZERO_SHARDS_GRADIENTS and reduces_in_time
+    )
+
+
+def _stage_use(job: TrainingJob, plan: Plan, stage: _Stage) -> MemoryUse:
     rules = job.framework.memory
-    first, last = stage_parameters(job.model, plan)
-    parameters = max(first, last)
     shards = plan.dp * plan.cp
-    weights = parameters * job.activation_bytes
-    gradients = parameters * rules.gradient_buffer_bytes
-    optimizer = parameters * rules.optimizer_state_bytes
+    weights = stage.parameters * job.activation_bytes
+    gradients = stage.parameters * rules.gradient_buffer_bytes
+    optimizer = stage.parameters * _optimizer_bytes_per_parameter(job)
     if plan.zero >= ZERO_SHARDS_OPTIMIZER:
         optimizer /= shards
-    if plan.zero >= ZERO_SHARDS_GRADIENTS:
+    if _shards_gradients(job, plan):
         gradients /= shards
     if plan.zero >= ZERO_SHARDS_PARAMETERS:
         weights /= shards
-    activations = _activation_bytes(job, plan)
+    activations = _kept_bytes_per_layer(job, plan) * stage.n_layers * stage.in_flight
+    if plan.recompute == "full":
+        activations += activation_bytes_per_layer(job, plan)
     return MemoryUse(
         weights_bytes=weights,
         gradients_bytes=gradients,
         optimizer_bytes=optimizer,
         activations_bytes=activations,
-        buffers_bytes=_buffer_bytes(job, plan),
+        buffers_bytes=_buffer_bytes(job, plan, stage),
         overhead_bytes=rules.fixed_overhead_bytes + rules.fragmentation_fraction * activations,
     )
+
+
+def memory_use(job: TrainingJob, plan: Plan) -> MemoryUse:
+    """Memory of the fullest device.
+
+    The first stage keeps most micro-batches, the last one has the logits, and one between holds
+    more layers where embedding and head are counted as layers; the fullest of them counts.
+    """
+    uses = [_stage_use(job, plan, stage) for stage in _stages(job, plan)]
+    return max(uses, key=lambda use: use.total_bytes)

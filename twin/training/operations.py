@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from kernels.attention.model import AttentionShape
 from kernels.gemm.model import FLOP_PER_MULTIPLY_ADD, GemmShape
-from twin.training.job import ELEMENT_BYTES, TrainingJob
+from twin.training.job import TrainingJob
 from twin.training.plan import Plan
 
 __all__ = ["Gemm", "attention_shape", "head_gemm", "layer_gemms", "micro_batch_tokens"]
@@ -90,5 +90,5 @@ def attention_shape(job: TrainingJob, plan: Plan) -> AttentionShape:
         key_len=float(job.seq_len),
         head_dim=float(model.head_dim),
         visible_fraction=0.5,
-        element_bytes=ELEMENT_BYTES["bf16"],
+        element_bytes=job.activation_bytes,
     )

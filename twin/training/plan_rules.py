@@ -33,6 +33,16 @@ def _check_tensor(job: TrainingJob, plan: Plan) -> None:
         valid = [d for d in divisors(model.n_heads) if d <= job.n_devices]
         msg = f"tp={plan.tp} exceeds devices={job.n_devices}; use {_list(valid)}"
         raise PlanError(msg)
+    if model.ffn_hidden % plan.tp:
+        valid = [d for d in divisors(model.n_heads) if model.ffn_hidden % d == 0]
+        msg = f"tp={plan.tp} does not divide ffn_hidden={model.ffn_hidden}; use {_list(valid)}"
+        raise PlanError(msg)
+    if plan.sequence_parallel and job.seq_len % (plan.cp * plan.tp):
+        msg = (
+            f"sequence-parallel with tp={plan.tp} and cp={plan.cp} does not divide "
+            f"seq-len={job.seq_len}; switch it off or use a multiple of {plan.cp * plan.tp}"
+        )
+        raise PlanError(msg)
     if max(model.n_kv_heads, plan.tp) % min(model.n_kv_heads, plan.tp):
         valid = [
             d
@@ -105,6 +115,17 @@ def _check_choices(plan: Plan) -> None:
         raise PlanError(msg)
 
 
+def _check_schedule(job: TrainingJob, plan: Plan) -> None:
+    """Interleaved chunks run in rounds of pp micro-batches."""
+    n_micro_batches = job.global_batch // (plan.dp * plan.micro_batch)
+    if plan.vpp > 1 and n_micro_batches % plan.pp:
+        msg = (
+            f"vpp={plan.vpp} with pp={plan.pp} needs a multiple of pp micro-batches and has "
+            f"{n_micro_batches}; use vpp=1, a smaller micro-batch or a larger global batch"
+        )
+        raise PlanError(msg)
+
+
 def _check_sharding(job: TrainingJob, plan: Plan) -> None:
     shards_gradients_only = plan.zero > 1 and plan.zero != MAXIMUM_ZERO
     if shards_gradients_only and plan.pp > 1 and not job.framework.reduces_every_micro_batch:
@@ -127,4 +148,5 @@ def check_plan(job: TrainingJob, plan: Plan) -> None:
     _check_tensor(job, plan)
     _check_pipeline(job, plan)
     _check_data(job, plan)
+    _check_schedule(job, plan)
     _check_sharding(job, plan)

@@ -22,8 +22,11 @@ __all__ = ["choose_plan"]
 
 Choice = TypeVar("Choice", bound=str)
 
-LONGEST_WITHOUT_CONTEXT = 32_768
+LONGEST_WITHOUT_CONTEXT = 8_191
 """Sequences up to this length are not cut over context ranks unless asked. [token]"""
+
+COMFORTABLE_SHARE = 0.95
+"""Plans are sought within this share of memory; fuller ones only when nothing else fits. [1]"""
 
 LARGEST_MICRO_BATCH = 16
 MOST_STAGES = 64
@@ -58,13 +61,13 @@ def _powers_of_two(limit: int) -> list[int]:
 def _tensor_sizes(job: TrainingJob) -> list[int]:
     node = job.machine.node
     domain = min(node.intra_node.domain_n_devices or node.n_devices, node.n_devices)
-    return [d for d in divisors(job.model.n_heads) if d <= min(domain, job.n_devices)]
+    tiles = divisors(min(domain, job.n_devices))
+    return [d for d in divisors(job.model.n_heads) if d in tiles]
 
 
 def _stage_counts(job: TrainingJob) -> list[int]:
-    layers = job.model.n_layers
-    sizes = {*divisors(layers), *divisors(layers + 2)}
-    return sorted(s for s in sizes if s <= min(layers, job.n_devices, MOST_STAGES))
+    most = min(job.model.n_layers, MOST_STAGES)
+    return [size for size in divisors(job.n_devices) if size <= most]
 
 
 def _recompute_choices(
@@ -83,7 +86,7 @@ def _open_fields(job: TrainingJob, request: PlanRequest) -> _Open:
         tp=[request.tp] if request.tp is not None else _tensor_sizes(job),
         pp=[request.pp] if request.pp is not None else _stage_counts(job),
         cp=[request.cp] if request.cp is not None else contexts,
-        zero=[request.zero] if request.zero is not None else [0, 1, 3],
+        zero=[request.zero] if request.zero is not None else list(job.framework.zero_choices),
         recompute=_recompute_choices(job, request, attention),
         attention=attention,
     )
@@ -110,44 +113,55 @@ def _micro_batches(job: TrainingJob, request: PlanRequest, dp: int) -> list[int]
     return sizes if job.global_batch % dp == 0 else [1]
 
 
-def _shapes(job: TrainingJob, request: PlanRequest) -> Iterator[Plan]:
-    """Candidates up to zero and recompute."""
+def _sequence_choices(job: TrainingJob, request: PlanRequest, tp: int, cp: int) -> list[bool]:
+    if request.sequence_parallel is not None:
+        return [request.sequence_parallel]
+    divides = job.seq_len % (tp * cp) == 0
+    return (
+        [True, False] if tp > 1 and job.framework.default_sequence_parallel and divides else [False]
+    )
+
+
+def _sizes(job: TrainingJob, request: PlanRequest) -> Iterator[tuple[int, int, int, int]]:
+    """Tensor, pipeline, context and data sizes that fill the devices."""
     fields = _open_fields(job, request)
     is_pinned = any(size is not None for size in (request.tp, request.pp, request.cp))
     for tp in fields.tp:
-        sequence_parallel = request.sequence_parallel
-        if sequence_parallel is None:
-            sequence_parallel = tp > 1 and job.framework.default_sequence_parallel
         for pp in fields.pp:
+            if pp == 1 and request.pp is None and (request.vpp or 1) > 1:
+                continue
             for cp in fields.cp:
                 dp = max(1, job.n_devices // (tp * pp * cp))
-                if tp * pp * cp * dp != job.n_devices and not is_pinned:
-                    # A pinned size that does not divide is refused by its rule, with the reason.
-                    continue
-                for vpp in _chunk_counts(job, request, pp):
-                    for micro_batch in _micro_batches(job, request, dp):
-                        yield Plan(
-                            tp=tp,
-                            pp=pp,
-                            vpp=vpp,
-                            cp=cp,
-                            ep=request.ep or 1,
-                            dp=dp,
-                            micro_batch=micro_batch,
-                            sequence_parallel=sequence_parallel,
-                            attention=fields.attention,
-                        )
+                # A pinned size that does not divide is refused by its rule, with the reason.
+                if tp * pp * cp * dp == job.n_devices or is_pinned:
+                    yield tp, pp, cp, dp
+
+
+def _shapes(job: TrainingJob, request: PlanRequest) -> Iterator[Plan]:
+    """Candidates up to zero and recompute."""
+    attention = _open_fields(job, request).attention
+    for tp, pp, cp, dp in _sizes(job, request):
+        for vpp in _chunk_counts(job, request, pp):
+            for micro_batch in _micro_batches(job, request, dp):
+                for sequence_parallel in _sequence_choices(job, request, tp, cp):
+                    yield Plan(
+                        tp=tp,
+                        pp=pp,
+                        vpp=vpp,
+                        cp=cp,
+                        ep=request.ep or 1,
+                        dp=dp,
+                        micro_batch=micro_batch,
+                        sequence_parallel=sequence_parallel,
+                        attention=attention,
+                    )
 
 
 def _candidates(job: TrainingJob, request: PlanRequest) -> Iterator[Plan]:
     fields = _open_fields(job, request)
     for shape in _shapes(job, request):
-        n_micro_batches = job.global_batch // (shape.dp * shape.micro_batch)
-        if shape.vpp > 1 and request.vpp is None and n_micro_batches % shape.pp:
-            # Interleaved schedules run in rounds of pp micro-batches.
-            continue
         for zero in fields.zero:
-            if request.zero is None and zero and shape.dp * shape.cp == 1:
+            if request.zero is None and zero and shape.dp * shape.cp == 1 and len(fields.zero) > 1:
                 continue
             if request.zero is None and zero > 1 and shape.pp > 1:
                 continue
@@ -192,14 +206,17 @@ def choose_plan(predictor: StepPredictor, request: PlanRequest) -> Plan:
         return plans[0]
     capacity = job.machine.accelerator.memory.capacity_bytes
     best, best_s = None, float("inf")
+    tight, tight_s = None, float("inf")
     smallest, smallest_bytes = plans[0], float("inf")
     for plan in plans:
         needed = memory_use(job, plan).total_bytes
         if needed < smallest_bytes:
             smallest, smallest_bytes = plan, needed
-        if needed > capacity:
+        if needed > COMFORTABLE_SHARE * capacity:
+            if needed <= capacity and predictor.step(plan).time_s < tight_s:
+                tight, tight_s = plan, predictor.step(plan).time_s
             continue
         time_s = predictor.step(plan).time_s
         if time_s < best_s:
             best, best_s = plan, time_s
-    return best or smallest
+    return best or tight or smallest

@@ -89,11 +89,10 @@ class KernelCache:
         return found
 
 
-def _layer_work(job: TrainingJob, forward: PassTime, backward: PassTime) -> ComputeWork:
+def _layer_work(forward: PassTime, backward: PassTime) -> ComputeWork:
     weighted = 0.0
     for kernel in (*forward.kernels, *backward.kernels):
-        precision = job.precision if kernel.kind == "gemm" else "bf16"
-        weighted += kernel.flop * OPERAND_ENERGY_RATIO[precision]
+        weighted += kernel.flop * OPERAND_ENERGY_RATIO[kernel.dtype]
     return ComputeWork(weighted, forward.hbm_bytes + backward.hbm_bytes)
 
 
@@ -101,7 +100,7 @@ def _layer_compute(
     job: TrainingJob, plan: Plan, device: DeviceModel, power: PowerMachine
 ) -> LayerCompute:
     forward, backward = layer_passes(job, plan, device, 1.0)
-    work = _layer_work(job, forward, backward)
+    work = _layer_work(forward, backward)
 
     def layer_time_s(clock_fraction: float) -> float:
         if clock_fraction == 1.0:
@@ -238,13 +237,18 @@ def _send_bytes(job: TrainingJob, plan: Plan) -> float:
     return tokens * job.model.hidden * job.activation_bytes / plan.tp
 
 
+def optimizer_bytes(job: TrainingJob, plan: Plan) -> float:
+    """Memory traffic of the optimizer step on this rank's shard. [byte]"""
+    shards = plan.dp * plan.cp if plan.zero >= 1 else 1
+    parameters = parameters_per_rank(job.model, plan) / shards
+    return job.framework.traffic.optimizer_bytes_per_parameter * parameters
+
+
 def _optimizer_s(job: TrainingJob, plan: Plan, device: DeviceModel) -> float:
     """Optimizer step on this rank's shard, streaming its states. [s]"""
     stream = device.stream()
     bandwidth = stream.bandwidth_efficiency_fraction * stream.memory_bandwidth_bytes_per_s
-    shards = plan.dp * plan.cp if plan.zero >= 1 else 1
-    parameters = parameters_per_rank(job.model, plan) / shards
-    return job.framework.traffic.optimizer_bytes_per_parameter * parameters / bandwidth
+    return optimizer_bytes(job, plan) / bandwidth
 
 
 def _straggler_fraction(job: TrainingJob) -> float:

@@ -13,6 +13,11 @@ __all__ = ["link_bytes_per_step"]
 TENSOR_REDUCTIONS = 4.0
 """All-reduces of a layer: two forward, two backward. [1]"""
 
+CONTEXT_PASSES = 3.0
+"""Keys and values go round once forward, once backward, and their gradients come back. [1]"""
+
+ZERO_SHARDS_PARAMETERS = 3
+
 
 def link_bytes_per_step(job: TrainingJob, plan: Plan, n_micro_batches: int) -> float:
     """Bytes sent by the mean device in one step, over all parallel dimensions. [byte]"""
@@ -24,9 +29,18 @@ def link_bytes_per_step(job: TrainingJob, plan: Plan, n_micro_batches: int) -> f
         sent += layers * TENSOR_REDUCTIONS * activation * wire_factor(plan.tp, True)
     if plan.pp > 1:
         sent += 2.0 * plan.vpp * n_micro_batches * activation / plan.tp
+    if plan.cp > 1:
+        kv_width = 2.0 * max(job.model.n_kv_heads / plan.tp, 1.0) * job.model.head_dim
+        message = plan.micro_batch * job.seq_len * kv_width * job.activation_bytes
+        sent += CONTEXT_PASSES * layers * message * wire_factor(plan.cp, False)
     shards = plan.dp * plan.cp
     if shards > 1:
-        times = n_micro_batches if plan.zero == 3 else 1
-        width = job.framework.gradient_reduce_bytes + job.activation_bytes
+        times = n_micro_batches if plan.zero == ZERO_SHARDS_PARAMETERS else 1
+        gradient = job.framework.gradient_reduce_bytes
+        width = gradient + job.activation_bytes
+        if plan.zero == 0:
+            width = 2.0 * gradient
+        elif plan.zero == ZERO_SHARDS_PARAMETERS:
+            width = gradient + 2.0 * job.activation_bytes
         sent += times * parameters_per_rank(job.model, plan) * width * wire_factor(shards, False)
     return sent

@@ -38,7 +38,7 @@ CASES = {
     "--pp 64": ["pp=64", "32"],
     "--pp 1 --vpp 2": ["vpp=2", "pp"],
     "--pp 2 --zero 2": ["zero=2", "pp=2"],
-    "--tp 1 --pp 1 --global-batch 500": ["500", "64"],
+    "--tp 1 --pp 1 --cp 1 --global-batch 500": ["500", "64"],
     "--tp 1 --pp 1 --micro-batch 1000": ["1000"],
     "--cp 3": ["cp=3", "64"],
     "--ep 8": ["ep=8"],

@@ -39,7 +39,20 @@ def test_each_zero_stage_needs_no_more_than_the_one_before(zero):
     less = memory_use(job(), replace(BASE, zero=zero + 1))
     more = memory_use(job(), replace(BASE, zero=zero))
     states = ("weights_bytes", "gradients_bytes", "optimizer_bytes")
-    assert sum(getattr(less, s) for s in states) < sum(getattr(more, s) for s in states)
+    assert sum(getattr(less, s) for s in states) <= sum(getattr(more, s) for s in states)
+
+
+def test_gradients_are_kept_in_shards_only_where_they_are_reduced_in_time():
+    """Reduced once per step they stay whole; reduced in each micro-batch they do not."""
+    once = memory_use(job(), replace(BASE, zero=2))
+    each = memory_use(job(framework_name="torchtitan"), replace(BASE, zero=2))
+    assert once.gradients_bytes == pytest.approx(64 * each.gradients_bytes)
+
+
+def test_the_last_stage_holds_the_logits():
+    wide = job(what=model(vocabulary=1_000_000), seq_len=8192)
+    use = memory_use(wide, Plan(pp=2, dp=32, micro_batch=4, recompute="full"))
+    assert use.buffers_bytes == pytest.approx(4 * 8192 * 1_000_000 * 6.0)
 
 
 @pytest.mark.parametrize(
