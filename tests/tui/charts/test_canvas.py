@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,7 +55,7 @@ def test_a_stroke_joins_its_ends_without_gaps(ends):
     dots = list(_stroke(start, end))
     assert dots[0] == start
     assert dots[-1] == end
-    for (x0, y0), (x1, y1) in zip(dots, dots[1:], strict=False):
+    for (x0, y0), (x1, y1) in itertools.pairwise(dots):
         assert max(abs(x1 - x0), abs(y1 - y0)) == 1
 
 
