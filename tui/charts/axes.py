@@ -11,6 +11,9 @@ from twin.quantities import Better
 STEPS = (1, 2, 5)
 """A tick step is one of these times a power of ten."""
 
+FARTHEST = 1e60
+"""Beyond anything that is measured; no range of smaller values overflows."""
+
 _PREFIXES = {
     -15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "",
     3: "k", 6: "M", 9: "G", 12: "T", 15: "P", 18: "E", 21: "Z",
@@ -54,8 +57,7 @@ class Scale:
     def fraction(self, value: float) -> float:
         """Where a value stands: 0 at the low end, 1 at the high end, beyond these outside. [1]"""
         if not self.is_log:
-            # Halves, so that a range over all floats does not overflow.
-            return (value / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
+            return (value - self.low) / (self.high - self.low)
         if value <= 0:
             return -math.inf
         return math.log(value / self.low) / math.log(self.high / self.low)
@@ -72,7 +74,7 @@ class Scale:
 
 def is_drawable(value: float, axis: Axis) -> bool:
     """Whether a value has a place on an axis: finite, and positive where it is logarithmic."""
-    return math.isfinite(value) and (value > 0 or not axis.is_log)
+    return abs(value) <= FARTHEST and (value >= 1 / FARTHEST or not axis.is_log)
 
 
 def scale_for(values: Iterable[float], axis: Axis, *, from_zero: bool = False) -> Scale:
@@ -84,7 +86,7 @@ def scale_for(values: Iterable[float], axis: Axis, *, from_zero: bool = False) -
     if from_zero:
         low, high = min(low, 0.0), max(high, 0.0)
     # A range that floats cannot divide into steps is as good as none.
-    if high / 2 - low / 2 <= 1e-9 * max(abs(low), abs(high)):
+    if high - low <= max(1e-9 * max(abs(low), abs(high)), 1 / FARTHEST):
         margin = abs(low) / 10 or 1.0
         return Scale(low - margin, high + margin)
     return Scale(low, high)
@@ -113,7 +115,7 @@ def tick_labels(values: tuple[float, ...], axis: Axis) -> tuple[str, ...]:
 
 def short(value: float, axis: Axis) -> str:
     """One value in at most four significant digits with prefix and unit, for legends and text."""
-    if not math.isfinite(value):
+    if not abs(value) <= FARTHEST:
         return "n/a"
     exponent = _prefix_exponent(abs(value)) if axis.has_si_prefix and value else 0
     number = f"{value / 10.0**exponent:.4g}"
@@ -129,7 +131,7 @@ def _prefix_exponent(magnitude: float) -> int:
 
 
 def _linear(scale: Scale, *, n_most: int) -> tuple[float, ...]:
-    raw = max((scale.high / 2 - scale.low / 2) / max(n_most, 1) * 2, 1e-300)
+    raw = (scale.high - scale.low) / n_most
     exponent = math.floor(math.log10(raw))
     for candidate in (
         step * 10.0**power for power in range(exponent, exponent + 3) for step in STEPS
