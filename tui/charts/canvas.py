@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from tui.charts.picture import Markers, Sheet
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _BRAILLE_BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _BLOCK_BITS = ((1, 2), (4, 8))
@@ -51,6 +55,25 @@ def dots_per_cell(markers: Markers) -> tuple[int, int]:
 def glyph_of(mask: int, markers: Markers) -> str:
     """The glyph with these dots set, in a set that has dots within a cell."""
     return chr(0x2800 + mask) if markers == "braille" else _BLOCKS[mask]
+
+
+def masks_of(
+    x: npt.NDArray[np.integer],
+    y: npt.NDArray[np.integer],
+    *,
+    width: int,
+    height: int,
+    markers: Markers,
+) -> npt.NDArray[np.integer]:
+    """The dots set in each cell, as (height, width) masks, from dot columns and rows."""
+    import numpy as np
+
+    across, down = dots_per_cell(markers)
+    is_set = np.zeros((height * down, width * across), dtype=np.bool_)
+    is_set[y, x] = True
+    by_cell = is_set.reshape(height, down, width, across)
+    masks: npt.NDArray[np.integer] = np.einsum("hdwa,da->hw", by_cell, np.array(_BITS[markers]))
+    return masks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
