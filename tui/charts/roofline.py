@@ -1,0 +1,193 @@
+"""Roofline on log-log axes: ceilings of memory and arithmetic, kernels as letters.
+
+Attainable rate at an arithmetic intensity I is min(peak, bandwidth x I): Williams, Waterman
+and Patterson, "Roofline: an insightful visual performance model", CACM 52 (2009).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tui.charts.axes import Axis, is_drawable, scale_for, short
+from tui.charts.canvas import DotCanvas, Pen
+from tui.charts.frame import Axes, Frame, framed, has_room, nothing, too_small
+from tui.charts.picture import LegendEntry, Picture, Size, Style
+
+INTENSITY = Axis(name="intensity", unit="flop/byte", is_log=True)
+RATE = Axis(name="arithmetic rate", unit="flop/s", better="higher", is_log=True)
+TITLE = f"Roofline: {RATE.title} over {INTENSITY.title}"
+
+_MEMORY_UNIT = Axis(name="bandwidth", unit="byte/s")
+_MARGIN = 8.0
+"""How far the picture reaches beyond ridges and kernels. [1]"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """A ceiling of arithmetic, such as one precision."""
+
+    name: str
+    flop_per_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """A ceiling of memory, such as one level."""
+
+    name: str
+    bytes_per_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelPoint:
+    """A kernel on the roofline."""
+
+    letter: str
+    """What stands on the chart: a capital; a kernel without calibration is drawn small."""
+    name: str
+    intensity_flop_per_byte: float
+    flop_per_s: float
+    is_calibrated: bool = True
+    """Whether it rests on measurements rather than on a datasheet."""
+
+    @property
+    def glyph(self) -> str:
+        """The letter, small where the kernel rests on a datasheet only."""
+        return self.letter.upper() if self.is_calibrated else self.letter.lower()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roofline:
+    """What a roofline shows."""
+
+    peaks: tuple[Peak, ...]
+    memories: tuple[Memory, ...]
+    kernels: tuple[KernelPoint, ...] = ()
+    selected: int | None = None
+    """Index of the kernel under the cursor."""
+
+
+def attainable_flop_per_s(intensity_flop_per_byte: float, *, peak: Peak, memory: Memory) -> float:
+    """The lower of peak and bandwidth times intensity. [flop/s]"""
+    return min(peak.flop_per_s, memory.bytes_per_s * intensity_flop_per_byte)
+
+
+def roofline(chart: Roofline, *, size: Size, style: Style) -> Picture:
+    """Draw a roofline."""
+    if not _peaks(chart) or not _memories(chart):
+        sentence = "No peak and bandwidth are known for this device."
+        return nothing(sentence, title=TITLE, size=size, style=style)
+    text = _in_words(chart)
+    if not has_room(size):
+        return too_small(TITLE, size=size, style=style, text=text)
+    frame = framed(TITLE, axes=_axes(chart), size=size, style=style)
+    _draw_ceilings(frame, chart)
+    kernels = _kernels(chart)
+    selected = None if chart.selected is None else chart.kernels[chart.selected]
+    # The selected kernel last: it is never under another.
+    for kernel in sorted(kernels, key=lambda kernel: kernel is selected):
+        frame.put_point(
+            kernel.glyph,
+            x=kernel.intensity_flop_per_byte,
+            y=kernel.flop_per_s,
+            role="highlight" if kernel is selected else "front",
+        )
+    return frame.finished(legend=_legend(chart), text=text)
+
+
+def _peaks(chart: Roofline) -> list[Peak]:
+    return [peak for peak in chart.peaks if is_drawable(peak.flop_per_s, RATE)]
+
+
+def _memories(chart: Roofline) -> list[Memory]:
+    return [memory for memory in chart.memories if is_drawable(memory.bytes_per_s, RATE)]
+
+
+def _kernels(chart: Roofline) -> list[KernelPoint]:
+    return [
+        kernel
+        for kernel in chart.kernels
+        if is_drawable(kernel.intensity_flop_per_byte, INTENSITY)
+        and is_drawable(kernel.flop_per_s, RATE)
+    ]
+
+
+def _axes(chart: Roofline) -> Axes:
+    """Ranges that hold every ridge and kernel with a margin."""
+    peaks, memories, kernels = _peaks(chart), _memories(chart), _kernels(chart)
+    ridges = [peak.flop_per_s / memory.bytes_per_s for peak in peaks for memory in memories]
+    intensities = [*ridges, *(kernel.intensity_flop_per_byte for kernel in kernels)]
+    rates = [peak.flop_per_s for peak in peaks] + [kernel.flop_per_s for kernel in kernels]
+    lowest = min(memory.bytes_per_s for memory in memories) * min(ridges) / _MARGIN
+    return Axes(
+        x=INTENSITY,
+        y=RATE,
+        x_scale=scale_for((min(intensities) / _MARGIN, max(intensities) * _MARGIN), INTENSITY),
+        y_scale=scale_for((min(lowest, *rates), max(rates) * 1.5), RATE),
+    )
+
+
+def _draw_ceilings(frame: Frame, chart: Roofline) -> None:
+    """Slopes up to the highest peak, flats from the ridge with the fastest memory."""
+    canvas = DotCanvas(width=frame.width, height=frame.height, markers=frame.sheet.style.markers)
+    highest = max(peak.flop_per_s for peak in _peaks(chart))
+    fastest = max(memory.bytes_per_s for memory in _memories(chart))
+    x_scale, y_scale = frame.x_scale, frame.y_scale
+    for i_memory, memory in enumerate(_memories(chart)):
+        start = max(x_scale.low, y_scale.low / memory.bytes_per_s)
+        end = highest / memory.bytes_per_s
+        if start < end:
+            ends = [(start, memory.bytes_per_s * start), (end, highest)]
+            pen = Pen(role=_slope_role(i_memory), glyph="/")
+            canvas.polyline((frame.dot(x, y) for x, y in ends), pen=pen)
+    for peak in _peaks(chart):
+        ends = [(peak.flop_per_s / fastest, peak.flop_per_s), (x_scale.high, peak.flop_per_s)]
+        canvas.polyline((frame.dot(x, y) for x, y in ends), pen=Pen(role="limit", glyph="-"))
+    canvas.draw(frame.sheet, row=frame.top, column=frame.left)
+    for peak in _peaks(chart):
+        row, column = frame.cell(x_scale.high, peak.flop_per_s)
+        frame.sheet.put(peak.name, row=row, column=column + 1 - len(peak.name), role="limit")
+
+
+def _slope_role(i_memory: int) -> str:
+    return f"series-{i_memory % 8}"
+
+
+def _legend(chart: Roofline) -> tuple[LegendEntry, ...]:
+    """Kernels first, the selected one in full; then what the ceilings are."""
+    entries = []
+    for i_kernel, kernel in enumerate(chart.kernels):
+        role = "highlight" if i_kernel == chart.selected else "front"
+        said = kernel.name if kernel.is_calibrated else f"{kernel.name} (datasheet only)"
+        entries.append(LegendEntry(kernel.glyph, role, said))
+    for i_memory, memory in enumerate(_memories(chart)):
+        said = f"{memory.name} {short(memory.bytes_per_s, _MEMORY_UNIT)}"
+        entries.append(LegendEntry("/", _slope_role(i_memory), said))
+    return (
+        *entries,
+        *(
+            LegendEntry("-", "limit", f"{peak.name} {short(peak.flop_per_s, RATE)}")
+            for peak in _peaks(chart)
+        ),
+    )
+
+
+def _in_words(chart: Roofline) -> str:
+    """Each kernel with its share of the highest roof over it."""
+    sentences = [f"{TITLE}."]
+    sentences += [f"{peak.name} peak {short(peak.flop_per_s, RATE)}." for peak in _peaks(chart)]
+    memories = _memories(chart)
+    sentences += [f"{one.name} {short(one.bytes_per_s, _MEMORY_UNIT)}." for one in memories]
+    for kernel in _kernels(chart):
+        intensity = kernel.intensity_flop_per_byte
+        roof = max(
+            attainable_flop_per_s(intensity, peak=peak, memory=memory)
+            for peak in _peaks(chart)
+            for memory in memories
+        )
+        said = (
+            f"{kernel.glyph} {kernel.name}: {short(kernel.flop_per_s, RATE)} at"
+            f" {short(intensity, INTENSITY)}, {kernel.flop_per_s / roof:.0%} of the roof"
+        )
+        sentences.append(said + ("." if kernel.is_calibrated else ", datasheet only."))
+    return " ".join(sentences)
