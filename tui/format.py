@@ -45,7 +45,8 @@ def interval_text(name: str, interval: Interval | None) -> str:
     high, high_unit = quantity(name).parts(interval.p90, n_digits=INTERVAL_DIGITS)
     if unit == high_unit:
         return f"{low} .. {high}"
-    return f"{low} {unit} .. {high} {high_unit}"
+    short_units = [text.replace("tokens/s", "").strip() for text in (unit, high_unit)]
+    return f"{low} {short_units[0]} .. {high} {short_units[1]}".replace("  ", " ")
 
 
 def short(text: str, width: int) -> str:

@@ -75,7 +75,7 @@ def status_text(session: Session, answer: Answer | None) -> str:
     if answer is None:
         return f"{changes} "
     if answer.refusal is not None:
-        return f"{changes}   refused: the result is the last valid one "
+        return f"{changes}   refused, last result "
     return f"{changes}   predicted in {1e3 * answer.elapsed_s:.0f} ms "
 
 

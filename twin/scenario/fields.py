@@ -235,7 +235,8 @@ FIELDS: tuple[Field, ...] = (
         none_text="cluster's own",
           choices=_sites, help="overrides the cluster's site"),
     Field(name="tokens", option="tokens", label="run", kind="tokens", unit="tokens",
-          is_optional=True, help="tokens of the whole training run"),
+          is_optional=True,
+        none_text="one step", help="tokens of the whole training run"),
 )  # fmt: skip
 """Every field, in the order of the form."""
 
