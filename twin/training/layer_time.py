@@ -53,21 +53,15 @@ class KernelTime:
 
 @dataclass(frozen=True, slots=True)
 class PassTime:
-    """Forward or backward pass of one layer on one device."""
+    """Forward or backward pass of one layer on one device; `pass_time` makes it."""
 
     kernels: tuple[KernelTime, ...]
     host_s: float
     """Host time to launch everything. [s]"""
-
-    @property
-    def device_s(self) -> float:
-        """Sum of kernel times. [s]"""
-        return sum(kernel.time_s for kernel in self.kernels)
-
-    @property
-    def time_s(self) -> float:
-        """Device time, or the host's where launches are slower, joined smoothly. [s]"""
-        return power_mean_join(self.device_s, self.host_s, HOST_JOIN_EXPONENT)
+    device_s: float
+    """Sum of kernel times. [s]"""
+    time_s: float
+    """Device time, or the host's where launches are slower, joined smoothly. [s]"""
 
     @property
     def flop(self) -> float:
@@ -86,6 +80,13 @@ class PassTime:
     def kind_s(self, kind: str) -> float:
         """Kernel time of one kind. [s]"""
         return sum(kernel.time_s for kernel in self.kernels if kernel.kind == kind)
+
+
+def pass_time(kernels: tuple[KernelTime, ...], host_s: float) -> PassTime:
+    """The pass that these kernels make; summed once, since a search asks for it often."""
+    device_s = sum(kernel.time_s for kernel in kernels)
+    time_s = power_mean_join(device_s, host_s, HOST_JOIN_EXPONENT)
+    return PassTime(kernels, host_s, device_s, time_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +206,7 @@ def forward_pass(timer: Timer) -> PassTime:
     kernels += _attention_kernels(timer, is_forward=True)
     traffic = stream_traffic_bytes(job, plan) + cast_traffic_bytes(job, gemms)
     kernels.append(timer.stream("norms and activation", traffic, STREAM_KERNELS_FORWARD))
-    return PassTime(tuple(kernels), _host_s(job, plan, 1.0))
+    return pass_time(tuple(kernels), _host_s(job, plan, 1.0))
 
 
 def backward_pass(timer: Timer) -> PassTime:
@@ -233,7 +234,7 @@ def backward_pass(timer: Timer) -> PassTime:
         + accumulation_traffic_bytes(job, gemms)
     )
     kernels.append(timer.stream("norms and activation", traffic, ratio * STREAM_KERNELS_FORWARD))
-    return PassTime(tuple(kernels), _host_s(job, plan, job.framework.host.backward_kernels_ratio))
+    return pass_time(tuple(kernels), _host_s(job, plan, job.framework.host.backward_kernels_ratio))
 
 
 def layer_passes(
@@ -263,4 +264,4 @@ def head_passes(
         timer.gemm("output head, weight gradient", gemm.weight_gradient(width), dtype),
         timer.stream("loss", 0.5 * loss_bytes + accumulation, 2.0),
     )
-    return PassTime(forward, 0.0), PassTime(backward, 0.0)
+    return pass_time(forward, 0.0), pass_time(backward, 0.0)

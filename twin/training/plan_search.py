@@ -22,8 +22,8 @@ __all__ = ["choose_plan"]
 
 Choice = TypeVar("Choice", bound=str)
 
-LONGEST_WITHOUT_CONTEXT = 8_191
-"""Sequences up to this length are not cut over context ranks unless asked. [token]"""
+SHORTEST_CONTEXT_SHARE = 4_096
+"""Context ranks are not given less of a sequence than this unless asked. [token]"""
 
 COMFORTABLE_SHARE = 0.95
 """Plans are sought within this share of memory; fuller ones only when nothing else fits. [1]"""
@@ -81,7 +81,8 @@ def _recompute_choices(
 
 def _open_fields(job: TrainingJob, request: PlanRequest) -> _Open:
     attention: Attention = _one_of("attention", request.attention or "flash", get_args(Attention))
-    contexts = _powers_of_two(LARGEST_CONTEXT) if job.seq_len > LONGEST_WITHOUT_CONTEXT else [1]
+    most_ranks = max(1, min(LARGEST_CONTEXT, job.seq_len // SHORTEST_CONTEXT_SHARE))
+    contexts = _powers_of_two(most_ranks)
     return _Open(
         tp=[request.tp] if request.tp is not None else _tensor_sizes(job),
         pp=[request.pp] if request.pp is not None else _stage_counts(job),
@@ -205,18 +206,20 @@ def choose_plan(predictor: StepPredictor, request: PlanRequest) -> Plan:
     if len(plans) == 1:
         return plans[0]
     capacity = job.machine.accelerator.memory.capacity_bytes
+    needed = {plan: memory_use(job, plan).total_bytes for plan in plans}
+    comfortable = [plan for plan in plans if needed[plan] <= COMFORTABLE_SHARE * capacity]
+    fitting = comfortable or [plan for plan in plans if needed[plan] <= capacity]
+    return _fastest(predictor, fitting) or min(plans, key=lambda plan: needed[plan])
+
+
+def _fastest(predictor: StepPredictor, plans: list[Plan]) -> Plan | None:
+    """The fastest of some plans: those with the lowest bounds first, until none can win."""
+    bounds = {plan: predictor.least_time_s(plan) for plan in plans}
     best, best_s = None, float("inf")
-    tight, tight_s = None, float("inf")
-    smallest, smallest_bytes = plans[0], float("inf")
-    for plan in plans:
-        needed = memory_use(job, plan).total_bytes
-        if needed < smallest_bytes:
-            smallest, smallest_bytes = plan, needed
-        if needed > COMFORTABLE_SHARE * capacity:
-            if needed <= capacity and predictor.step(plan).time_s < tight_s:
-                tight, tight_s = plan, predictor.step(plan).time_s
-            continue
+    for plan in sorted(plans, key=lambda plan: bounds[plan]):
+        if bounds[plan] >= best_s:
+            break
         time_s = predictor.step(plan).time_s
         if time_s < best_s:
             best, best_s = plan, time_s
-    return best or tight or smallest
+    return best
