@@ -45,7 +45,9 @@ def run(
 
     twin = RealTwin(profile_dirs)
     session = _session(scenario_path, twin)
-    app = TweelingApp(lambda: RealTwin(profile_dirs), session)
+    # The twin that resolved the session serves first; a reload makes a new one.
+    twins = [twin]
+    app = TweelingApp(lambda: twins.pop() if twins else RealTwin(profile_dirs), session)
     app.run()
     return app.return_code or 0
 

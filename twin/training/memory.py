@@ -171,7 +171,9 @@ def _shards_gradients(job: TrainingJob, plan: Plan) -> bool:
     )
 
 
-def _stage_use(job: TrainingJob, plan: Plan, stage: _Stage) -> MemoryUse:
+def _stage_use(
+    job: TrainingJob, plan: Plan, stage: _Stage, kept_per_layer_bytes: float
+) -> MemoryUse:
     rules = job.framework.memory
     shards = plan.dp * plan.cp
     weights = stage.parameters * job.activation_bytes
@@ -183,7 +185,7 @@ def _stage_use(job: TrainingJob, plan: Plan, stage: _Stage) -> MemoryUse:
         gradients /= shards
     if plan.zero >= ZERO_SHARDS_PARAMETERS:
         weights /= shards
-    activations = _kept_bytes_per_layer(job, plan) * stage.n_layers * stage.in_flight
+    activations = kept_per_layer_bytes * stage.n_layers * stage.in_flight
     if plan.recompute == "full":
         activations += activation_bytes_per_layer(job, plan)
     return MemoryUse(
@@ -202,5 +204,6 @@ def memory_use(job: TrainingJob, plan: Plan) -> MemoryUse:
     The first stage keeps most micro-batches, the last one has the logits, and one between holds
     more layers where embedding and head are counted as layers; the fullest of them counts.
     """
-    uses = [_stage_use(job, plan, stage) for stage in _stages(job, plan)]
+    kept_bytes = _kept_bytes_per_layer(job, plan)
+    uses = [_stage_use(job, plan, stage, kept_bytes) for stage in _stages(job, plan)]
     return max(uses, key=lambda use: use.total_bytes)

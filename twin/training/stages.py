@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -36,14 +37,18 @@ def stages_of(model: Transformer, plan: Plan) -> Stages:
     Where embedding and head are counted as a layer each (126 layers on 16 stages), the first and
     last stage hold one layer less; elsewhere the fullest stage holds the rounded-up share.
     """
-    n_layers = model.n_layers
-    chunks = plan.pp * plan.vpp
-    if plan.pp == 1:
+    return _distributed(model.n_layers, plan.pp, plan.vpp)
+
+
+@functools.lru_cache(maxsize=1024)
+def _distributed(n_layers: int, pp: int, vpp: int) -> Stages:
+    chunks = pp * vpp
+    if pp == 1:
         return Stages(first_layers=n_layers, middle_layers=n_layers, last_layers=n_layers)
     if n_layers % chunks and (n_layers + 2) % chunks == 0:
-        full = (n_layers + 2) // plan.pp
+        full = (n_layers + 2) // pp
         return Stages(first_layers=full - 1, middle_layers=full, last_layers=full - 1)
-    fullest = math.ceil(n_layers / plan.pp)
+    fullest = math.ceil(n_layers / pp)
     return Stages(first_layers=fullest, middle_layers=fullest, last_layers=fullest)
 
 
@@ -57,16 +62,21 @@ def stage_parameters(model: Transformer, plan: Plan) -> tuple[float, float]:
     tuple of float
         First and last stage. [1]
     """
-    stages = stages_of(model, plan)
+    return _end_parameters(model, plan.tp, plan.pp, plan.vpp)
+
+
+@functools.lru_cache(maxsize=4096)
+def _end_parameters(model: Transformer, tp: int, pp: int, vpp: int) -> tuple[float, float]:
+    stages = _distributed(model.n_layers, pp, vpp)
     layer = layer_parameters(model)
     embedding = embedding_parameters(model)
     head = head_parameters(model)
-    if plan.pp == 1:
-        total = (stages.first_layers * layer + embedding + head) / plan.tp
+    if pp == 1:
+        total = (stages.first_layers * layer + embedding + head) / tp
         return total, total
     last_extra = head if head > 0 else float(model.vocabulary) * model.hidden
-    first = (stages.first_layers * layer + embedding) / plan.tp
-    last = (stages.last_layers * layer + last_extra) / plan.tp
+    first = (stages.first_layers * layer + embedding) / tp
+    last = (stages.last_layers * layer + last_extra) / tp
     return first, last
 
 
