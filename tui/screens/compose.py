@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,14 @@ from textual.widgets import Static
 from hardware_profiles.errors import TweelingError
 from tui.compute import Answer, Compute
 from tui.keymap import ACTIONS
-from tui.screens.compose_text import help_text, notes_lines, status_text, table_text, title_text
+from tui.screens.compose_text import (
+    REMEDY_KEYS,
+    help_text,
+    notes_lines,
+    status_text,
+    table_text,
+    title_text,
+)
 from tui.state import Session, change_words, journal_path, write_journal
 from tui.widgets.dialogs import AskScreen, ConfirmScreen, TextScreen
 from tui.widgets.form import Form
@@ -67,7 +74,7 @@ class ComposeScreen(Screen[None]):
         Binding("h,shift+tab", "app.focus_previous", show=False),
         Binding("l,tab", "app.focus_next", show=False),
         Binding("escape", "restore", show=False),
-        Binding("x", "remedy", show=False),
+        *(Binding(key, f"remedy({i})", show=False) for i, key in enumerate(REMEDY_KEYS)),
     ]
 
     def __init__(self, compute: Compute, session: Session, *, is_ascii: bool = False) -> None:
@@ -258,11 +265,11 @@ class ComposeScreen(Screen[None]):
         self._say("unpinned" if self.session.unpin() else "was not pinned")
         self._draw_words()
 
-    def action_remedy(self) -> None:
-        """Take the fastest of the changes that make the plan fit."""
-        if self.answer is not None and self.answer.remedies:
-            best = self.answer.remedies[0]
-            self._edit(best.scenario, f"made to fit: {best.words}")
+    def action_remedy(self, index: int) -> None:
+        """Take one of the changes that make the plan fit, the fastest first."""
+        if self.answer is not None and index < len(self.answer.remedies):
+            chosen = self.answer.remedies[index]
+            self._edit(chosen.scenario, f"made to fit: {chosen.words}")
 
     # -- looking --------------------------------------------------------------------------------
 
@@ -273,8 +280,11 @@ class ComposeScreen(Screen[None]):
         if self._good is None:
             self._say("nothing predicted yet")
             return
+        # The plan that was chosen is pinned, so that nothing is searched while a key waits.
+        plan = self._good.plan
+        pinned = PlanRequest(**{f.name: getattr(plan, f.name) for f in fields(PlanRequest)})
         try:
-            terms = self._compute.twin.explain(self._good.scenario)
+            terms = self._compute.twin.explain(replace(self._good.scenario, plan=pinned))
         except TweelingError as refusal:
             self.notify(str(refusal), severity="error")
             return

@@ -16,6 +16,9 @@ from twin.scenario.fields import Field
 
 __all__ = ["help_text", "notes_lines", "status_text", "table_text", "title_text"]
 
+REMEDY_KEYS = ("x", "z", "v")
+"""Keys that take a change which makes a plan fit, the fastest first."""
+
 FIRST_START = (
     " This is a ready example. e edits the value under the cursor, + and - step it.",
     " w shows why a number is what it is. p pins the scenario for comparison.",
@@ -50,8 +53,9 @@ def notes_lines(
         text = f" does not fit: {need:.0f} of {have:.0f} GB per device"
         lines.append([(text, "bold $error")])
         if answer.remedies:
-            words = "; ".join(remedy.words for remedy in answer.remedies)
-            lines.append([(short(f" would fit: {words}   x takes the first", width), "$warning")])
+            pairs = zip(REMEDY_KEYS, answer.remedies, strict=False)
+            words = "   ".join(f"{key} {remedy.words}" for key, remedy in pairs)
+            lines.append([(short(f" would fit: {words}", width), "$warning")])
     if is_first_start and not lines:
         lines += [[(short(text, width), "dim")] for text in FIRST_START]
     warnings = prediction.warnings if prediction is not None else ()
@@ -103,7 +107,7 @@ def help_text(field: Field) -> str:
     rows += [
         "h j k l, arrows        move",
         "tab, shift+tab         next and previous pane",
-        "x                      take the change that makes the plan fit",
+        "x z v                  take a change that makes the plan fit",
         "",
         "■ measured  ◆ fitted  □ datasheet  ? assumed  † set by you",
         "The ids in brackets are what [keymap] in the settings file names.",
