@@ -27,7 +27,7 @@ GRID = HeatMap(
 
 def test_heavier_glyphs_are_higher_values_and_what_is_missing_is_blank():
     assert body(heat_map(GRID, size=Size(width=42, height=5), style=Style())) == (
-        "power (W, lower is better), hour by day\n00 .:-\n01 - @\n   1 3\n. from 1 W   @ to 9 W"
+        "power (W, lower is better), hour by day\n00 .:-\n01 = @\n   1 3\n. from 1 W   @ to 9 W"
     )
 
 
