@@ -169,6 +169,9 @@ class ColumnTable(ScrollView, can_focus=True):
             raise ValueError(message)
         self._mask = mask
         self._filter()
+        # Fewer rows than were scrolled past would leave nothing but blank lines.
+        last = max(0, len(self._visible) - self.scrollable_content_region.height + 1)
+        self.scroll_to(y=min(self.scroll_offset.y, last), animate=False, immediate=True)
 
     def select(self, row_id: int | None) -> None:
         """Put the cursor on a row, and scroll to it where the filter lets it through."""
@@ -300,13 +303,10 @@ class ColumnTable(ScrollView, can_focus=True):
             self.select(int(self._visible[inside]))
 
     def _scroll_to_selected(self) -> None:
-        """Scroll as little as shows the selected row; never past the last page."""
-        if not self.is_mounted:
+        if self._position is None or not self.is_mounted:
             return
-        first = wanted = self.scroll_offset.y
-        if self._position is not None:
-            wanted = min(max(wanted, self._position - self._n_on_screen + 1), self._position)
-        wanted = min(wanted, max(len(self._visible) - self._n_on_screen, 0))
+        first = self.scroll_offset.y
+        wanted = min(max(first, self._position - self._n_on_screen + 1), self._position)
         if wanted != first:
             self.scroll_to(y=wanted, animate=False, immediate=True)
 
