@@ -25,6 +25,8 @@ _BITS: Mapping[Markers, tuple[tuple[int, ...], ...]] = {
     "ascii": ((1,),),
 }
 
+_DOTS = {markers: (len(bits[0]), len(bits)) for markers, bits in _BITS.items()}
+
 
 def markers_for(*, setting: str, encoding: str, term: str) -> Markers:
     """The marker set for a terminal: what the settings say, or the finest it can show.
@@ -48,8 +50,7 @@ def markers_for(*, setting: str, encoding: str, term: str) -> Markers:
 
 def dots_per_cell(markers: Markers) -> tuple[int, int]:
     """Dots across and down in one cell."""
-    bits = _BITS[markers]
-    return len(bits[0]), len(bits)
+    return _DOTS[markers]
 
 
 def glyph_of(mask: int, markers: Markers) -> str:
@@ -111,9 +112,9 @@ class DotCanvas:
 
     def dot(self, x: int, y: int, *, pen: Pen) -> None:
         """Set one dot; outside the canvas nothing happens."""
-        if not (0 <= x < self.n_across and 0 <= y < self.n_down):
+        across, down = _DOTS[self.markers]
+        if not (0 <= x < self.width * across and 0 <= y < self.height * down):
             return
-        across, down = dots_per_cell(self.markers)
         cell = (y // down, x // across)
         self._masks[cell] = self._masks.get(cell, 0) | _BITS[self.markers][y % down][x % across]
         self._pens[cell] = pen
@@ -122,6 +123,8 @@ class DotCanvas:
         """Join points by straight strokes; a single point is a dot."""
         before: tuple[int, int] | None = None
         for point in points:
+            if point == before:
+                continue
             for x, y in _stroke(before or point, point):
                 self.dot(x, y, pen=pen)
             before = point

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from tui.charts.axes import Axis, is_drawable, scale_for, short
 from tui.charts.canvas import DotCanvas, Pen
@@ -124,20 +125,23 @@ def _draw(frame: Frame, chart: LineChart) -> None:
 def _draw_band(frame: Frame, series: Series, chart: LineChart) -> None:
     """Fill the cells between low and high, for each x cell that a point or a stroke passes."""
     ends = [
-        (frame.cell(x, low), frame.cell(x, high))
+        (frame.cell(x, low), frame.cell(x, high)[0])
         for x, low, high in zip(series.x, series.low, series.high, strict=False)
         if is_drawable(x, chart.x) and is_drawable(low, chart.y) and is_drawable(high, chart.y)
     ]
-    for ((row_a, column_a), (row_c, _)), ((row_b, column_b), (row_d, _)) in zip(
-        ends, [*ends[1:], ends[-1]] if ends else [], strict=True
-    ):
+    # Extents first: many points share a column, and each cell is written once.
+    extents: dict[int, tuple[int, int]] = {}
+    for ((row_a, column_a), row_c), ((row_b, column_b), row_d) in pairwise([*ends[:1], *ends]):
         n_columns = max(abs(column_b - column_a), 1)
         for i_column in range(n_columns + 1):
-            low = row_a + (row_b - row_a) * i_column // n_columns
-            high = row_c + (row_d - row_c) * i_column // n_columns
+            low_row = row_a + (row_b - row_a) * i_column // n_columns
+            high_row = row_c + (row_d - row_c) * i_column // n_columns
             column = column_a + (column_b - column_a) * i_column // n_columns
-            for row in range(min(low, high), max(low, high) + 1):
-                frame.sheet.put("░", row=row, column=column, role="band")
+            top, bottom = extents.get(column, (low_row, low_row))
+            extents[column] = (min(top, low_row, high_row), max(bottom, low_row, high_row))
+    for column, (top, bottom) in extents.items():
+        for row in range(top, bottom + 1):
+            frame.sheet.put("░", row=row, column=column, role="band")
 
 
 def _draw_limits(frame: Frame, chart: LineChart) -> None:

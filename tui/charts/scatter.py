@@ -184,12 +184,30 @@ def _draw_dots(frame: Frame, x: Integers, y: Integers, *, role: str) -> set[tupl
     """Draw points as dots, one glyph per cell whatever the number of points; returns the cells."""
     markers = frame.sheet.style.markers
     masks = masks_of(x, y, width=frame.width, height=frame.height, markers=markers)
-    used = set()
-    for row, column in zip(*(indices.tolist() for indices in masks.nonzero()), strict=True):
-        glyph = POINT_GLYPH if markers == "ascii" else glyph_of(int(masks[row, column]), markers)
-        frame.sheet.put(glyph, row=frame.top + row, column=frame.left + column, role=role)
-        used.add((row, column))
+    used: set[tuple[int, int]] = set()
+    for row in range(frame.height):
+        filled = masks[row].nonzero()[0].tolist()
+        used.update((row, column) for column in filled)
+        # Neighbours are written in one stroke: a full plot is a few strokes a row.
+        for run in _runs(filled):
+            glyphs = (
+                POINT_GLYPH * len(run)
+                if markers == "ascii"
+                else "".join(glyph_of(mask, markers) for mask in masks[row, run].tolist())
+            )
+            frame.sheet.put(glyphs, row=frame.top + row, column=frame.left + run[0], role=role)
     return used
+
+
+def _runs(columns: list[int]) -> list[list[int]]:
+    """Rising numbers as stretches of neighbours."""
+    runs: list[list[int]] = []
+    for column in columns:
+        if runs and runs[-1][-1] == column - 1:
+            runs[-1].append(column)
+        else:
+            runs.append([column])
+    return runs
 
 
 def _legend(
