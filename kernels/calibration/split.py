@@ -28,7 +28,7 @@ def is_heldout(family: str, key: tuple[object, ...]) -> bool:
     Returns
     -------
     bool
-        The same answer on every machine and in every session.
+        The same answer on every machine and in every run.
     """
     text = ":".join((family, *(str(part) for part in key)))
     digest = hashlib.sha256(text.encode()).digest()
