@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from hardware_profiles.errors import TweelingError
-from kernels.backends import BACKENDS, Device, find_device
+from kernels.backends import BACKENDS, Device, find_device, why_missing
 from kernels.survey.case import FAMILIES, Case, in_order
 from kernels.survey.environment import describe_environment, software_column
 from kernels.survey.runner import Hooks, Limits, run_cases
@@ -94,6 +94,9 @@ def survey(options: argparse.Namespace, *, began_s: float) -> int:
         msg = f"--time-limit: {options.time_limit:g} is no time; give seconds above 0"
         raise SurveyError(msg)
     device = find_device(options.backend)
+    if device.backend == "cpu" and options.backend in (None, "auto"):
+        reasons = "; ".join(f"{name}: {why_missing(name)}" for name in ("cuda", "rocm"))
+        sys.stderr.write(f"no GPU to measure ({reasons}): measuring the host processor\n")
     torch = _torch()
     sensor = find_sensor(device, uuid=_uuid(torch, device))
     settings: dict[str, object] = {
