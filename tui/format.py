@@ -19,7 +19,6 @@ N_MARKS = 2
 """The weakest classes that are shown. [1]"""
 
 NOT_APPLICABLE = "n/a"
-NOT_COMPUTED = "—"
 INTERVAL_DIGITS = 3
 
 

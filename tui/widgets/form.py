@@ -20,8 +20,6 @@ from twin.training.plan import Plan
 __all__ = ["Form", "form_lines"]
 
 LABEL_WIDTH = 14
-SECTIONS = {"cluster": "what and where", "tp": "plan", "power_cap_w": "around it"}
-"""Fields before which a section begins, where there is room for its heading."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,9 +33,6 @@ HOST_JOIN_EXPONENT = 8.0
 STREAM_KERNELS_FORWARD = 4.0
 """Fused streaming kernels of a layer, forward: two norms, rotary, activation. [1]"""
 
-FLASH_STATISTICS_BYTES = 4.0
-"""Log-sum-exp kept per query and head. [byte]"""
-
 
 @dataclass(frozen=True, slots=True)
 class KernelTime:
@@ -72,10 +69,6 @@ class PassTime:
     def hbm_bytes(self) -> float:
         """Device-memory traffic. [byte]"""
         return sum(kernel.hbm_bytes for kernel in self.kernels)
-
-    def kind_flop(self, kind: str) -> float:
-        """Matrix work of one kind. [flop]"""
-        return sum(kernel.flop for kernel in self.kernels if kernel.kind == kind)
 
     def kind_s(self, kind: str) -> float:
         """Kernel time of one kind. [s]"""

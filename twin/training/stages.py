@@ -25,11 +25,6 @@ class Stages:
     middle_layers: int
     last_layers: int
 
-    @property
-    def most_layers(self) -> int:
-        """Layers on the fullest stage. [1]"""
-        return max(self.first_layers, self.middle_layers, self.last_layers)
-
 
 def stages_of(model: Transformer, plan: Plan) -> Stages:
     """Distribute layers over stages.
