@@ -6,6 +6,8 @@ parameter whether it was fitted, on how many samples, and with what residual spr
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 __all__ = [
@@ -13,9 +15,11 @@ __all__ = [
     "Calibration",
     "CollectiveCalibration",
     "GemmCalibration",
+    "GemmImplementation",
     "MemoryBoundCalibration",
     "PowerCalibration",
     "Provenance",
+    "Residual",
 ]
 
 
@@ -28,12 +32,62 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Data set, document or reasoning behind the values."""
     date: str | None = None
     """Day of the fit, ISO format."""
+    code_version: str | None = None
+    """Version of the twin whose formulas were fitted."""
     n_samples: int | None = None
     """Rows the parameters were fitted on. [1]"""
+    n_heldout: int | None = None
+    """Rows that were set aside and judged. [1]"""
     heldout_median_ape_fraction: float | None = None
-    """Median absolute relative error on rows that were set aside. [1]"""
+    """Median absolute relative error on the rows set aside. [1]"""
+    heldout_mean_ape_fraction: float | None = None
+    """Mean absolute relative error on them. [1]"""
+    heldout_p90_ape_fraction: float | None = None
+    """Ninetieth percentile of their absolute relative error. [1]"""
+    left_out_median_ape_fraction: float | None = None
+    """Median error on this device when all of its own rows are left out of the fit. [1]"""
     relative_spread_fraction: float
     """Standard deviation of log(measured / predicted) that intervals use. [1]"""
+
+
+class Residual(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a formula leaves over, on a coarse grid of sizes; see kernels/residual.py."""
+
+    starts_log2: tuple[float, ...]
+    """Binary logarithm of the least size of each axis. [1]"""
+    steps_log2: tuple[float, ...]
+    """Distance between the nodes of each axis. [octaves]"""
+    counts: tuple[int, ...]
+    """Nodes of each axis. [1]"""
+    values_permille: tuple[int, ...]
+    """ln(measured / predicted) at the nodes, the last axis fastest. [1e-3]"""
+
+    def __post_init__(self) -> None:
+        n_axes = len(self.counts)
+        if len(self.starts_log2) != n_axes or len(self.steps_log2) != n_axes:
+            msg = f"starts_log2, steps_log2 and counts: expected {n_axes} numbers in each"
+            raise ValueError(msg)
+        if min(self.counts, default=1) < 1 or min(self.steps_log2, default=1.0) <= 0.0:
+            msg = "counts and steps_log2: expected numbers above 0"
+            raise ValueError(msg)
+        if len(self.values_permille) != math.prod(self.counts):
+            msg = f"values_permille: expected {math.prod(self.counts)} numbers, as counts says"
+            raise ValueError(msg)
+
+
+class GemmImplementation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the timings of one library differ from the kernel of the device's dtype."""
+
+    rate_ratio: float = 1.0
+    """Share of the peak over the device's own. [1]"""
+    memory_ratio: float = 1.0
+    """Share of the memory bandwidth over the device's own. [1]"""
+    overhead_s: float = 0.0
+    """Further launches and host time in each timing. [s]"""
+    conversion_bytes_per_element: float = 0.0
+    """Traffic that converts one element of the activations, at the datasheet bandwidth. [byte]"""
+    residual: Residual | None = None
+    provenance: Provenance
 
 
 class GemmCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,6 +113,9 @@ class GemmCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Kernel time at which half of the droop is reached. [s]"""
     overlap_exponent: float
     """Exponent of the smooth maximum that joins the limits. [1]"""
+    residual: Residual | None = None
+    implementations: dict[str, GemmImplementation] = {}
+    """By library, as kernels/libraries.toml names them."""
     provenance: Provenance
 
 

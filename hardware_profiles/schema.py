@@ -41,7 +41,16 @@ class Shape:
     """What one key of a table holds."""
 
     holds: Literal[
-        "number", "integer", "flag", "text", "texts", "numbers", "table", "tables", "entries"
+        "number",
+        "integer",
+        "flag",
+        "text",
+        "texts",
+        "numbers",
+        "number_list",
+        "table",
+        "tables",
+        "entries",
     ]
     choices: tuple[str, ...] = ()
     struct: type[msgspec.Struct] | None = None
@@ -57,6 +66,7 @@ class Shape:
             "flag": "true or false",
             "text": "a text",
             "texts": "a list of texts",
+            "number_list": "a list of finite numbers",
             "tables": "a list of tables",
         }.get(self.holds, "a table")
 
@@ -112,6 +122,8 @@ def _shape(info: object) -> Shape:  # noqa: PLR0911 - one return per type, nothi
             return Shape("numbers")
         case shapes.VarTupleType(item_type=shapes.StructType(cls=struct)):
             return Shape("tables", struct=struct)
+        case shapes.VarTupleType(item_type=shapes.FloatType() | shapes.IntType()):
+            return Shape("number_list")
         case shapes.VarTupleType():
             return Shape("texts")
         case _:
@@ -221,6 +233,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _is_finite(value: object) -> bool:
+    return _is_number(value) and math.isfinite(cast("float", value))
+
+
 def _is_plain(value: object, shape: Shape) -> bool:
     """Whether a value that carries no unit is of the right sort."""
     match shape.holds:
@@ -230,6 +246,8 @@ def _is_plain(value: object, shape: Shape) -> bool:
             return isinstance(value, str) and (not shape.choices or value in shape.choices)
         case "texts":
             return isinstance(value, list) and all(isinstance(item, str) for item in value)
+        case "number_list":
+            return isinstance(value, list) and all(_is_finite(item) for item in value)
         case _:
             return False
 

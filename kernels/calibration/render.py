@@ -15,6 +15,8 @@ SIGNIFICANT_DIGITS = 4
 
 
 def _value(value: object) -> str:
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(_value(item) for item in value) + "]"
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         message = f"cannot write {value!r} into a calibration table"
         raise TypeError(message)
