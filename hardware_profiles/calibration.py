@@ -12,6 +12,7 @@ import msgspec
 
 __all__ = [
     "AttentionCalibration",
+    "AttentionDecode",
     "Calibration",
     "CollectiveCalibration",
     "GemmCalibration",
@@ -119,8 +120,31 @@ class GemmCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     provenance: Provenance
 
 
+class AttentionDecode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Parameters of decoding one token against a key-value cache; see kernels/attention/decode.py."""
+
+    memory_efficiency_fraction: float
+    """Share of the memory bandwidth at which long caches are read. [1]"""
+    unit_bandwidth_ratio: float
+    """What one compute unit reads over its share of the memory bandwidth. [1]"""
+    part_tokens: float
+    """Keys of the shortest part that a cache is cut into. [1]"""
+    matrix_efficiency_fraction: float
+    """Share of the dense peak that the products reach. [1]"""
+    item_latency_s: float
+    """Work around one part, on its compute unit. [s]"""
+    launch_s: float
+    """Floor of one call, host side included. [s]"""
+    cache_share_ratio: float = 0.0
+    """Part of the last-level cache that keeps keys and values between calls. [1]"""
+    provenance: Provenance
+
+
 class AttentionCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Parameters of fused attention for one device and one implementation."""
+    """Parameters of fused attention for one device and one implementation.
+
+    The defaults describe a kernel with blocks of 64, 128 and 256 queries, without side traffic.
+    """
 
     matrix_efficiency_fraction: float
     """Share of the dense peak that the two matrix products of a block sustain. [1]"""
@@ -135,11 +159,59 @@ class AttentionCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     launch_s: float
     """Floor of one call, host side included. [s]"""
     traffic_factor: float
-    """Memory traffic over one pass of Q, K, V and O. [1]"""
+    """Memory traffic of the kernel over one pass of Q, K, V and O. [1]"""
     join_exponent: float
     """Exponent of the sum of matrix time and exponential time; 1 is no overlap. [1]"""
     backward_matrix_efficiency_fraction: float
     """Share of the dense peak that the five products of the backward pass sustain. [1]"""
+    item_latency_s: float = 0.0
+    """Start and end of one work item. [s]"""
+    item_latency_fixed_fraction: float = 0.0
+    """Share of it that does not grow with the block of queries. [1]"""
+    wave_smoothing_fraction: float = 0.7
+    """0: whole waves only; 1: no wave loss at all. [1]"""
+    lone_item_ratio: float = 1.0
+    """Step time of an item alone on its unit over its share of the device's rate. [1]"""
+    split_s: float = 1.0
+    """Fixed cost of splitting keys over units; large where the library never does. [s]"""
+    query_block: float = 256.0
+    """Rows of the largest block of queries. [1]"""
+    narrow_query_block: float = 256.0
+    """The same for heads of at most 96. [1]"""
+    least_query_block: float = 64.0
+    """Rows of the smallest block. [1]"""
+    group_packing_fraction: float = 0.0
+    """How far the query heads of a group share blocks of queries. [1]"""
+    token_packing_fraction: float = 0.0
+    """The same for a single query token. [1]"""
+    head_96_over_64_ratio: float = 1.5
+    """Cost of a head dim up to 96 over that of one up to 64. [1]"""
+    head_128_over_96_ratio: float = 4.0 / 3.0
+    """Cost of a head dim up to 128 over that of one up to 96. [1]"""
+    head_192_over_128_ratio: float = 1.5
+    """Cost of a head dim up to 192 over that of one up to 128. [1]"""
+    head_256_over_192_ratio: float = 4.0 / 3.0
+    """Cost of a head dim up to 256 over that of one up to 192. [1]"""
+    head_512_over_256_ratio: float = 2.0
+    """Cost of a head dim up to 512 over that of one up to 256. [1]"""
+    unaligned_head_ratio: float = 1.0
+    """Cost of a head dim that is no multiple of 16 over that of its class. [1]"""
+    side_query_ratio: float = 0.0
+    """Traffic of the library around the kernel, over that of Q and O. [1]"""
+    side_key_ratio: float = 0.0
+    """Traffic of the library around the kernel, over that of K and V. [1]"""
+    cache_share_ratio: float = 0.0
+    """Part of the last-level cache that keeps Q, K, V and O between kernels. [1]"""
+    droop_fraction: float = 0.0
+    """Loss of rate of very long kernels against short ones. [1]"""
+    backward_latency_ratio: float = 2.0
+    """Dependent stages of a step of the backward pass over those of a forward one. [1]"""
+    backward_launch_s: float | None = None
+    """Floor of one backward call; none: as the forward one. [s]"""
+    residual: Residual | None = None
+    """Axes: batch times query heads, query length, head dim."""
+    backward_residual: Residual | None = None
+    decode: AttentionDecode | None = None
     provenance: Provenance
     backward_provenance: Provenance
 

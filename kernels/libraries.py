@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import tomllib
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 __all__ = ["implementation"]
@@ -22,16 +23,16 @@ def implementation(family: str, library: str) -> str | None:
     Parameters
     ----------
     family
-        gemm, attention or collectives.
+        gemm, attention, attention-full or collectives.
     library
         Text of the library column, such as ``vllm-0.24.0:torch.nn.functional.linear``.
 
     Returns
     -------
     str or None
-        The name that the longest beginning listed in ``libraries.toml`` stands for; None where
-        none is listed, which means the kernel by itself.
+        The name that the longest beginning listed in ``libraries.toml`` stands for, in which ``*``
+        stands for any text; None where none is listed, which means the kernel by itself.
     """
     known = _beginnings().get(family, {})
-    matching = [beginning for beginning in known if library.startswith(beginning)]
+    matching = [beginning for beginning in known if fnmatchcase(library, f"{beginning}*")]
     return known[max(matching, key=len)] if matching else None

@@ -10,7 +10,7 @@ import msgspec
 
 from hardware_profiles.calibration import Calibration, MemoryBoundCalibration
 from kernels.calibration.fit_streams import STREAM_COLUMNS, fit_streams
-from kernels.calibration.recipe_attention import attention_calibrations
+from kernels.calibration.attention import attention_calibrations
 from kernels.calibration.recipe_collectives import collective_calibrations
 from kernels.calibration.recipe_gemm import gemm_calibrations
 from kernels.calibration.render import rendered_tables

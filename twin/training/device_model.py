@@ -15,6 +15,7 @@ from hardware_profiles.calibration import (
 )
 from hardware_profiles.errors import TweelingError
 from kernels.all_reduce.model import CollectiveMachine
+from kernels.attention.machine import attention_machine
 from kernels.attention.model import AttentionMachine
 from kernels.gemm.model import GemmMachine
 from kernels.memory_bound.model import StreamMachine
@@ -126,22 +127,14 @@ class DeviceModel:
 
     def attention(self, clock_fraction: float) -> AttentionMachine:
         """Attention machine of the core dtype; dependency latency stretches with the clock."""
-        fitted = self.attention_calibration
-        return AttentionMachine(
-            n_units=float(self.accelerator.compute.n_units),
-            clock_hz=self.accelerator.compute.boost_clock_hz * clock_fraction,
-            peak_flop_per_s=self.peak_flop_per_s(self.core_dtype) * clock_fraction,
-            memory_bandwidth_bytes_per_s=self.accelerator.memory.bandwidth_bytes_per_s,
-            matrix_efficiency_fraction=fitted.matrix_efficiency_fraction,
-            backward_matrix_efficiency_fraction=fitted.backward_matrix_efficiency_fraction,
-            memory_efficiency_fraction=fitted.memory_efficiency_fraction,
-            exponentials_per_clock_per_unit=fitted.exponentials_per_clock_per_unit,
-            block_latency_s=fitted.block_latency_s / clock_fraction,
-            diagonal_blocks=fitted.diagonal_blocks,
-            launch_s=fitted.launch_s,
-            traffic_factor=fitted.traffic_factor,
-            join_exponent=fitted.join_exponent,
+        # Droop is left out, as for products.
+        machine = attention_machine(
+            self.accelerator,
+            self.attention_calibration,
+            peak_flop_per_s=self.peak_flop_per_s(self.core_dtype),
+            clock_fraction=clock_fraction,
         )
+        return machine._replace(droop_fraction=0.0)
 
     def stream(self) -> StreamMachine:
         """Streaming machine."""

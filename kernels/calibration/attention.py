@@ -1,0 +1,410 @@
+"""Attention parameters of every device with rows: fits, relatives, corrections, judgements."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from hardware_profiles.accelerator import Accelerator
+from hardware_profiles.calibration import (
+    AttentionCalibration,
+    AttentionDecode,
+    Calibration,
+    Provenance,
+)
+from hardware_profiles.catalogue import Catalogue
+from kernels.calibration.attention_backward import pass_ratio, with_pass_ratio
+from kernels.calibration.attention_family import family_attention, scaled_attention
+from kernels.calibration.attention_rows import DeviceRows, attention_rows
+from kernels.calibration.attention_rules import DerivedRule, Rules, load_rules
+from kernels.calibration.fit_attention import (
+    NO_BLOCKS,
+    AttentionFitter,
+    Parameters,
+    heldout_mask,
+    parameter_ranges,
+    starts,
+)
+from kernels.calibration.measurements import Mask, Table
+from kernels.calibration.session import Session
+from kernels.calibration.simplex import FittedErrors, judge
+
+__all__ = ["AttentionCalibrator", "attention_calibrations"]
+
+logger = logging.getLogger(__name__)
+
+RICH_ROWS = 60
+"""Rows from which a group tells its parameters by itself. [rows]"""
+
+BORROWED_SPREAD = 0.12
+"""Spread of a backward pass that stands for another library's or device's. [1]"""
+
+FAR_SPREAD = 0.2
+"""The same from another architecture. [1]"""
+
+UNFUSED = "unfused"
+
+NO_SIDE = {"side_query_ratio": 0.0, "side_key_ratio": 0.0}
+
+
+@dataclass
+class _Device:
+    """One accelerator in the making."""
+
+    data: DeviceRows
+    values: dict[str, Parameters] = field(default_factory=dict)
+    """Forward parameters of the implementations fitted so far."""
+    entries: dict[str, AttentionCalibration] = field(default_factory=dict)
+
+    @property
+    def accelerator(self) -> Accelerator:
+        return self.data.accelerator
+
+
+@dataclass
+class AttentionCalibrator:
+    """One run over all devices; keeps what relatives and later steps look up."""
+
+    session: Session
+    devices: list[_Device]
+    rules: Rules = field(default_factory=load_rules)
+    fitter: AttentionFitter = field(default_factory=AttentionFitter)
+
+    def run(self) -> dict[str, dict[str, AttentionCalibration]]:
+        """Entries by accelerator profile and implementation."""
+        for device, name in self._order():
+            self._fit(device, name, self._rows(device, name))
+        for device in self.devices:
+            self._fit_joint(device)
+        self._borrow_backward()
+        self._share()
+        for rule in self.rules.derived:
+            self._derive(rule)
+        self._leave_out()
+        return {device.accelerator.name: device.entries for device in self.devices}
+
+    def _order(self) -> list[tuple[_Device, str]]:
+        """Groups, those with most rows first: relatives start from them."""
+        groups = [
+            (device, str(name), int(np.sum(device.data.names == name)))
+            for device in self.devices
+            for name in sorted(set(device.data.names))
+            if name not in ("", UNFUSED) and not self._is_joint(device, str(name))
+        ]
+        groups.sort(key=lambda one: (one[2] < RICH_ROWS, -one[2]))
+        return [(device, name) for device, name, _ in groups]
+
+    def _is_joint(self, device: _Device, name: str) -> bool:
+        architecture = device.accelerator.architecture
+        return any(one.name == name and architecture in one.architectures for one in self.rules.joint)
+
+    def _rows(self, device: _Device, *names: str) -> Table:
+        """Rows of implementations, without those that no fit uses."""
+        rows = device.data.of(*names)
+        for rule in self.rules.left_out:
+            if device.accelerator.name in rule.accelerators and set(names) & set(
+                rule.implementations
+            ):
+                grouped = rows["heads_kv"] < rows["heads_q"]
+                out = np.isin(rows["direction"], rule.directions)
+                rows = rows.where(~(out & (grouped | (not rule.is_grouped))))
+        return rows
+
+    def _relative(self, device: _Device, name: str) -> Parameters | None:
+        """The same implementation on a device of the same architecture."""
+        for other in self.devices:
+            same = other.accelerator.architecture == device.accelerator.architecture
+            if other is not device and same and name in other.values:
+                return other.values[name]
+        return None
+
+    def _nearest(self, device: _Device, rows: Table) -> Parameters:
+        """The implementation on this device that is closest to some rows."""
+        start = starts(parameter_ranges().forward) | NO_BLOCKS
+        if not device.values or not len(rows):
+            return start
+        measured_s = rows["latency_us"] * 1e-6
+
+        def distance(values: Parameters) -> float:
+            logs = np.log(self.fitter.predicted_s(rows, device.accelerator, values) / measured_s)
+            return float(np.mean(np.abs(logs)))
+
+        return min(device.values.values(), key=distance)
+
+    def _fit(self, device: _Device, name: str, rows: Table) -> None:
+        """Parameters, corrections and judgement of one group."""
+        free = rows.where(~heldout_mask(rows))
+        forward = free.where(free["direction"] == "fwd")
+        relative = self._relative(device, name)
+        if not len(forward) and relative is None:
+            return
+        if not len(forward):
+            device.values[name] = relative = relative or {}
+            return
+        if relative is None and len(forward) < RICH_ROWS:
+            relative = self._nearest(device, forward)
+        values = self.fitter.forward(forward, device.accelerator, relative=relative)
+        device.values[name] = values
+        self._enter(device, name, rows, values)
+
+    def _fit_joint(self, device: _Device) -> None:
+        """Kernels as training calls them, from the rows of several libraries."""
+        for rule in self.rules.joint:
+            if device.accelerator.architecture not in rule.architectures:
+                continue
+            rows = self._rows(device, *rule.implementations)
+            rows = rows.where(rows["direction"] == "fwd")
+            forward = rows.where(~heldout_mask(rows))
+            if len(forward):
+                relative = self._relative(device, rule.name)
+                values = self.fitter.forward(forward, device.accelerator, relative=relative)
+                device.values[rule.name] = values
+                self._enter(device, rule.name, rows, values, has_residual=False)
+                one = msgspec.structs.replace(device.entries[rule.name], **NO_SIDE)
+                device.entries[rule.name] = one
+
+    def _enter(
+        self,
+        device: _Device,
+        name: str,
+        rows: Table,
+        values: Parameters,
+        *,
+        has_residual: bool = True,
+    ) -> None:
+        """Make the entry of a group from its forward parameters and its other rows."""
+        accelerator = device.accelerator
+        free = rows.where(~heldout_mask(rows))
+        backward_rows = free.where(np.isin(free["direction"], ("bwd", "fwd_bwd")))
+        backward = self._backward(accelerator, backward_rows, values)
+        forward = free.where(free["direction"] == "fwd")
+        source = _sources(rows)
+        unknown = Provenance(
+            figure_class="assumed", source="no backward rows", relative_spread_fraction=FAR_SPREAD
+        )
+        entry = AttentionCalibration(
+            **(values | backward),
+            residual=self.fitter.residual(forward, accelerator, values) if has_residual else None,
+            decode=self._decode(device, free, source),
+            provenance=self.session.provenance(source, n_samples=len(forward)),
+            backward_provenance=unknown,
+        )
+        provenance = self._judged(device, name, rows, entry, "fwd", len(forward))
+        entry = msgspec.structs.replace(entry, provenance=provenance)
+        if len(backward_rows):
+            judged = self._judged(device, name, rows, entry, "bwd", len(backward_rows))
+            entry = msgspec.structs.replace(entry, backward_provenance=judged)
+        device.entries[name] = entry
+
+    def _backward(self, accelerator: Accelerator, rows: Table, values: Parameters) -> Parameters:
+        if not len(rows):
+            share = values["matrix_efficiency_fraction"]
+            return {"backward_matrix_efficiency_fraction": 0.8 * share}
+        return self.fitter.backward(rows, accelerator, values)
+
+    def _decode(self, device: _Device, free: Table, source: str) -> AttentionDecode | None:
+        rows = free.where(free["direction"] == "fwd_decode")
+        if len(rows) < RICH_ROWS:
+            return None
+        values = self.fitter.decode(rows, device.accelerator)
+        provenance = self.session.provenance(source, n_samples=len(rows))
+        return AttentionDecode(**values, provenance=provenance)
+
+    def errors(self, device: Accelerator, rows: Table, entry: AttentionCalibration) -> FittedErrors:
+        """Errors of one entry on rows, whatever their library."""
+        calibration = Calibration(attention={"only": entry})
+        alone = rows.columns | {"library": np.full(len(rows), "", dtype=object)}
+        predicted_s = self.fitter.times.times_s(Table(columns=alone), device, calibration)
+        return judge(predicted_s, rows["latency_us"] * 1e-6)
+
+    def _judged(
+        self,
+        device: _Device,
+        name: str,
+        rows: Table,
+        entry: AttentionCalibration,
+        direction: str,
+        n_samples: int,
+    ) -> Provenance:
+        """Provenance of a fit with its errors on the rows set aside, or on all where none is."""
+        directions = ("bwd", "fwd_bwd") if direction == "bwd" else (direction,)
+        of_pass = rows.where(np.isin(rows["direction"], directions))
+        aside = heldout_mask(of_pass)
+        source = _sources(of_pass)
+        if not aside.any():
+            source += "; error on the fitted rows"
+        judged = of_pass.where(aside) if aside.any() else of_pass
+        errors = self.errors(device.accelerator, judged, entry)
+        self.session.report(
+            f"attention {device.accelerator.name} {name} {direction}", heldout=errors
+        )
+        return msgspec.structs.replace(
+            self.session.provenance(source, n_samples=n_samples, heldout=errors),
+            n_heldout=int(aside.sum()),
+            heldout_mean_ape_fraction=errors.mean_ape_fraction,
+            heldout_p90_ape_fraction=errors.p90_ape_fraction,
+        )
+
+    def _of(self, architecture: str) -> list[_Device]:
+        return [one for one in self.devices if one.accelerator.architecture == architecture]
+
+    def _donor(self, device: _Device, name: str) -> tuple[_Device, AttentionCalibration] | None:
+        """The measured backward pass that a rule names for an entry."""
+        architecture = device.accelerator.architecture
+        for rule in self.rules.backward:
+            wanted = name in rule.implementations or "*" in rule.implementations
+            if not wanted or architecture not in rule.architectures:
+                continue
+            others = [one for near in rule.nearest for one in self._of(near)]
+            for other in [device, *self._of(architecture), *others]:
+                entry = other.entries.get(rule.of)
+                if entry is not None and entry.backward_provenance.figure_class == "fitted":
+                    return other, entry
+        return None
+
+    def _borrow_backward(self) -> None:
+        """Give entries without backward rows the pass ratio of a measured one."""
+        for device in self.devices:
+            for name, entry in device.entries.items():
+                if entry.backward_provenance.figure_class == "fitted":
+                    continue
+                found = self._donor(device, name)
+                if found is not None:
+                    device.entries[name] = _borrowed(device.accelerator, entry, *found)
+
+    def _share(self) -> None:
+        """Give every device with rows the entries that only its siblings have."""
+        own = {device.accelerator.name: dict(device.entries) for device in self.devices}
+        for device in self.devices:
+            siblings = [one for one in self._of(device.accelerator.architecture) if one != device]
+            members = [(one.accelerator, own[one.accelerator.name]) for one in siblings]
+            shared = family_attention(members, target=device.accelerator)
+            device.entries |= {k: v for k, v in shared.items() if k not in device.entries}
+
+    def _derive(self, rule: DerivedRule) -> None:
+        for device in self.devices:
+            if device.accelerator.architecture not in rule.architectures:
+                continue
+            source = [device]
+            if rule.from_architecture is not None:
+                source = self._of(rule.from_architecture)
+            members = [
+                (one.accelerator, {rule.of: one.entries[rule.of]})
+                for one in source
+                if rule.of in one.entries
+            ]
+            if rule.name in device.entries or not members:
+                continue
+            family = family_attention(members, target=device.accelerator)[rule.of]
+            device.entries[rule.name] = _derived(family, rule)
+
+    def _leave_out(self) -> None:
+        """Judge what a device would inherit if it had no rows, and write it down."""
+        for device in self.devices:
+            siblings = [one for one in self._of(device.accelerator.architecture) if one != device]
+            members = [(one.accelerator, _fitted(one.entries)) for one in siblings]
+            inherited = family_attention(members, target=device.accelerator)
+            for name, entry in device.entries.items():
+                rows = device.data.of(name)
+                rows = rows.where(rows["direction"] == "fwd")
+                if name not in inherited or not len(rows):
+                    continue
+                errors = self.errors(device.accelerator, rows, inherited[name])
+                self.session.report(
+                    f"attention {device.accelerator.name} {name}", left_out=errors
+                )
+                noted = msgspec.structs.replace(
+                    entry.provenance, left_out_median_ape_fraction=errors.median_ape_fraction
+                )
+                device.entries[name] = msgspec.structs.replace(entry, provenance=noted)
+
+
+def _fitted(entries: dict[str, AttentionCalibration]) -> dict[str, AttentionCalibration]:
+    return {k: v for k, v in entries.items() if v.provenance.figure_class == "fitted"}
+
+
+def _borrowed(
+    accelerator: Accelerator,
+    entry: AttentionCalibration,
+    donor: _Device,
+    other: AttentionCalibration,
+) -> AttentionCalibration:
+    same = donor.accelerator.architecture == accelerator.architecture
+    spread = BORROWED_SPREAD if same else FAR_SPREAD
+    measured = other.backward_provenance
+    provenance = Provenance(
+        figure_class="inherited",
+        source=f"backward over forward time as on {donor.accelerator.name}: {measured.source}",
+        date=measured.date,
+        code_version=measured.code_version,
+        relative_spread_fraction=float(np.hypot(measured.relative_spread_fraction, spread)),
+    )
+    changed = msgspec.structs.replace(
+        entry,
+        backward_latency_ratio=other.backward_latency_ratio,
+        backward_launch_s=other.backward_launch_s,
+        backward_provenance=provenance,
+    )
+    return with_pass_ratio(accelerator, changed, pass_ratio(donor.accelerator, other))
+
+
+def _derived(family: AttentionCalibration, rule: DerivedRule) -> AttentionCalibration:
+    provenance = Provenance(
+        figure_class="assumed",
+        source=rule.source,
+        date=family.provenance.date,
+        code_version=family.provenance.code_version,
+        relative_spread_fraction=rule.spread,
+    )
+    backward = msgspec.structs.replace(
+        provenance,
+        relative_spread_fraction=max(
+            rule.spread, family.backward_provenance.relative_spread_fraction
+        ),
+    )
+    scaled = scaled_attention(family, rule.rate_factor)
+    return msgspec.structs.replace(
+        scaled, decode=None, provenance=provenance, backward_provenance=backward
+    )
+
+
+def _sources(rows: Table) -> str:
+    """Libraries and sources of rows, as a provenance names them."""
+    libraries = sorted(set(rows["library"]))
+    sources = sorted(set(rows["source_id"]))
+    return (
+        f"{', '.join(sources)}: {', '.join(libraries)}; "
+        "(heads, KV heads, head dim) set aside: 1/5 by hash"
+    )
+
+
+def attention_calibrations(
+    session: Session,
+    *,
+    survey_folders: Sequence[Path] = (),
+    catalogue: Catalogue | None = None,
+) -> dict[str, dict[str, AttentionCalibration]]:
+    """Attention parameters by accelerator profile and implementation.
+
+    Parameters
+    ----------
+    session
+        Tables of public measurements, the date and the log.
+    survey_folders
+        Folders of own surveys, such as ``benches/measured/h200-sxm``.
+    catalogue
+        Profiles by device name; None: the shipped ones.
+
+    Returns
+    -------
+    dict
+        One entry by device with rows and implementation; devices without rows inherit through
+        `family_attention`.
+    """
+    rows = attention_rows(session, survey_folders, catalogue or Catalogue())
+    return AttentionCalibrator(session, [_Device(one) for one in rows]).run()
