@@ -66,7 +66,7 @@ BARE = frozenset(
         "mfu", "hfu", "pue", "tp", "pp", "vpp", "dp", "cp", "ep", "m", "n", "k",
         "tile_m", "tile_n", "batch", "heads", "kv_heads", "head_dim", "ranks", "fill_depth",
         "oversubscription", "low_latency_slowdown", "flop", "waves", "tile", "depth", "products",
-        "query_block", "launches",
+        "query_block", "narrow_query_block", "least_query_block", "launches",
     }
 )  # fmt: skip
 

@@ -121,7 +121,7 @@ class GemmCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class AttentionDecode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Parameters of decoding one token against a key-value cache; see kernels/attention/decode.py."""
+    """Parameters of decoding one token against a cache; see kernels/attention/decode.py."""
 
     memory_efficiency_fraction: float
     """Share of the memory bandwidth at which long caches are read. [1]"""
@@ -206,6 +206,8 @@ class AttentionCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     """Loss of rate of very long kernels against short ones. [1]"""
     backward_latency_ratio: float = 2.0
     """Dependent stages of a step of the backward pass over those of a forward one. [1]"""
+    backward_side_ratio: float = 0.0
+    """Traffic before and after the backward kernel, over that of Q and O. [1]"""
     backward_launch_s: float | None = None
     """Floor of one backward call; none: as the forward one. [s]"""
     residual: Residual | None = None

@@ -36,6 +36,7 @@ TAKEN_OVER = (
     "droop_fraction",
     "backward_matrix_efficiency_fraction",
     "backward_latency_ratio",
+    "backward_side_ratio",
 )
 """Parameters that do not depend on the clock: the machine has them as the profile does."""
 

@@ -130,6 +130,8 @@ class AttentionMachine(NamedTuple):
     backward_matrix_efficiency_fraction: float
     backward_latency_ratio: float
     """Dependent stages of a backward step over those of a forward one. [1]"""
+    backward_side_ratio: float
+    """Traffic before and after the backward kernel over that of Q and O. [1]"""
     backward_launch_s: float
 
 
@@ -175,7 +177,8 @@ class _Pass(NamedTuple):
     packing_fraction: float
     largest_split: float
     traffic_ratio: float
-    side_ratio: float
+    side_query_ratio: float
+    side_key_ratio: float
     launch_s: float
 
 
@@ -222,12 +225,16 @@ def _head_cost(head_dim: float, machine: AttentionMachine) -> float:
 
 def _query_bytes(shape: AttentionShape) -> float:
     """Q and O once. [byte]"""
-    return 2.0 * shape.batch * shape.n_heads * shape.query_len * shape.head_dim * shape.element_bytes
+    return (
+        2.0 * shape.batch * shape.n_heads * shape.query_len * shape.head_dim * shape.element_bytes
+    )
 
 
 def _key_bytes(shape: AttentionShape) -> float:
     """K and V once. [byte]"""
-    return 2.0 * shape.batch * shape.n_kv_heads * shape.key_len * shape.head_dim * shape.element_bytes
+    return (
+        2.0 * shape.batch * shape.n_kv_heads * shape.key_len * shape.head_dim * shape.element_bytes
+    )
 
 
 def cached_traffic_time_s(
@@ -347,8 +354,7 @@ def _attention_time(shape: AttentionShape, machine: AttentionMachine, way: _Pass
         * machine.memory_bandwidth_bytes_per_s,
     )
     memory_s = working_set_bytes * machine.traffic_factor * way.traffic_ratio * byte_s
-    side_bytes = machine.side_query_ratio * query_bytes + machine.side_key_ratio * key_bytes
-    side_s = way.side_ratio * side_bytes * byte_s
+    side_s = (way.side_query_ratio * query_bytes + way.side_key_ratio * key_bytes) * byte_s
     best = _best_schedule(shape, machine, way)
     kernel_s = power_mean_join(best.busy_s, memory_s, MEMORY_JOIN_EXPONENT)
     kernel_s *= 1.0 + machine.droop_fraction * kernel_s / (kernel_s + DROOP_TIME_S)
@@ -395,7 +401,8 @@ def attention_forward_time(shape: AttentionShape, machine: AttentionMachine) -> 
         packing_fraction=packing,
         largest_split=LARGEST_SPLIT,
         traffic_ratio=1.0,
-        side_ratio=1.0,
+        side_query_ratio=machine.side_query_ratio,
+        side_key_ratio=machine.side_key_ratio,
         launch_s=machine.launch_s,
     )
     return _attention_time(shape, machine, way)
@@ -404,7 +411,8 @@ def attention_forward_time(shape: AttentionShape, machine: AttentionMachine) -> 
 def attention_backward_time(shape: AttentionShape, machine: AttentionMachine) -> AttentionTime:
     """Time of one fused backward call: five products for the forward's two.
 
-    The pre-pass over O and dO and the conversion of dQ add traffic and launches of their own.
+    A pre-pass reads O and dO, and dQ is cleared, collected in fp32 and converted: up to 3.5 times
+    the traffic of Q and O, which adds to the time, and launches.
     Items are blocks of keys that walk over queries, so nothing is split or packed.
 
     Returns
@@ -419,7 +427,8 @@ def attention_backward_time(shape: AttentionShape, machine: AttentionMachine) ->
         packing_fraction=0.0,
         largest_split=1.0,
         traffic_ratio=BACKWARD_TRAFFIC_RATIO,
-        side_ratio=0.0,
+        side_query_ratio=machine.backward_side_ratio,
+        side_key_ratio=0.0,
         launch_s=machine.backward_launch_s,
     )
     return _attention_time(shape, machine, way)

@@ -8,9 +8,16 @@ from pathlib import Path
 
 import msgspec
 
-from hardware_profiles.calibration import Calibration, MemoryBoundCalibration
-from kernels.calibration.fit_streams import STREAM_COLUMNS, fit_streams
+from hardware_profiles.calibration import (
+    AttentionCalibration,
+    Calibration,
+    MemoryBoundCalibration,
+)
+from hardware_profiles.catalogue import Catalogue
 from kernels.calibration.attention import attention_calibrations
+from kernels.calibration.attention_family import inherited_attention
+from kernels.calibration.attention_rules import load_rules
+from kernels.calibration.fit_streams import STREAM_COLUMNS, fit_streams
 from kernels.calibration.recipe_collectives import collective_calibrations
 from kernels.calibration.recipe_gemm import gemm_calibrations
 from kernels.calibration.render import rendered_tables
@@ -30,6 +37,9 @@ ACCELERATORS = (
     "mi325x",
 )
 
+SURVEYS = (Path(__file__).parents[2] / "benches" / "measured" / "h200-sxm",)
+"""Surveys of our own whose rows join the public ones."""
+
 
 def calibrations(folder: Path) -> dict[str, Calibration]:
     """Fit every family on the tables of a folder; add what is assumed."""
@@ -37,7 +47,7 @@ def calibrations(folder: Path) -> dict[str, Calibration]:
     text = (Path(__file__).parent / "assumed.toml").read_bytes()
     assumed = msgspec.toml.decode(text, type=dict[str, Calibration])
     gemm = gemm_calibrations(session)
-    attention = attention_calibrations(session)
+    attention = _attention(session)
     collective = collective_calibrations(session)
     assumed |= _with_fitted_streams(session, assumed)
     return {
@@ -47,6 +57,18 @@ def calibrations(folder: Path) -> dict[str, Calibration]:
             attention=attention[name],
             collective=collective[name],
         )
+        for name in ACCELERATORS
+    }
+
+
+def _attention(session: Session) -> dict[str, dict[str, AttentionCalibration]]:
+    """Attention of all accelerators; those without rows inherit."""
+    catalogue = Catalogue()
+    own = attention_calibrations(session, survey_folders=SURVEYS, catalogue=catalogue)
+    members = [(catalogue.accelerator(name), entries) for name, entries in own.items()]
+    nearest = load_rules().nearest
+    return {
+        name: own.get(name) or inherited_attention(catalogue.accelerator(name), members, nearest)
         for name in ACCELERATORS
     }
 

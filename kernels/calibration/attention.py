@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,12 +15,12 @@ from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import (
     AttentionCalibration,
     AttentionDecode,
-    Calibration,
     Provenance,
 )
 from hardware_profiles.catalogue import Catalogue
 from kernels.calibration.attention_backward import pass_ratio, with_pass_ratio
 from kernels.calibration.attention_family import family_attention, scaled_attention
+from kernels.calibration.attention_judge import AttentionJudge, sources_of
 from kernels.calibration.attention_rows import DeviceRows, attention_rows
 from kernels.calibration.attention_rules import DerivedRule, Rules, load_rules
 from kernels.calibration.fit_attention import (
@@ -30,9 +31,9 @@ from kernels.calibration.fit_attention import (
     parameter_ranges,
     starts,
 )
-from kernels.calibration.measurements import Mask, Table
+from kernels.calibration.measurements import Table
 from kernels.calibration.session import Session
-from kernels.calibration.simplex import FittedErrors, judge
+from kernels.prediction.attention import UNFUSED
 
 __all__ = ["AttentionCalibrator", "attention_calibrations"]
 
@@ -47,7 +48,9 @@ BORROWED_SPREAD = 0.12
 FAR_SPREAD = 0.2
 """The same from another architecture. [1]"""
 
-UNFUSED = "unfused"
+UNKNOWN = Provenance(
+    figure_class="assumed", source="not judged yet", relative_spread_fraction=FAR_SPREAD
+)
 
 NO_SIDE = {"side_query_ratio": 0.0, "side_key_ratio": 0.0}
 
@@ -75,6 +78,9 @@ class AttentionCalibrator:
     rules: Rules = field(default_factory=load_rules)
     fitter: AttentionFitter = field(default_factory=AttentionFitter)
 
+    def __post_init__(self) -> None:
+        self.judge = AttentionJudge(self.session, self.fitter.times)
+
     def run(self) -> dict[str, dict[str, AttentionCalibration]]:
         """Entries by accelerator profile and implementation."""
         for device, name in self._order():
@@ -101,7 +107,9 @@ class AttentionCalibrator:
 
     def _is_joint(self, device: _Device, name: str) -> bool:
         architecture = device.accelerator.architecture
-        return any(one.name == name and architecture in one.architectures for one in self.rules.joint)
+        return any(
+            one.name == name and architecture in one.architectures for one in self.rules.joint
+        )
 
     def _rows(self, device: _Device, *names: str) -> Table:
         """Rows of implementations, without those that no fit uses."""
@@ -180,25 +188,24 @@ class AttentionCalibrator:
         """Make the entry of a group from its forward parameters and its other rows."""
         accelerator = device.accelerator
         free = rows.where(~heldout_mask(rows))
+        is_backward = np.isin(rows["direction"], ("bwd", "fwd_bwd"))
         backward_rows = free.where(np.isin(free["direction"], ("bwd", "fwd_bwd")))
-        backward = self._backward(accelerator, backward_rows, values)
         forward = free.where(free["direction"] == "fwd")
-        source = _sources(rows)
-        unknown = Provenance(
-            figure_class="assumed", source="no backward rows", relative_spread_fraction=FAR_SPREAD
-        )
+        fitted: dict[str, Any] = values | self._backward(accelerator, backward_rows, values)
         entry = AttentionCalibration(
-            **(values | backward),
+            **fitted,
             residual=self.fitter.residual(forward, accelerator, values) if has_residual else None,
-            decode=self._decode(device, free, source),
-            provenance=self.session.provenance(source, n_samples=len(forward)),
-            backward_provenance=unknown,
+            decode=self._decode(accelerator, free),
+            provenance=UNKNOWN,
+            backward_provenance=UNKNOWN,
         )
-        provenance = self._judged(device, name, rows, entry, "fwd", len(forward))
+        judged = rows.where(rows["direction"] == "fwd")
+        provenance = self.judge.provenance(f"{name} forward", accelerator, judged, entry)
         entry = msgspec.structs.replace(entry, provenance=provenance)
         if len(backward_rows):
-            judged = self._judged(device, name, rows, entry, "bwd", len(backward_rows))
-            entry = msgspec.structs.replace(entry, backward_provenance=judged)
+            judged = rows.where(is_backward)
+            provenance = self.judge.provenance(f"{name} backward", accelerator, judged, entry)
+            entry = msgspec.structs.replace(entry, backward_provenance=provenance)
         device.entries[name] = entry
 
     def _backward(self, accelerator: Accelerator, rows: Table, values: Parameters) -> Parameters:
@@ -207,48 +214,13 @@ class AttentionCalibrator:
             return {"backward_matrix_efficiency_fraction": 0.8 * share}
         return self.fitter.backward(rows, accelerator, values)
 
-    def _decode(self, device: _Device, free: Table, source: str) -> AttentionDecode | None:
+    def _decode(self, accelerator: Accelerator, free: Table) -> AttentionDecode | None:
         rows = free.where(free["direction"] == "fwd_decode")
         if len(rows) < RICH_ROWS:
             return None
-        values = self.fitter.decode(rows, device.accelerator)
-        provenance = self.session.provenance(source, n_samples=len(rows))
+        provenance = self.session.provenance(sources_of(rows), n_samples=len(rows))
+        values = self.fitter.decode(rows, accelerator)
         return AttentionDecode(**values, provenance=provenance)
-
-    def errors(self, device: Accelerator, rows: Table, entry: AttentionCalibration) -> FittedErrors:
-        """Errors of one entry on rows, whatever their library."""
-        calibration = Calibration(attention={"only": entry})
-        alone = rows.columns | {"library": np.full(len(rows), "", dtype=object)}
-        predicted_s = self.fitter.times.times_s(Table(columns=alone), device, calibration)
-        return judge(predicted_s, rows["latency_us"] * 1e-6)
-
-    def _judged(
-        self,
-        device: _Device,
-        name: str,
-        rows: Table,
-        entry: AttentionCalibration,
-        direction: str,
-        n_samples: int,
-    ) -> Provenance:
-        """Provenance of a fit with its errors on the rows set aside, or on all where none is."""
-        directions = ("bwd", "fwd_bwd") if direction == "bwd" else (direction,)
-        of_pass = rows.where(np.isin(rows["direction"], directions))
-        aside = heldout_mask(of_pass)
-        source = _sources(of_pass)
-        if not aside.any():
-            source += "; error on the fitted rows"
-        judged = of_pass.where(aside) if aside.any() else of_pass
-        errors = self.errors(device.accelerator, judged, entry)
-        self.session.report(
-            f"attention {device.accelerator.name} {name} {direction}", heldout=errors
-        )
-        return msgspec.structs.replace(
-            self.session.provenance(source, n_samples=n_samples, heldout=errors),
-            n_heldout=int(aside.sum()),
-            heldout_mean_ape_fraction=errors.mean_ape_fraction,
-            heldout_p90_ape_fraction=errors.p90_ape_fraction,
-        )
 
     def _of(self, architecture: str) -> list[_Device]:
         return [one for one in self.devices if one.accelerator.architecture == architecture]
@@ -314,10 +286,8 @@ class AttentionCalibrator:
                 rows = rows.where(rows["direction"] == "fwd")
                 if name not in inherited or not len(rows):
                     continue
-                errors = self.errors(device.accelerator, rows, inherited[name])
-                self.session.report(
-                    f"attention {device.accelerator.name} {name}", left_out=errors
-                )
+                errors = self.judge.errors(device.accelerator, rows, inherited[name])
+                self.session.report(f"attention {device.accelerator.name} {name}", left_out=errors)
                 noted = msgspec.structs.replace(
                     entry.provenance, left_out_median_ape_fraction=errors.median_ape_fraction
                 )
@@ -347,6 +317,7 @@ def _borrowed(
     changed = msgspec.structs.replace(
         entry,
         backward_latency_ratio=other.backward_latency_ratio,
+        backward_side_ratio=other.backward_side_ratio,
         backward_launch_s=other.backward_launch_s,
         backward_provenance=provenance,
     )
@@ -370,16 +341,6 @@ def _derived(family: AttentionCalibration, rule: DerivedRule) -> AttentionCalibr
     scaled = scaled_attention(family, rule.rate_factor)
     return msgspec.structs.replace(
         scaled, decode=None, provenance=provenance, backward_provenance=backward
-    )
-
-
-def _sources(rows: Table) -> str:
-    """Libraries and sources of rows, as a provenance names them."""
-    libraries = sorted(set(rows["library"]))
-    sources = sorted(set(rows["source_id"]))
-    return (
-        f"{', '.join(sources)}: {', '.join(libraries)}; "
-        "(heads, KV heads, head dim) set aside: 1/5 by hash"
     )
 
 

@@ -1,7 +1,7 @@
 """Attention constants of a family of devices, for members that nobody measured.
 
-Shares carry over within a generation; latencies are counted in clocks; what the host does (launches)
-stays as it is.
+Shares carry over within a generation; latencies are counted in clocks; what the host does stays as
+it is.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import AttentionCalibration, AttentionDecode, Provenance
 
-__all__ = ["family_attention", "scaled_attention"]
+__all__ = ["family_attention", "inherited_attention", "scaled_attention"]
 
 Member = tuple[Accelerator, Mapping[str, AttentionCalibration]]
 
@@ -27,6 +27,10 @@ KEPT = ("query_block", "narrow_query_block", "least_query_block")
 INSIDE_SPREAD = 0.08
 """Error of constants taken over inside an architecture: rows of H100 from H200's constants, of B200
 from GB200's and the reverse. [1]"""
+
+
+ACROSS_SPREAD = 0.25
+"""The same from the nearest other architecture. [1]"""
 
 
 def _amounts(one: msgspec.Struct) -> dict[str, float]:
@@ -56,7 +60,9 @@ def _inherited(provenance: Provenance, names: Sequence[str], spread: float) -> P
     )
 
 
-def _decode(members: Sequence[AttentionDecode], names: Sequence[str], ratio: float) -> AttentionDecode:
+def _decode(
+    members: Sequence[AttentionDecode], names: Sequence[str], ratio: float
+) -> AttentionDecode:
     amounts = [_amounts(one) for one in members]
     mean = {name: _middle([one[name] for one in amounts]) for name in amounts[0]}
     mean["item_latency_s"] *= ratio
@@ -126,14 +132,50 @@ def family_attention(
     }
 
 
+def inherited_attention(
+    target: Accelerator,
+    members: Sequence[Member],
+    nearest: Mapping[str, Sequence[str]],
+) -> dict[str, AttentionCalibration]:
+    """Entries of a device without rows: of its architecture, else of the nearest with any.
+
+    Parameters
+    ----------
+    target
+        The device.
+    members
+        All devices with entries.
+    nearest
+        Architectures to fall back to, by architecture.
+
+    Returns
+    -------
+    dict
+        Entry by implementation; corrections stay inside an architecture. Empty where no
+        architecture named has entries.
+    """
+    own = target.architecture
+    for architecture in (own, *nearest.get(own, ())):
+        kin = [one for one in members if one[0].architecture == architecture]
+        kin = [one for one in kin if one[0].name != target.name]
+        if not kin:
+            continue
+        if architecture == own:
+            return family_attention(kin, target=target)
+        found = family_attention(kin, target=target, transfer_spread=ACROSS_SPREAD)
+        return {
+            name: msgspec.structs.replace(one, residual=None, backward_residual=None)
+            for name, one in found.items()
+        }
+    return {}
+
+
 def scaled_attention(fitted: AttentionCalibration, rate_factor: float) -> AttentionCalibration:
     """All rates of an entry scaled together, latencies against them; no corrections."""
     scaled = {
         name: min(getattr(fitted, name) * rate_factor, 1.0)
         for name in ("matrix_efficiency_fraction", "backward_matrix_efficiency_fraction")
     }
-    scaled["exponentials_per_clock_per_unit"] = (
-        fitted.exponentials_per_clock_per_unit * rate_factor
-    )
+    scaled["exponentials_per_clock_per_unit"] = fitted.exponentials_per_clock_per_unit * rate_factor
     scaled |= {name: getattr(fitted, name) / rate_factor for name in CLOCKED}
     return msgspec.structs.replace(fitted, **scaled, residual=None, backward_residual=None)

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from hardware_profiles.accelerator import Accelerator
-from hardware_profiles.calibration import AttentionCalibration, AttentionDecode, Provenance, Residual
+from hardware_profiles.calibration import (
+    AttentionCalibration,
+    AttentionDecode,
+    Provenance,
+    Residual,
+)
 from kernels.attention.machine import attention_machine, decode_machine
 from kernels.calibration.fit_residual import GridAxis, ResidualFitter, compiled_grid
 from kernels.calibration.log_least_squares import FloatArray, LogFit, ParameterRange, fit_logs
@@ -101,7 +107,7 @@ def starts(ranges: Mapping[str, ParameterRange]) -> Parameters:
 
 
 def _struct(values: Mapping[str, float]) -> AttentionCalibration:
-    filled = {"backward_matrix_efficiency_fraction": 0.5} | dict(values)
+    filled: dict[str, Any] = {"backward_matrix_efficiency_fraction": 0.5} | dict(values)
     return AttentionCalibration(**filled, provenance=UNKNOWN, backward_provenance=UNKNOWN)
 
 
@@ -275,9 +281,7 @@ class AttentionFitter:
         )
         return fit.values
 
-    def predicted_s(
-        self, rows: Table, accelerator: Accelerator, values: Parameters
-    ) -> FloatArray:
+    def predicted_s(self, rows: Table, accelerator: Accelerator, values: Parameters) -> FloatArray:
         """Times of forward and backward rows, whatever their library. [s]"""
         return self._predictor(rows, accelerator, values)({})
 

@@ -23,7 +23,7 @@ from kernels.libraries import implementation
 from kernels.priors import prior_calibration
 from kernels.residual import ResidualGrid, residual_grid, residual_log
 
-__all__ = ["AttentionTimes", "attention_names", "attention_sizes", "peak_of"]
+__all__ = ["PASSES", "UNFUSED", "AttentionTimes", "attention_names", "attention_sizes", "peak_of"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -36,6 +36,9 @@ ELEMENT_BYTES = {"bf16": 2.0, "fp16": 2.0, "fp8": 1.0}
 
 DEFAULTS = ("cudnn", "flash-4", "flash-3", "flash-2", "aiter", "ck")
 """What stands in for a library that a device has no entry of, in this order."""
+
+UNFUSED = "unfused"
+"""Implementation that keeps the scores in memory, which no model of fused kernels describes."""
 
 PASSES = {"fwd": (1.0, 0.0), "bwd": (0.0, 1.0), "fwd_bwd": (1.0, 1.0)}
 """Forward and backward calls in one timing."""
@@ -156,8 +159,8 @@ class AttentionTimes:
         -------
         numpy.ndarray
             Time by row. NaN where the device has no rate for the dtype, where the direction is
-            none of fwd, bwd, fwd_bwd and fwd_decode, and for decoding where neither the library
-            nor the stand-in has parameters of it. [s]
+            none of fwd, bwd, fwd_bwd and fwd_decode, for decoding where no entry of the device
+            has parameters of it, and for libraries that keep the scores in memory. [s]
 
         Notes
         -----
@@ -168,7 +171,7 @@ class AttentionTimes:
         sizes = attention_sizes(rows)
         for name, dtype, direction, chosen in _groups(rows):
             peak_flop_per_s = peak_of(accelerator, dtype)
-            if peak_flop_per_s is None:
+            if peak_flop_per_s is None or name == UNFUSED:
                 continue
             fitted = _entry(calibration, name, direction)
             found = np.full(len(chosen), np.nan)
@@ -196,9 +199,7 @@ class AttentionTimes:
         """Fill the times of forward and backward calls of one machine. [s]"""
         self._fill(sizes, passes, machine, grids, times_s)
 
-    def fill_decode(
-        self, sizes: FloatArray, machine: DecodeMachine, times_s: FloatArray
-    ) -> None:
+    def fill_decode(self, sizes: FloatArray, machine: DecodeMachine, times_s: FloatArray) -> None:
         """Fill the times of decoding calls of one machine. [s]"""
         self._fill_decode(sizes, machine, times_s)
 

@@ -160,7 +160,7 @@ class KernelTerms:
             kernel.time_s,
             "s",
             relation="maximum",
-            formula="launch + smooth max(max(schedule, longest item), memory)",
+            formula="launch + side traffic + smooth max(schedule, longest item, memory)",
             children=(
                 given("query length", shape.query_len, "1", "scenario and plan"),
                 given("key length", shape.key_len, "1", "scenario"),
@@ -171,6 +171,7 @@ class KernelTerms:
                 computed("schedule", limits.schedule_s, "s", relation="formula"),
                 computed("longest item", limits.longest_item_s, "s", relation="formula"),
                 computed("memory", limits.memory_s, "s", relation="formula"),
+                computed("side traffic", limits.side_s, "s", relation="formula"),
                 computed("launch", limits.launch_s, "s", relation="formula"),
                 self._inputs.parameter(
                     f"efficiency of {device.attention_implementation}",
