@@ -1,0 +1,196 @@
+"""Fits of attention find planted parameters, keep to the bars on real rows, and pass constants on."""
+
+import os
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from hardware_profiles.calibration import AttentionCalibration, Calibration, Provenance
+from hardware_profiles.catalogue import Catalogue
+from kernels.calibration.attention_backward import pass_ratio, with_pass_ratio
+from kernels.calibration.attention_family import (
+    family_attention,
+    inherited_attention,
+    scaled_attention,
+)
+from kernels.calibration.attention_rows import attention_rows, profile_of
+from kernels.calibration.attention_rules import load_rules
+from kernels.calibration.fit_attention import (
+    NO_BLOCKS,
+    AttentionFitter,
+    heldout_mask,
+    parameter_ranges,
+    starts,
+)
+from kernels.calibration.measurements import Table
+from kernels.calibration.session import Session
+from kernels.calibration.simplex import judge
+from kernels.prediction.attention import AttentionTimes
+
+MEDIAN_BAR, MEAN_BAR = 0.07, 0.10
+
+PROVENANCE = Provenance(figure_class="fitted", source="test", relative_spread_fraction=0.05)
+
+
+def measured_folder() -> Path:
+    root = os.environ.get("TWEELING_DATA_DIR", str(Path(__file__).parents[3] / ".." / "shared"))
+    folder = Path(root) / "measurements"
+    if not folder.is_dir():
+        pytest.skip(f"no measurements at {folder}: set TWEELING_DATA_DIR")
+    return folder
+
+
+def entry(**changes):
+    values = starts(parameter_ranges().forward) | NO_BLOCKS | changes
+    return AttentionCalibration(
+        **{"backward_matrix_efficiency_fraction": 0.5} | values,
+        provenance=PROVENANCE,
+        backward_provenance=PROVENANCE,
+    )
+
+
+def synthetic_rows(n=1200, direction="fwd"):
+    rng = np.random.default_rng(11)
+    kv_heads = 2.0 ** rng.integers(0, 4, n)
+    length = np.floor(2.0 ** rng.uniform(4.0, 14.0, n))
+    return Table(
+        columns={
+            "dtype": np.full(n, "bf16", dtype=object),
+            "batch": 2.0 ** rng.integers(0, 5, n),
+            "heads_q": kv_heads * 2.0 ** rng.integers(0, 4, n),
+            "heads_kv": kv_heads,
+            "seq_q": length,
+            "seq_kv": length,
+            "head_dim": rng.choice([64.0, 128.0], n),
+            "causal": rng.random(n) < 0.5,
+            "direction": np.full(n, direction, dtype=object),
+            "library": np.full(n, "", dtype=object),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def fitter():
+    return AttentionFitter()
+
+
+@pytest.fixture(scope="module")
+def hopper():
+    return Catalogue().accelerator("h100-sxm")
+
+
+def with_times(fitter, hopper, rows, values):
+    times_s = fitter.predicted_s(rows, hopper, values)
+    return Table(columns=rows.columns | {"latency_us": times_s * 1e6})
+
+
+PLANTED = starts(parameter_ranges().forward) | NO_BLOCKS
+PLANTED |= {
+    "matrix_efficiency_fraction": 0.6,
+    "block_latency_s": 0.5e-6,
+    "launch_s": 12e-6,
+    "group_packing_fraction": 0.9,
+    "side_key_ratio": 3.0,
+}
+
+
+def test_a_fit_recovers_planted_parameters(fitter, hopper):
+    rows = with_times(fitter, hopper, synthetic_rows(), PLANTED)
+    start = starts(parameter_ranges().forward) | NO_BLOCKS
+    found = fitter.forward(rows, hopper, relative=start)
+    predicted_s = fitter.predicted_s(rows, hopper, found)
+    assert judge(predicted_s, rows["latency_us"] * 1e-6).p90_ape_fraction < 0.02
+    for name in ("matrix_efficiency_fraction", "launch_s", "group_packing_fraction"):
+        assert found[name] == pytest.approx(PLANTED[name], rel=0.1)
+
+
+def test_a_fit_of_the_backward_pass_holds_the_forward_one(fitter, hopper):
+    truth = {
+        "backward_matrix_efficiency_fraction": 0.45,
+        "backward_latency_ratio": 1.5,
+        "backward_side_ratio": 3.0,
+        "backward_launch_s": 40e-6,
+    }
+    rows = with_times(fitter, hopper, synthetic_rows(400, "bwd"), PLANTED | truth)
+    found = fitter.backward(rows, hopper, PLANTED)
+    assert set(found) == set(truth)
+    expected = truth["backward_matrix_efficiency_fraction"]
+    assert found["backward_matrix_efficiency_fraction"] == pytest.approx(expected, rel=0.05)
+
+
+def test_thin_rows_leave_the_prior_in_place(fitter, hopper):
+    rows = with_times(fitter, hopper, synthetic_rows(3), PLANTED)
+    found = fitter.forward(rows, hopper, relative=PLANTED)
+    assert found == pytest.approx(PLANTED, rel=0.1)
+
+
+def test_a_given_ratio_of_passes_is_met(hopper):
+    assert pass_ratio(hopper, with_pass_ratio(hopper, entry(), 3.1)) == pytest.approx(3.1, rel=1e-3)
+
+
+def test_a_family_of_one_scales_latencies_with_the_clock(hopper):
+    fast = msgspec.structs.replace(
+        hopper,
+        compute=msgspec.structs.replace(
+            hopper.compute, boost_clock_hz=2.0 * hopper.compute.boost_clock_hz
+        ),
+    )
+    one = entry(block_latency_s=0.4e-6)
+    found = family_attention([(hopper, {"flash-3": one})], target=fast)["flash-3"]
+    assert found.block_latency_s == pytest.approx(0.2e-6)
+    assert found.launch_s == pytest.approx(one.launch_s)
+    assert found.matrix_efficiency_fraction == pytest.approx(one.matrix_efficiency_fraction)
+    assert found.provenance.figure_class == "inherited"
+    assert found.provenance.relative_spread_fraction > 0.05
+
+
+def test_a_family_takes_the_middle_of_its_members(hopper):
+    members = [(hopper, {"a": entry(matrix_efficiency_fraction=share)}) for share in (0.4, 0.9)]
+    assert family_attention(members)["a"].matrix_efficiency_fraction == pytest.approx(0.6)
+
+
+def test_a_device_without_a_family_inherits_from_the_nearest_architecture(hopper):
+    target = msgspec.structs.replace(hopper, name="new", architecture="blackwell")
+    members = [(hopper, {"flash-3": entry()})]
+    found = inherited_attention(target, members, load_rules().nearest)
+    inside = inherited_attention(
+        msgspec.structs.replace(hopper, name="new"), members, load_rules().nearest
+    )
+    assert set(found) == set(inside) == {"flash-3"}
+    spreads = [one["flash-3"].provenance.relative_spread_fraction for one in (inside, found)]
+    assert spreads[0] < spreads[1]
+
+
+def test_scaled_rates_stretch_the_time(fitter, hopper):
+    rows = synthetic_rows(200)
+    times_s = [
+        AttentionTimes().times_s(rows, hopper, Calibration(attention={"one": one}))
+        for one in (entry(), scaled_attention(entry(), 0.5))
+    ]
+    assert (times_s[1] >= times_s[0]).all()
+
+
+def test_drivers_and_tables_name_a_profile_alike():
+    catalogue = Catalogue()
+    named = [profile_of(name, catalogue) for name in ("H100-SXM5-80GB", "NVIDIA H100-SXM5-80GB")]
+    assert [one.name for one in named if one is not None] == ["h100-sxm", "h100-sxm"]
+    assert profile_of("no such device", catalogue) is None
+
+
+def test_real_rows_set_aside_are_within_the_bars(fitter):
+    session = Session(folder=measured_folder())
+    devices = attention_rows(session, (), Catalogue())
+    ampere = next((one for one in devices if one.accelerator.name == "a100-sxm-80gb"), None)
+    assert ampere is not None
+    rows = ampere.of("trtllm")
+    rows = rows.where(rows["direction"] == "fwd")
+    aside = heldout_mask(rows)
+    values = fitter.forward(rows.where(~aside), ampere.accelerator)
+    judged = rows.where(aside)
+    predicted_s = fitter.predicted_s(judged, ampere.accelerator, values)
+    errors = judge(predicted_s, judged["latency_us"] * 1e-6)
+    assert errors.n_rows > 900
+    assert errors.median_ape_fraction < MEDIAN_BAR
+    assert errors.mean_ape_fraction < MEAN_BAR
