@@ -19,7 +19,11 @@ from hardware_profiles.calibration import (
 )
 from hardware_profiles.catalogue import Catalogue
 from kernels.calibration.attention_backward import pass_ratio, with_pass_ratio
-from kernels.calibration.attention_family import family_attention, scaled_attention
+from kernels.calibration.attention_family import (
+    family_attention,
+    scaled_attention,
+    scaled_products,
+)
 from kernels.calibration.attention_judge import AttentionJudge, sources_of
 from kernels.calibration.attention_rows import DeviceRows, attention_rows
 from kernels.calibration.attention_rules import DerivedRule, Rules, load_rules
@@ -338,7 +342,8 @@ def _derived(family: AttentionCalibration, rule: DerivedRule) -> AttentionCalibr
             rule.spread, family.backward_provenance.relative_spread_fraction
         ),
     )
-    scaled = scaled_attention(family, rule.rate_factor)
+    scale = scaled_attention if rule.scales == "all" else scaled_products
+    scaled = scale(family, rule.rate_factor)
     return msgspec.structs.replace(
         scaled, decode=None, provenance=provenance, backward_provenance=backward
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import msgspec
 import numpy as np
@@ -16,6 +17,9 @@ from kernels.calibration.simplex import FittedErrors, judge
 from kernels.prediction.attention import AttentionTimes
 
 __all__ = ["AttentionJudge", "sources_of"]
+
+FITTED_SPREAD = 0.08
+"""Least spread where only fitted rows can be judged. [1]"""
 
 
 def sources_of(rows: Table) -> str:
@@ -67,10 +71,15 @@ class AttentionJudge:
             if has_aside
             else "nothing set aside, error on the fitted rows"
         )
+        spread = errors.log_spread if has_aside else max(errors.log_spread, FITTED_SPREAD)
         return msgspec.structs.replace(
             self.session.provenance(
-                f"{sources_of(rows)}; {how}", n_samples=int((~aside).sum()), heldout=errors
+                f"{sources_of(rows)}; {how}",
+                n_samples=int((~aside).sum()),
+                heldout=errors,
+                spread=spread,
             ),
+            code_version=version("tweeling"),
             n_heldout=int(aside.sum()),
             heldout_mean_ape_fraction=errors.mean_ape_fraction,
             heldout_p90_ape_fraction=errors.p90_ape_fraction,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -36,6 +37,8 @@ class DerivedRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     from_architecture: str | None = None
     """None: of the same device."""
     rate_factor: float
+    scales: Literal["all", "products"] = "all"
+    """Whether the factor slows the whole kernel or its matrix products alone."""
     spread: float
     source: str
 
