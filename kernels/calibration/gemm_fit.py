@@ -75,6 +75,10 @@ HOSTED_LIBRARIES = ("torch-linear", "torch-bmm", "torch-graph")
 HIDDEN_LAUNCH_S = 2.3e-6
 """Launch floor where conversions or host time hide it: as 16-bit products in a tight loop. [s]"""
 
+SEARCH_EFFORT = {"n_restarts": 3, "n_evaluations": 600, "n_scattered": 150}
+LIBRARY_EFFORT = {"n_restarts": 2, "n_evaluations": 220}
+"""A library has at most five constants, and they start near their values. [1]"""
+
 PRIOR_SIGMA = 0.15
 """How far a device's constants lie from its family's, in the natural log. [1]"""
 
@@ -92,6 +96,9 @@ RESIDUAL_GRIDS = (
 )
 """Tokens from 1 to 65536, weight sizes from 32 to 131072: a node every factor of four, or two for
 libraries that choose their kernel by the tokens."""
+
+HEAVIEST_ROW = 3.0
+"""Most that a large shape counts in a correction, over the mean row. [1]"""
 
 UNJUDGED = Provenance(figure_class="fitted", source="", relative_spread_fraction=0.0)
 
@@ -245,7 +252,8 @@ class GemmFitter:
             return robust_loss(times_s, sample.measured_s, weights)
 
         prior_weight = 1.0 / max(len(sample.sizes), 1) if has_prior else 0.0
-        return fit_parameters(loss, bounds, prior_weight=prior_weight)
+        effort = SEARCH_EFFORT if base is None else LIBRARY_EFFORT
+        return fit_parameters(loss, bounds, prior_weight=prior_weight, **effort)
 
     def _with_libraries(
         self, rows: GemmRows, accelerator: Accelerator, base: GemmCalibration
@@ -273,14 +281,16 @@ class GemmFitter:
         for name, one in base.implementations.items():
             chosen = rows.libraries == name
             own = None
-            if chosen.sum() >= LEAST_RESIDUAL_SHAPES and self._gains(rows, left, chosen):
-                own = self._residual(rows.where(chosen), errors[chosen])
+            if chosen.sum() >= LEAST_RESIDUAL_SHAPES:
+                own = self._residual(rows.where(chosen), errors[chosen], rival=left[chosen])
             implementations[name] = msgspec.structs.replace(one, residual=own)
         return msgspec.structs.replace(base, residual=shared, implementations=implementations)
 
-    def _gains(self, rows: GemmRows, left: FloatArray, chosen: np.ndarray) -> bool:
-        """Whether a library's rows hold more than the shared correction takes out."""
-        return self._residual(rows.where(chosen), left[chosen]) is not None
-
-    def _residual(self, rows: GemmRows, errors: FloatArray) -> Residual | None:
-        return self.residuals.fit(rows.sizes[:, :3], errors, rows.keys, RESIDUAL_GRIDS)
+    def _residual(
+        self, rows: GemmRows, errors: FloatArray, *, rival: FloatArray | None = None
+    ) -> Residual | None:
+        sizes = rows.sizes[:, :3]
+        weights = np.minimum(balanced_weights(rows) * len(sizes), HEAVIEST_ROW)
+        return self.residuals.fit(
+            sizes, errors, rows.keys, RESIDUAL_GRIDS, rival=rival, weights=weights
+        )
