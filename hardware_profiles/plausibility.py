@@ -55,12 +55,18 @@ def _odd_peaks(device: Accelerator) -> Iterator[str]:
 
 
 def _odd_ratios(device: Accelerator) -> Iterator[str]:
+    """Rates that exceed another's by something else than one or two.
+
+    A lower one is no slip: Blackwell Ultra gave up int8, and processors have slow fp16.
+    """
     peaks = device.compute.peak_flop_per_s
     for faster, slower in (("fp8", "bf16"), ("int8", "bf16"), ("bf16", "tf32"), ("fp16", "bf16")):
         if faster not in peaks or slower not in peaks:
             continue
         ratio = peaks[faster] / peaks[slower]
-        if all(abs(ratio / known - 1.0) > RATIO_TOLERANCE_FRACTION for known in (1.0, 2.0)):
+        if ratio > 1.0 and all(
+            abs(ratio / known - 1.0) > RATIO_TOLERANCE_FRACTION for known in (1.0, 2.0)
+        ):
             yield (
                 f"compute.peak_flop_per_s.{faster}: {ratio:.2f} times that of {slower}; "
                 f"expected 1 or 2; {_SPARSE}"
