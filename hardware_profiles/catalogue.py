@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
+from msgspec.structs import replace as replace_fields
+
 from hardware_profiles.accelerator import Accelerator, Announcement
 from hardware_profiles.cluster import Cluster, Machine, Node, Partition, Site
 from hardware_profiles.errors import ProfileError, nearest
@@ -289,6 +291,15 @@ def _partition(cluster: Cluster, wanted: str | None) -> Partition:
     raise ProfileError(msg)
 
 
+def _wired(accelerator: Accelerator, node: Node) -> Accelerator:
+    """The accelerator with the bandwidth between two of them that the node's board gives."""
+    peer_bytes_per_s = node.intra_node.peer_bandwidth_bytes_per_s
+    if peer_bytes_per_s is None or accelerator.link is None:
+        return accelerator
+    link = replace_fields(accelerator.link, peer_bandwidth_bytes_per_s=peer_bytes_per_s)
+    return replace_fields(accelerator, link=link)
+
+
 def _machine(parts: dict[str, Loaded], partition: Partition) -> Machine:
     node = cast("Node", parts["node"].thing)
     accelerator = cast("Accelerator", parts["accelerator"].thing)
@@ -300,7 +311,7 @@ def _machine(parts: dict[str, Loaded], partition: Partition) -> Machine:
         cluster=cast("Cluster", parts["cluster"].thing),
         partition=partition,
         node=node,
-        accelerator=accelerator,
+        accelerator=_wired(accelerator, node),
         site=cast("Site", parts["site"].thing),
         profile_hashes={
             key: value for part in parts.values() for key, value in sorted(part.hashes.items())
