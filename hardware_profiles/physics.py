@@ -109,7 +109,7 @@ def impossible_together(node: Node, device: Accelerator) -> Iterator[str]:
         )
     if node.intra_node.topology == "mesh" and link is not None:
         peers = (node.n_devices - 1) * (own or link.peer_bandwidth_bytes_per_s)
-        if peers > device.link.bandwidth_bytes_per_s * (1.0 + ROUNDING_FRACTION):
+        if peers > link.bandwidth_bytes_per_s * (1.0 + ROUNDING_FRACTION):
             yield (
                 f"n_devices = {node.n_devices}: expected fewer, as a mesh of them needs "
                 f"{peers:g} byte/s of links where {device.name} has "

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from hardware_profiles.catalogue import Catalogue
 from hardware_profiles.errors import ProfileError
+from hardware_profiles.plausibility import flop_per_cycle_per_unit
 from hardware_profiles.schema import KINDS
 from twin.cli.profiles import profiles
 
@@ -216,6 +217,27 @@ class TestNew:
         assert document("check", path)["findings"] == []
         assert Catalogue([tmp_path]).accelerator("mine").memory.capacity_bytes == 96 * 2**30
 
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_the_kind_may_come_first(self, tmp_path, kind):
+        answer = document("new", kind, "--name", "mine", "--out", tmp_path)
+        assert (answer["kind"], answer["name"]) == (kind, "mine")
+        assert document("check", tmp_path / "mine.toml")["n_failed"] == 0
+
+    def test_a_family_gives_vendor_and_width_of_units(self, tmp_path):
+        words = ("new", "accelerator", "--name", "mine", "--architecture", "hopper")
+        document(*words, "--out", tmp_path)
+        mine = Catalogue([tmp_path]).accelerator("mine")
+        assert (mine.vendor, mine.architecture) == ("nvidia", "hopper")
+        assert flop_per_cycle_per_unit(mine) == pytest.approx(4096, rel=0.01)
+        findings = document("check", tmp_path / "mine.toml")["findings"]
+        assert [finding["severity"] for finding in findings] == ["warning"]  # the placeholder
+
+    def test_a_family_of_its_own_is_taken_as_written(self, tmp_path):
+        words = ("new", "mine", "--architecture", "lyra", "--vendor", "intel", "--out", tmp_path)
+        document(*words)
+        mine = Catalogue([tmp_path]).accelerator("mine")
+        assert (mine.vendor, mine.architecture) == ("intel", "lyra")
+
     def test_a_vendor_is_written_down(self, tmp_path):
         document("new", "mine", "--vendor", "amd", "--out", tmp_path / "mine.toml")
         assert Catalogue([tmp_path]).accelerator("mine").vendor == "amd"
@@ -234,6 +256,9 @@ class TestNew:
             (["../mine"], "expected a name of small letters"),
             (["mine", "--kind", "model"], "expected one of accelerator, node, cluster, site"),
             (["mine", "--vendor", "nvida"], "nearest is nvidia"),
+            (["accelerator"], "accelerator: expected --name NAME too"),
+            (["acelerator", "--name", "mine"], "expected one of accelerator, node, cluster, site"),
+            (["node", "--name", "mine", "--kind", "site"], "--kind site: expected none, or node"),
             (["mine", "--extends", "h100-sx"], "nearest h100-sxm"),
             (["mine", "--extends", "dgx-h100"], "expected --kind too"),
             (["mine", "--out", "other.toml"], "expected a file called mine.toml"),
