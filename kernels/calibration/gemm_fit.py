@@ -69,7 +69,7 @@ CONVERTED_DTYPES = ("fp8", "fp8_block128", "nvfp4")
 CONVERTING_LIBRARIES = ("trtllm", "vllm", "sglang")
 """The one whose times are smoothest in the sizes first."""
 
-HOSTED_LIBRARIES = ("torch-linear", "torch-bmm", "torch-graph")
+HOSTED_LIBRARIES = ("torch-linear", "torch-bmm", "torch-graph", "hipblaslt")
 """Libraries whose timings hold the framework's launch from the host."""
 
 HIDDEN_LAUNCH_S = 2.3e-6

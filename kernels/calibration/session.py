@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import logging
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Provenance
@@ -18,6 +24,8 @@ from kernels.calibration.simplex import FittedErrors
 __all__ = ["Session"]
 
 logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
 
 SMALLEST_SPREAD = 0.03
 """Two libraries differ by this on one shape: no interval is narrower. [1]"""
@@ -31,6 +39,12 @@ def _version() -> str:
     from importlib.metadata import version
 
     return version("tweeling")
+
+
+@functools.cache
+def _source_names() -> dict[str, str]:
+    with (Path(__file__).parent / "sources.toml").open("rb") as file:
+        return tomllib.load(file)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,6 +89,22 @@ class Session:
             name: (self.catalogue.accelerator(name), table.where(np.isin(table["device"], devices)))
             for name, devices in names.items()
         }
+
+    def sources(self, source_ids: npt.NDArray[np.object_]) -> str:
+        """Names of the sources behind rows, in words."""
+        known = _source_names()
+        return ", ".join(known.get(name, name) for name in sorted({str(s) for s in source_ids}))
+
+    def progress(self, what: str, items: Sequence[Item]) -> Iterator[Item]:
+        """The items one by one, with a line of progress and the time left before each."""
+        began_s = time.monotonic()
+        for number, item in enumerate(items):
+            left = ""
+            if number:
+                left_s = (time.monotonic() - began_s) / number * (len(items) - number)
+                left = f", about {left_s:.0f} s left"
+            logger.info("%s: %d of %d%s", what, number + 1, len(items), left)
+            yield item
 
     def provenance(
         self,

@@ -19,7 +19,12 @@ import msgspec
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Calibration
 
-__all__ = ["calibration_sources", "completed_calibration", "family_calibration"]
+__all__ = [
+    "calibration_sources",
+    "completed_calibration",
+    "family_calibration",
+    "related_architectures",
+]
 
 FOLDER = Path(__file__).parent
 GENERIC = "generic"
@@ -46,9 +51,14 @@ def _relatives() -> dict[str, list[str]]:
         return tomllib.load(file)
 
 
+def related_architectures(architecture: str) -> tuple[str, ...]:
+    """Architectures to take constants from where the own one has none, nearest first."""
+    return tuple(_relatives().get(architecture, ()))
+
+
 @functools.cache
 def _family_sources(architecture: str) -> tuple[Calibration, ...]:
-    names = [architecture, *_relatives().get(architecture, []), GENERIC]
+    names = [architecture, *related_architectures(architecture), GENERIC]
     found = [family_calibration(name) for name in names]
     return tuple(one for one in found if one is not None)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import NamedTuple
 
-__all__ = ["PRECISIONS", "Precision"]
+__all__ = ["PRECISIONS", "SIBLING_DTYPES", "Precision", "nearest_dtype"]
 
 
 class Precision(NamedTuple):
@@ -33,3 +34,23 @@ PRECISIONS = {
     "mxfp4": Precision("fp4", 0.5 + 1.0 / 32.0, 2.0),
 }
 """By the dtype's name in measurement tables."""
+
+SIBLING_DTYPES = {
+    "fp16": ("bf16",),
+    "bf16": ("fp16",),
+    "tf32": ("bf16", "fp16"),
+    "fp8": ("fp8_block128", "int8", "bf16"),
+    "int8": ("fp8", "fp8_block128", "bf16"),
+    "fp8_block128": ("fp8",),
+    "nvfp4": ("mxfp4", "fp8"),
+    "mxfp4": ("nvfp4", "fp8"),
+}
+"""Dtypes whose constants stand in for one without its own, nearest first."""
+
+
+def nearest_dtype(dtype: str, known: Container[str]) -> str | None:
+    """The dtype itself where it is known, else the nearest sibling that is; None for neither."""
+    for candidate in (dtype, *SIBLING_DTYPES.get(dtype, ())):
+        if candidate in known:
+            return candidate
+    return None

@@ -11,7 +11,7 @@ from kernels.calibration.measurements import Table
 from kernels.calibration.simplex import FloatArray
 from kernels.compiled_formula import FormulaCompiler
 from kernels.gemm.model import GemmMachine, GemmShape
-from kernels.gemm.precision import PRECISIONS, Precision
+from kernels.gemm.precision import PRECISIONS, Precision, nearest_dtype
 from kernels.gemm.timing import GemmLibrary, gemm_library, library_machine, timed_gemm_s
 from kernels.libraries import implementation
 from kernels.residual import ResidualGrid
@@ -105,7 +105,8 @@ class GemmTimes:
         Returns
         -------
         ndarray
-            Seconds; NaN where the device has no peak or no parameters for the dtype.
+            Seconds; NaN where the device has no peak, or neither it nor its relatives have
+            constants, for the dtype.
         """
         times_s = np.full(len(rows), np.nan)
         sizes = gemm_sizes(rows)
@@ -114,7 +115,9 @@ class GemmTimes:
         )
         for group in set(groups):
             dtype, _, text = str(group).partition("\t")
-            fitted, precision = calibration.gemm.get(dtype), PRECISIONS.get(dtype)
+            nearest = nearest_dtype(dtype, calibration.gemm)
+            fitted = calibration.gemm[nearest] if nearest else None
+            precision = PRECISIONS.get(dtype)
             machine = fitted and precision and gemm_machine(accelerator, precision, fitted)
             if fitted is None or precision is None or machine is None:
                 continue

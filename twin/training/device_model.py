@@ -17,14 +17,12 @@ from hardware_profiles.errors import TweelingError
 from kernels.all_reduce.model import CollectiveMachine
 from kernels.attention.model import AttentionMachine
 from kernels.gemm.model import GemmMachine
+from kernels.gemm.precision import nearest_dtype
 from kernels.memory_bound.model import StreamMachine
 from kernels.families.inheritance import calibration_sources
 from kernels.power_prior import datasheet_power_calibration
 
 __all__ = ["DeviceModel", "PrecisionError"]
-
-_SIBLING_DTYPES = {"fp16": ("bf16",), "bf16": ("fp16",), "tf32": ("bf16",), "fp8": ("bf16",)}
-"""Dtypes whose parameters stand in when the dtype itself has none."""
 
 
 class PrecisionError(TweelingError):
@@ -58,9 +56,9 @@ class DeviceModel:
     def gemm_calibration(self, dtype: str) -> GemmCalibration:
         """Fitted parameters of a dtype or its nearest sibling: the device's own or its family's."""
         for source in self._sources:
-            for candidate in (dtype, *_SIBLING_DTYPES.get(dtype, ())):
-                if candidate in source.gemm:
-                    return source.gemm[candidate]
+            nearest = nearest_dtype(dtype, source.gemm)
+            if nearest:
+                return source.gemm[nearest]
         msg = f"{self.accelerator.name}: no GEMM parameters for {dtype}"
         raise PrecisionError(msg)
 
