@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -64,7 +64,7 @@ class _Rows(NamedTuple):
     weights: FloatArray
 
     def where(self, mask: Mask) -> _Rows:
-        return _Rows(*(column[mask] for column in self))
+        return _Rows(self.sizes[mask], self.errors[mask], self.keys[mask], self.weights[mask])
 
 
 class ResidualFitter:
@@ -173,7 +173,7 @@ def _fitted(rows: _Rows, axes: tuple[GridAxis, ...]) -> Residual:
     )
 
 
-def _design(sizes: FloatArray, axes: tuple[GridAxis, ...]) -> tuple[object, Mask]:
+def _design(sizes: FloatArray, axes: tuple[GridAxis, ...]) -> tuple[Any, Mask]:
     """Weight of each node in each row (sparse), and which rows lie inside the grid."""
     from scipy.sparse import csr_matrix
 

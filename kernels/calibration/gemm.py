@@ -10,7 +10,12 @@ import numpy as np
 
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import GemmCalibration, GemmImplementation, Provenance
-from kernels.calibration.gemm_fit import GEMM_BOUNDS, GemmFitter
+from kernels.calibration.gemm_fit import (
+    GEMM_BOUNDS,
+    GemmFitter,
+    device_constants,
+    library_constants,
+)
 from kernels.calibration.gemm_rows import GemmRows, gemm_rows
 from kernels.calibration.report import FitReport
 from kernels.calibration.session import Session
@@ -19,7 +24,9 @@ from kernels.families.inheritance import related_architectures
 from kernels.gemm.precision import nearest_dtype
 from kernels.prediction.gemm import GEMM_COLUMNS
 
-__all__ = ["GemmResult", "calibrate_gemm", "family_gemm"]
+__all__ = ["GEMM_TABLES", "GemmResult", "calibrate_gemm", "family_gemm"]
+
+GEMM_TABLES = ("gemm.parquet",)
 
 RICH_SHAPES = 400
 """Shapes from which a device and dtype are fitted without their family's help. [1]"""
@@ -75,14 +82,14 @@ def calibrate_gemm(session: Session) -> GemmResult:
     rich = [group for group in groups if group.n_shapes >= RICH_SHAPES]
     thin = [group for group in groups if THIN_SHAPES <= group.n_shapes < RICH_SHAPES]
     for group in session.progress("GEMM", rich):
-        found = fitter.fit(group.rows, group.accelerator)
+        found = _fitted(session, fitter, group)
         fitted.setdefault(group.accelerator.name, {})[group.rows.dtype] = _judged(
             session, fitter, group, found
         )
     families = _families(groups, fitted)
     for group in session.progress("GEMM, thin tables", thin):
         prior = _prior(families, group)
-        found = fitter.fit(group.rows, group.accelerator, prior=prior)
+        found = _fitted(session, fitter, group, prior=prior)
         fitted.setdefault(group.accelerator.name, {})[group.rows.dtype] = _judged(
             session, fitter, group, found, least_spread=THIN_SPREAD
         )
@@ -95,8 +102,27 @@ def calibrate_gemm(session: Session) -> GemmResult:
     )
 
 
+def _fitted(
+    session: Session, fitter: GemmFitter, group: Group, *, prior: GemmCalibration | None = None
+) -> GemmCalibration:
+    rows = group.rows
+    key = (
+        "gemm",
+        rows.dtype,
+        rows.sizes,
+        rows.measured_s,
+        rows.libraries,
+        group.accelerator.compute,
+    )
+    return session.cached(
+        [*key, group.accelerator.memory, prior],
+        GemmCalibration,
+        lambda: fitter.fit(rows, group.accelerator, prior=prior),
+    )
+
+
 def _groups(session: Session) -> list[Group]:
-    table = session.table("gemm.parquet", (*GEMM_COLUMNS, "source_id"))
+    table = session.table(GEMM_TABLES[0], (*GEMM_COLUMNS, "source_id"))
     groups = []
     for accelerator, rows in session.by_accelerator(table).values():
         for dtype in sorted({str(dtype) for dtype in rows["dtype"]}):
@@ -181,11 +207,9 @@ def _mean(own: Sequence[GemmCalibration], *, source: str) -> GemmCalibration:
     parameters = {
         name: _geometric_mean([getattr(one, name) for one in own]) for name in GEMM_BOUNDS
     }
-    return GemmCalibration(
-        **parameters,
-        implementations=implementations,
-        provenance=_family_provenance([one.provenance for one in own], source=source),
-    )
+    provenance = _family_provenance([one.provenance for one in own], source=source)
+    mean = device_constants(parameters, provenance=provenance)
+    return msgspec.structs.replace(mean, implementations=implementations)
 
 
 def _mean_implementation(own: Sequence[GemmImplementation], *, source: str) -> GemmImplementation:
@@ -194,7 +218,7 @@ def _mean_implementation(own: Sequence[GemmImplementation], *, source: str) -> G
     values = {name: _geometric_mean([getattr(one, name) for one in own]) for name in ratios}
     values |= {name: float(np.mean([getattr(one, name) for one in own])) for name in additions}
     provenance = _family_provenance([one.provenance for one in own], source=source)
-    return GemmImplementation(**values, provenance=provenance)
+    return library_constants(values, provenance=provenance)
 
 
 def _geometric_mean(values: Sequence[float]) -> float:

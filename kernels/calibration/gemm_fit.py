@@ -26,7 +26,7 @@ from kernels.calibration.simplex import Bound, FloatArray, fit_parameters, robus
 from kernels.gemm.timing import gemm_library, library_machine
 from kernels.prediction.gemm import GemmTimes, gemm_machine
 
-__all__ = ["GEMM_BOUNDS", "GemmFitter"]
+__all__ = ["GEMM_BOUNDS", "GemmFitter", "device_constants", "library_constants"]
 
 N_FIT_SHAPES = 3000
 """Shapes that one search uses, half of them large. [1]"""
@@ -101,6 +101,22 @@ HEAVIEST_ROW = 3.0
 """Most that a large shape counts in a correction, over the mean row. [1]"""
 
 UNJUDGED = Provenance(figure_class="fitted", source="", relative_spread_fraction=0.0)
+
+
+def device_constants(
+    values: Mapping[str, float], *, provenance: Provenance = UNJUDGED
+) -> GemmCalibration:
+    """Constants of a device from values by name; others among them are left aside."""
+    chosen = {name: values[name] for name in GEMM_BOUNDS}
+    return msgspec.convert({**chosen, "provenance": provenance}, GemmCalibration)
+
+
+def library_constants(
+    values: Mapping[str, float], *, provenance: Provenance = UNJUDGED
+) -> GemmImplementation:
+    """Constants of a library from values by name; those not among them add nothing."""
+    chosen = {name: values[name] for name in HARNESS_BOUNDS if name in values}
+    return msgspec.convert({**chosen, "provenance": provenance}, GemmImplementation)
 
 
 def holds_conversion(dtype: str, library: str) -> bool:
@@ -186,15 +202,10 @@ class GemmFitter:
         if library:
             bounds |= _harness_bounds(rows.dtype, library, is_reference=True)
         found = self._search(reference, accelerator, bounds, n_shapes=N_FIT_SHAPES)
-        implementations = {}
+        base = device_constants(found)
         if library:
-            harness = {name: found[name] for name in HARNESS_BOUNDS if name in found}
-            implementations[library] = GemmImplementation(**harness, provenance=UNJUDGED)
-        base = GemmCalibration(
-            **{name: found[name] for name in GEMM_BOUNDS},
-            implementations=implementations,
-            provenance=UNJUDGED,
-        )
+            implementations = {library: library_constants(found)}
+            base = msgspec.structs.replace(base, implementations=implementations)
         base = self._with_libraries(free, accelerator, base)
         return self._with_residuals(free, accelerator, base)
 
@@ -233,11 +244,8 @@ class GemmFitter:
         has_prior = any(bound.prior_sigma is not None for bound in bounds.values())
 
         def loss(values: dict[str, float]) -> float:
-            device = base or GemmCalibration(
-                **{name: values[name] for name in GEMM_BOUNDS}, provenance=UNJUDGED
-            )
-            harness = {name: values[name] for name in HARNESS_BOUNDS if name in values}
-            one = GemmImplementation(**harness, provenance=UNJUDGED)
+            device = base or device_constants(values)
+            one = library_constants(values)
             machine = gemm_machine(accelerator, rows.precision, device)
             if machine is None:
                 msg = f"{accelerator.name} has no peak for {rows.dtype}"
@@ -265,7 +273,7 @@ class GemmFitter:
                 continue
             bounds = _harness_bounds(rows.dtype, name, is_reference=False)
             found = self._search(own, accelerator, bounds, n_shapes=N_LIBRARY_SHAPES, base=base)
-            implementations[name] = GemmImplementation(**found, provenance=UNJUDGED)
+            implementations[name] = library_constants(found)
         return msgspec.structs.replace(base, implementations=implementations)
 
     def _with_residuals(

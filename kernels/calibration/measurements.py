@@ -182,4 +182,4 @@ def _column(column: Any) -> Array:  # noqa: ANN401 - pyarrow has no types
     coded = column.combine_chunks().dictionary_encode()
     texts = [str(value) for value in coded.dictionary.to_pylist()]
     codes = coded.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)
-    return np.array([*texts, ""], dtype=object)[codes]
+    return np.asarray(np.array([*texts, ""], dtype=object)[codes])

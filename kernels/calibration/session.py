@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import datetime
 import functools
+import hashlib
 import logging
+import shutil
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -26,6 +29,7 @@ __all__ = ["Session"]
 logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
+Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 SMALLEST_SPREAD = 0.03
 """Two libraries differ by this on one shape: no interval is narrower. [1]"""
@@ -39,6 +43,28 @@ def _version() -> str:
     from importlib.metadata import version
 
     return version("tweeling")
+
+
+def _digest(parts: Sequence[object]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            is_text = part.dtype == object
+            digest.update("\n".join(part).encode() if is_text else part.tobytes())
+        elif isinstance(part, msgspec.Struct):
+            digest.update(msgspec.json.encode(part))
+        else:
+            digest.update(str(part).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+@functools.cache
+def _code_hash() -> str:
+    """Of every source file that a fit may depend on."""
+    folder = Path(__file__).resolve().parents[1]
+    files = sorted(file for kind in ("*.py", "*.toml") for file in folder.rglob(kind))
+    return _digest([file.read_bytes() for file in files])
 
 
 @functools.cache
@@ -59,7 +85,10 @@ class Session:
     catalogue: Catalogue = field(default_factory=Catalogue)
     date: str = field(default_factory=_today)
     code_version: str = field(default_factory=_version)
+    cache: Path | None = None
+    """Folder of finished fits, so that an interrupted calibration goes on where it stopped."""
     _tables: dict[str, Table] = field(default_factory=dict)
+    _hashes: dict[str, str] = field(default_factory=dict)
 
     def table(self, name: str, columns: tuple[str, ...]) -> Table:
         """A table of the folder, read once."""
@@ -73,8 +102,13 @@ class Session:
 
     def accelerator(self, device: str) -> Accelerator | None:
         """Profile of a device named in a table; None where no profile carries the name."""
-        found = self.catalogue.find("accelerator", device)
-        return None if found is None else self.catalogue.accelerator(found.stem)
+        if self.catalogue.find("accelerator", device) is None:
+            return None
+        loaded = self.catalogue.load("accelerator", device)
+        if not isinstance(loaded.thing, Accelerator):
+            return None
+        self._hashes |= loaded.hashes
+        return loaded.thing
 
     def by_accelerator(self, table: Table) -> dict[str, tuple[Accelerator, Table]]:
         """Rows by the profile of their device; devices of one profile are joined."""
@@ -89,6 +123,42 @@ class Session:
             name: (self.catalogue.accelerator(name), table.where(np.isin(table["device"], devices)))
             for name, devices in names.items()
         }
+
+    @property
+    def profile_hashes(self) -> dict[str, str]:
+        """SHA-256 of each accelerator profile that rows were found for. [hex]"""
+        return dict(self._hashes)
+
+    def cached(
+        self, key: Sequence[object], kind: type[Struct], fit: Callable[[], Struct]
+    ) -> Struct:
+        """A fit, or what an earlier run with the same key, data and code has left.
+
+        Parameters
+        ----------
+        key
+            Everything the fit depends on; arrays count by their bytes.
+        kind
+            Struct that the fit yields.
+        fit
+            What to do when it is not there.
+        """
+        if self.cache is None:
+            return fit()
+        path = self.cache / f"{_digest([_code_hash(), *key])}.json"
+        if path.is_file():
+            return msgspec.json.decode(path.read_bytes(), type=kind)
+        found = fit()
+        self.cache.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".part")
+        partial.write_bytes(msgspec.json.encode(found))
+        partial.replace(path)
+        return found
+
+    def drop_cache(self) -> None:
+        """Forget finished fits: the calibration is complete."""
+        if self.cache is not None and self.cache.is_dir():
+            shutil.rmtree(self.cache)
 
     def sources(self, source_ids: npt.NDArray[np.object_]) -> str:
         """Names of the sources behind rows, in words."""

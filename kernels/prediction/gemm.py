@@ -118,8 +118,10 @@ class GemmTimes:
             nearest = nearest_dtype(dtype, calibration.gemm)
             fitted = calibration.gemm[nearest] if nearest else None
             precision = PRECISIONS.get(dtype)
-            machine = fitted and precision and gemm_machine(accelerator, precision, fitted)
-            if fitted is None or precision is None or machine is None:
+            if fitted is None or precision is None:
+                continue
+            machine = gemm_machine(accelerator, precision, fitted)
+            if machine is None:
                 continue
             one = fitted.implementations.get(implementation("gemm", text) or "")
             chosen = groups == group

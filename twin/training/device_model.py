@@ -16,10 +16,10 @@ from hardware_profiles.calibration import (
 from hardware_profiles.errors import TweelingError
 from kernels.all_reduce.model import CollectiveMachine
 from kernels.attention.model import AttentionMachine
+from kernels.families.inheritance import calibration_sources
 from kernels.gemm.model import GemmMachine
 from kernels.gemm.precision import nearest_dtype
 from kernels.memory_bound.model import StreamMachine
-from kernels.families.inheritance import calibration_sources
 from kernels.power_prior import datasheet_power_calibration
 
 __all__ = ["DeviceModel", "PrecisionError"]
