@@ -112,9 +112,9 @@ class ResidualFitter:
         Returns
         -------
         Residual or None
-            On the grid that helps unseen keys most, bounded by 0.3 in either direction. A finer grid
-            must lower their error by one per cent more than a coarser one; None where no grid
-            lowers it by as much.
+            On the grid that helps unseen keys most, bounded by 0.3 in either direction. A finer
+            grid must lower their error by one per cent more than a coarser one; None where no
+            grid lowers it by as much.
         """
         weights = np.ones(len(errors)) if weights is None else weights
         rows = _Rows(sizes, errors, keys, weights)

@@ -22,8 +22,9 @@ from kernels.calibration.gemm_rows import (
     balanced_weights,
     merged_over_libraries,
 )
+from kernels.calibration.measurements import Mask
 from kernels.calibration.simplex import Bound, FloatArray, fit_parameters, robust_loss
-from kernels.gemm.timing import gemm_library, library_machine
+from kernels.gemm.timing import gemm_library, library_machine, library_residual
 from kernels.prediction.gemm import GemmTimes, gemm_machine
 
 __all__ = ["GEMM_BOUNDS", "GemmFitter", "device_constants", "library_constants"]
@@ -124,8 +125,11 @@ def holds_conversion(dtype: str, library: str) -> bool:
     return dtype in CONVERTED_DTYPES and library in CONVERTING_LIBRARIES
 
 
-def _adds_to_kernel(dtype: str, library: str) -> bool:
-    return holds_conversion(dtype, library) or library in HOSTED_LIBRARIES
+def adds_to_kernel(rows: GemmRows) -> Mask:
+    """Rows whose timings hold something besides the kernel."""
+    names = [str(name) for name in rows.libraries]
+    adds = [holds_conversion(rows.dtype, name) or name in HOSTED_LIBRARIES for name in names]
+    return np.array(adds, dtype=bool)
 
 
 def _reference(rows: GemmRows) -> tuple[GemmRows, str]:
@@ -135,7 +139,7 @@ def _reference(rows: GemmRows) -> tuple[GemmRows, str]:
     the additions are fitted with the kernel, so that they do not end up in its parameters; the
     first of the lists above stands for the device, and the others differ from it.
     """
-    adds = np.array([_adds_to_kernel(rows.dtype, str(name)) for name in rows.libraries], dtype=bool)
+    adds = adds_to_kernel(rows)
     if 3 * (~adds).sum() >= adds.sum():
         return merged_over_libraries(rows.where(~adds)), ""
     names = set(rows.libraries[adds])
@@ -225,7 +229,7 @@ class GemmFitter:
                 rows.precision,
                 library_machine(machine, one),
                 library=gemm_library(one),
-                residual=one.residual if one and one.residual else fitted.residual,
+                residual=library_residual(fitted, one),
             )
         return times_s
 
@@ -279,24 +283,30 @@ class GemmFitter:
     def _with_residuals(
         self, rows: GemmRows, accelerator: Accelerator, base: GemmCalibration
     ) -> GemmCalibration:
-        """A correction shared by the libraries, and one of its own for each that gains by it."""
+        """A correction of the kernel, and one of its own for each library that gains by it.
+
+        The kernel's is fitted on timings of the bare kernel alone: what conversions and hosts leave
+        over says nothing about it.
+        """
         if len(rows.sizes) < LEAST_RESIDUAL_SHAPES:
             return base
         errors = np.log(rows.measured_s / self.rows_times_s(rows, accelerator, base))
-        shared = self._residual(rows, errors)
+        bare = ~adds_to_kernel(rows)
+        shared = self._residual(rows.where(bare), errors[bare])
         left = errors - self.residuals.logs(rows.sizes[:, :3], shared)
         implementations = {}
         for name, one in base.implementations.items():
             chosen = rows.libraries == name
-            own = None
-            if chosen.sum() >= LEAST_RESIDUAL_SHAPES:
-                own = self._residual(rows.where(chosen), errors[chosen], rival=left[chosen])
+            rival = errors if adds_to_kernel(rows.where(chosen)).any() else left
+            own = self._residual(rows.where(chosen), errors[chosen], rival=rival[chosen])
             implementations[name] = msgspec.structs.replace(one, residual=own)
         return msgspec.structs.replace(base, residual=shared, implementations=implementations)
 
     def _residual(
         self, rows: GemmRows, errors: FloatArray, *, rival: FloatArray | None = None
     ) -> Residual | None:
+        if len(rows.sizes) < LEAST_RESIDUAL_SHAPES:
+            return None
         sizes = rows.sizes[:, :3]
         weights = np.minimum(balanced_weights(rows) * len(sizes), HEAVIEST_ROW)
         return self.residuals.fit(

@@ -5,11 +5,18 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from hardware_profiles.calibration import GemmImplementation
+from hardware_profiles.calibration import GemmCalibration, GemmImplementation, Residual
 from kernels.gemm.model import GemmMachine, GemmShape, gemm_time
 from kernels.residual import ResidualGrid, residual_log
 
-__all__ = ["KERNEL_ALONE", "GemmLibrary", "gemm_library", "library_machine", "timed_gemm_s"]
+__all__ = [
+    "KERNEL_ALONE",
+    "GemmLibrary",
+    "gemm_library",
+    "library_machine",
+    "library_residual",
+    "timed_gemm_s",
+]
 
 
 class GemmLibrary(NamedTuple):
@@ -40,6 +47,14 @@ def library_machine(machine: GemmMachine, one: GemmImplementation | None) -> Gem
         memory_efficiency_fraction=machine.memory_efficiency_fraction * one.memory_ratio,
         fill_depth=machine.fill_depth * one.fill_ratio,
     )
+
+
+def library_residual(fitted: GemmCalibration, one: GemmImplementation | None) -> Residual | None:
+    """The correction of a library's timings: its own, or the kernel's where it adds nothing."""
+    if one is None:
+        return fitted.residual
+    adds = one.conversion_bytes_per_element > 0.0
+    return one.residual if one.residual is not None or adds else fitted.residual
 
 
 def timed_gemm_s(

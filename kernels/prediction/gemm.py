@@ -12,7 +12,13 @@ from kernels.calibration.simplex import FloatArray
 from kernels.compiled_formula import FormulaCompiler
 from kernels.gemm.model import GemmMachine, GemmShape
 from kernels.gemm.precision import PRECISIONS, Precision, nearest_dtype
-from kernels.gemm.timing import GemmLibrary, gemm_library, library_machine, timed_gemm_s
+from kernels.gemm.timing import (
+    GemmLibrary,
+    gemm_library,
+    library_machine,
+    library_residual,
+    timed_gemm_s,
+)
 from kernels.libraries import implementation
 from kernels.residual import ResidualGrid
 
@@ -45,7 +51,7 @@ def gemm_machine(
     )
 
 
-def _fill_times(
+def _fill_times(  # noqa: PLR0917 - compiled functions are called by position
     sizes: FloatArray,
     widths: FloatArray,
     machine: GemmMachine,
@@ -130,6 +136,6 @@ class GemmTimes:
                 precision,
                 library_machine(machine, one),
                 library=gemm_library(one),
-                residual=one.residual if one and one.residual else fitted.residual,
+                residual=library_residual(fitted, one),
             )
         return times_s

@@ -114,8 +114,6 @@ def _lines(reports: Sequence[FitReport], *, files: Sequence[Path], out: Path) ->
 
 
 def _cells(entry: dict[str, Any]) -> list[str]:
-    errors = ("median_ape_heldout", "mape_heldout", "p90_ape_heldout")
-    errors += ("median_ape_heldout_large", "median_ape_left_out")
-    percents = ["" if entry[name] is None else f"{100.0 * entry[name]:.1f} %" for name in errors]
+    percents = ["" if entry[name] is None else f"{100.0 * entry[name]:.1f} %" for name in SHOWN]
     names = [entry["device"], entry["family"], entry["dtype"]]
     return [*names, str(entry["n_fitted"]), str(entry["n_heldout"]), *percents]

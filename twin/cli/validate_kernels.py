@@ -31,8 +31,12 @@ def kernel_lines(report: Mapping[str, Any], *, path: Path) -> list[str]:
     rows = [_cells(entry) for entry in report["by_device"]]
     lines = [head, "", *table(rows, align="llllrrrrrrr", header=header), "", "by library"]
     cells = [
-        [str(entry["device"]), str(entry["family"]), entry["dtype"] or "", str(one["library"])]
-        + [str(one["covered"]), *(_percent(one[name]) for name in ERRORS)]
+        [
+            *(str(entry[key] or "") for key in KEYS[:3]),
+            str(one["library"]),
+            str(one["covered"]),
+            *(_percent(one[name]) for name in ERRORS),
+        ]
         for entry in report["by_device"]
         for one in sorted(entry["by_library"], key=lambda one: -one["n"])[:N_LIBRARIES]
     ]
