@@ -73,6 +73,9 @@ CONVERTING_LIBRARIES = ("trtllm", "vllm", "sglang")
 HOSTED_LIBRARIES = ("torch-linear", "torch-bmm", "torch-graph", "hipblaslt")
 """Libraries whose timings hold the framework's launch from the host."""
 
+FALLBACK_LIBRARIES = ("aiter-triton",)
+"""Generic kernels that a tuner falls back on; a device's constants come from the tuned ones."""
+
 HIDDEN_LAUNCH_S = 2.3e-6
 """Launch floor where conversions or host time hide it: as 16-bit products in a tight loop. [s]"""
 
@@ -94,9 +97,17 @@ RESIDUAL_GRIDS = (
         GridAxis(start_log2=5.0, step_log2=2.0, count=7),
         GridAxis(start_log2=5.0, step_log2=2.0, count=7),
     ),
+    (
+        GridAxis(start_log2=0.0, step_log2=2.0, count=9),
+        GridAxis(start_log2=5.0, step_log2=2.0, count=7),
+        GridAxis(start_log2=5.0, step_log2=1.0, count=13),
+    ),
+    (GridAxis(start_log2=6.0, step_log2=1.0, count=7),) * 3,
 )
 """Tokens from 1 to 65536, weight sizes from 32 to 131072: a node every factor of four, or two for
-libraries that choose their kernel by the tokens."""
+libraries that choose their kernel by the tokens and for devices whose channels collide at some
+depths; or 64 to 4096 each way by factors of two, for
+products of heads."""
 
 HEAVIEST_ROW = 3.0
 """Most that a large shape counts in a correction, over the mean row. [1]"""
@@ -139,6 +150,7 @@ def _reference(rows: GemmRows) -> tuple[GemmRows, str]:
     the additions are fitted with the kernel, so that they do not end up in its parameters; the
     first of the lists above stands for the device, and the others differ from it.
     """
+    rows = rows.where(~np.isin(rows.libraries.astype(str), FALLBACK_LIBRARIES))
     adds = adds_to_kernel(rows)
     if 3 * (~adds).sum() >= adds.sum():
         return merged_over_libraries(rows.where(~adds)), ""
@@ -291,7 +303,7 @@ class GemmFitter:
         if len(rows.sizes) < LEAST_RESIDUAL_SHAPES:
             return base
         errors = np.log(rows.measured_s / self.rows_times_s(rows, accelerator, base))
-        bare = ~adds_to_kernel(rows)
+        bare = ~adds_to_kernel(rows) & ~np.isin(rows.libraries.astype(str), FALLBACK_LIBRARIES)
         shared = self._residual(rows.where(bare), errors[bare])
         left = errors - self.residuals.logs(rows.sizes[:, :3], shared)
         implementations = {}
