@@ -8,13 +8,13 @@ from pathlib import Path
 
 import msgspec
 
-from hardware_profiles.calibration import Calibration, MemoryBoundCalibration
-from kernels.calibration.fit_streams import STREAM_COLUMNS, fit_streams
+from hardware_profiles.calibration import Calibration
+from kernels.calibration.collectives import collective_calibrations
 from kernels.calibration.recipe_attention import attention_calibrations
-from kernels.calibration.recipe_collectives import collective_calibrations
 from kernels.calibration.recipe_gemm import gemm_calibrations
 from kernels.calibration.render import rendered_tables
 from kernels.calibration.session import Session
+from kernels.calibration.streams import memory_bound_calibrations
 
 __all__ = ["calibrations", "main"]
 
@@ -39,45 +39,17 @@ def calibrations(folder: Path) -> dict[str, Calibration]:
     gemm = gemm_calibrations(session)
     attention = attention_calibrations(session)
     collective = collective_calibrations(session)
-    assumed |= _with_fitted_streams(session, assumed)
+    streams = memory_bound_calibrations(session)
     return {
         name: msgspec.structs.replace(
             assumed[name],
             gemm=gemm[name],
             attention=attention[name],
             collective=collective[name],
+            memory_bound=streams.get(name, assumed[name].memory_bound),
         )
         for name in ACCELERATORS
     }
-
-
-def _with_fitted_streams(
-    session: Session, assumed: dict[str, Calibration]
-) -> dict[str, Calibration]:
-    """Replace the stream parameters of the A100 with 80 GB: the one with enough sizes."""
-    device = "A100-PCIE-80GB"
-    fit = fit_streams(session.table("ops.csv", STREAM_COLUMNS), device, session.figures[device])
-    session.report(f"streams {device}", heldout=fit.heldout)
-    name = "a100-sxm-80gb"
-    floor = assumed[name].memory_bound
-    if floor is None:
-        return {}
-    source = (
-        f"{device} element-wise operations (sitar-lab/NeuSight), sizes set aside: 1/5 by hash; "
-        f"{fit.harness_s * 1e6:.0f} us of framework time left out; floor as short GEMM"
-    )
-    provenance = session.provenance(
-        source,
-        n_samples=fit.n_samples,
-        heldout=fit.heldout,
-        spread=floor.provenance.relative_spread_fraction,
-    )
-    streams = MemoryBoundCalibration(
-        bandwidth_efficiency_fraction=fit.bandwidth_efficiency_fraction,
-        launch_s=floor.launch_s,
-        provenance=provenance,
-    )
-    return {name: msgspec.structs.replace(assumed[name], memory_bound=streams)}
 
 
 def main() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from hardware_profiles.calibration import Calibration
 
-__all__ = ["rendered_tables"]
+__all__ = ["rendered_array", "rendered_tables"]
 
 SIGNIFICANT_DIGITS = 4
 """More digits than a fit determines would only make differences hard to read."""
@@ -17,7 +17,9 @@ SIGNIFICANT_DIGITS = 4
 def _value(value: object) -> str:
     if isinstance(value, tuple | list):
         return "[" + ", ".join(_value(item) for item in value) + "]"
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, int | float | str):
         message = f"cannot write {value!r} into a calibration table"
         raise TypeError(message)
     if isinstance(value, str):
@@ -53,4 +55,13 @@ def rendered_tables(calibrations: Mapping[str, Calibration]) -> str:
     for name, calibration in calibrations.items():
         tables = msgspec.to_builtins(calibration)
         parts.append("\n".join([f"# ==== {name} ====", "", *_lines("calibration", tables)]))
+    return "\n".join(parts)
+
+
+def rendered_array(name: str, structs: Sequence[msgspec.Struct]) -> str:
+    """TOML text of structs as an array of tables, ``[[name]]`` before each."""
+    parts = []
+    for one in structs:
+        first, *rest = _lines(name, msgspec.to_builtins(one))
+        parts.append("\n".join([f"[{first}]", *rest]))
     return "\n".join(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import importlib.metadata
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,8 +58,12 @@ class Session:
             figure_class=figure_class,
             source=source,
             date=self.date,
+            code_version=importlib.metadata.version("tweeling"),
             n_samples=n_samples,
+            n_heldout=heldout.n_rows if heldout else None,
             heldout_median_ape_fraction=heldout.median_ape_fraction if heldout else None,
+            heldout_mean_ape_fraction=heldout.mean_ape_fraction if heldout else None,
+            heldout_p90_ape_fraction=heldout.p90_ape_fraction if heldout else None,
             relative_spread_fraction=max(spread, SMALLEST_SPREAD),
         )
 
