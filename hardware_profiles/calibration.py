@@ -85,6 +85,8 @@ class GemmImplementation(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """Share of the peak over the device's own. [1]"""
     memory_ratio: float = 1.0
     """Share of the memory bandwidth over the device's own. [1]"""
+    fill_ratio: float = 1.0
+    """Pipeline fill over the device's own. [1]"""
     overhead_s: float = 0.0
     """Further launches and host time in each timing. [s]"""
     conversion_bytes_per_element: float = 0.0
@@ -106,6 +108,8 @@ class GemmCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Operand supply of one compute unit over its share of memory bandwidth. [1]"""
     fill_depth: float
     """Pipeline fill, as extra depth of the reduction dimension. [elements]"""
+    fill_repeat_fraction: float = 1.0
+    """Share of the fill that every further wave pays again; persistent kernels hide it. [1]"""
     wave_smoothing_fraction: float
     """0: whole waves only; 1: no wave loss at all. [1]"""
     split_s: float

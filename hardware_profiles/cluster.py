@@ -30,6 +30,9 @@ class IntraNode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Devices in one link domain when it spans nodes, such as 72 in an NVL72 rack. [1]"""
     has_in_switch_reduction: bool = False
     """Whether the switch adds up all-reduces itself."""
+    peer_bandwidth_bytes_per_s: float | None = None
+    """Between two devices of this node, where its board wires them otherwise than the accelerator's
+    profile says; a machine's accelerator carries it. [byte/s]"""
     paired_bandwidth_bytes_per_s: float | None = None
     """Between the two dies of one module, where that differs from other pairs. [byte/s]"""
 

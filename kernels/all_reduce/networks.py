@@ -10,7 +10,13 @@ import msgspec
 from hardware_profiles.calibration import Provenance
 from kernels.all_reduce.groups import NetworkMachine
 
-__all__ = ["NETWORKS_FILE", "MeasuredNetwork", "NetworkParameters", "known_networks", "measured_network"]
+__all__ = [
+    "NETWORKS_FILE",
+    "MeasuredNetwork",
+    "NetworkParameters",
+    "known_networks",
+    "measured_network",
+]
 
 NETWORKS_FILE = Path(__file__).parent / "networks.toml"
 

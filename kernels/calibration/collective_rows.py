@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from hardware_profiles.accelerator import Accelerator
-from hardware_profiles.catalogue import Catalogue
 from kernels.all_reduce.networks import MeasuredNetwork, measured_network
 from kernels.all_reduce.wires import measured_wires
 from kernels.calibration.measurements import Mask, Table
@@ -29,7 +27,6 @@ __all__ = [
     "MESSAGE_FLOOR_BYTES",
     "CollectiveRows",
     "is_set_aside",
-    "measured_accelerator",
     "node_rows",
     "weights",
 ]
@@ -96,24 +93,9 @@ class CollectiveRows:
         return np.asarray(self.sizes[:, 0] >= MESSAGE_FLOOR_BYTES)
 
 
-@functools.cache
-def _catalogue() -> Catalogue:
-    return Catalogue()
-
-
-def measured_accelerator(device: str) -> Accelerator | None:
-    """The accelerator profile that a device name of a measurement table stands for."""
-    catalogue = _catalogue()
-    if catalogue.find("accelerator", device) is None:
-        return None
-    return catalogue.accelerator(device)
-
-
 def is_set_aside(rows: Table) -> Mask:
     """Whole groups (device, operation, ranks, nodes, library) that no judged fit may see."""
-    keys = zip(
-        *(rows[name] for name in ("device", "op", "ranks", "nodes", "library")), strict=True
-    )
+    keys = zip(*(rows[name] for name in ("device", "op", "ranks", "nodes", "library")), strict=True)
     return np.array(
         [
             is_heldout("collective", (device, op, int(ranks), int(nodes), library))
@@ -155,26 +137,26 @@ def node_rows(session: Session, *, across_nodes: bool = False) -> list[Collectiv
     for name in TABLES:
         table = session.table(name, COLLECTIVE_COLUMNS)
         table = table.where((table["latency_us"] > 0) & (table["flag"] != "host_memory"))
-        found += _labelled_rows(table, across_nodes=across_nodes)
+        found += _labelled_rows(session, table, across_nodes=across_nodes)
     return found
 
 
-def _labelled_rows(table: Table, *, across_nodes: bool) -> list[CollectiveRows]:
+def _labelled_rows(session: Session, table: Table, *, across_nodes: bool) -> list[CollectiveRows]:
     by_label: dict[tuple[object, ...], list[int]] = {}
     for number in range(len(table)):
         by_label.setdefault(_label(table, number), []).append(number)
     found = []
     for label, numbers in by_label.items():
         rows = table.where(np.array(numbers))
-        made = _made(label, rows) if label[-1] is across_nodes else None
+        made = _made(session, label, rows) if label[-1] is across_nodes else None
         if made is not None:
             found.append(made)
     return found
 
 
-def _made(label: Sequence[object], rows: Table) -> CollectiveRows | None:
+def _made(session: Session, label: Sequence[object], rows: Table) -> CollectiveRows | None:
     device, operation, library, adds, link, network, is_across = label
-    accelerator = measured_accelerator(str(device))
+    accelerator = session.accelerator(str(device))
     wires = measured_wires(str(link))
     if accelerator is None or (is_across and network is None):
         return None
@@ -192,5 +174,5 @@ def _made(label: Sequence[object], rows: Table) -> CollectiveRows | None:
         heldout=is_set_aside(rows),
         weights=weights(rows),
     )
-    known = np.isfinite(sizes).all(axis=1)
+    known: Mask = np.isfinite(sizes).all(axis=1)
     return made.where(known) if known.any() else None

@@ -202,9 +202,7 @@ def _fit_libraries(
     return found
 
 
-def fit_collectives(
-    fitter: CollectiveFitter, sets: Sequence[CollectiveRows]
-) -> FittedCollectives:
+def fit_collectives(fitter: CollectiveFitter, sets: Sequence[CollectiveRows]) -> FittedCollectives:
     """Fit the vendor's library on all rows given, then every other library on top of it."""
     names = {rows.accelerator.name for rows in sets}
     of_vendor = [rows for rows in sets if rows.library in VENDOR_CLASSES]
@@ -280,7 +278,7 @@ class _Recipe:
     def calibration(self, name: str, operation: str) -> CollectiveCalibration:
         """One operation on one accelerator."""
         return CollectiveCalibration(
-            **self.fitted.vendor[name, operation],
+            **self.fitted.vendor[name, operation],  # type: ignore[arg-type]
             implementations=self._implementations(name) if operation == "all_reduce" else {},
             provenance=self._vendor_provenance(name, operation),
         )
@@ -368,7 +366,7 @@ def _median(
             libraries.setdefault(library, []).append(values)
     provenance = _inherited(names, [one.provenance for _, one in members])
     return CollectiveCalibration(
-        **_medians([one for _, one in members], VENDOR_BOUNDS),
+        **_medians([one for _, one in members], VENDOR_BOUNDS),  # type: ignore[arg-type]
         implementations={
             library: CollectiveImplementation(
                 **_medians(values, LIBRARY_BOUNDS), provenance=provenance

@@ -19,11 +19,7 @@ import numpy as np
 from hardware_profiles.calibration import CollectiveCalibration
 from kernels.all_reduce.groups import NetworkMachine
 from kernels.all_reduce.networks import MeasuredNetwork, NetworkParameters, known_networks
-from kernels.calibration.collective_rows import (
-    CollectiveRows,
-    measured_accelerator,
-    node_rows,
-)
+from kernels.calibration.collective_rows import CollectiveRows, node_rows
 from kernels.calibration.collectives import (
     collective_calibrations,
     family_collectives,
@@ -58,7 +54,7 @@ NETWORK_BOUNDS: dict[str, Bound] = {
 """Range, start and firmness of each parameter; the starts are the middle of NCCL and RCCL fits."""
 
 PRIOR_ROWS = 0.05
-"""Weight of the priors, in rows whose error is as large as the error itself: networks differ. [1]"""
+"""Weight of the priors, in rows: little, since networks differ. [1]"""
 
 THIN_ROWS = 20
 SMALLEST_SPREAD = 0.1
@@ -110,9 +106,7 @@ class NetworkFitter:
         return judge(predicted, np.concatenate([rows.measured_s for rows in large]))
 
 
-def _of_network(
-    sets: Sequence[CollectiveRows], network: MeasuredNetwork
-) -> list[CollectiveRows]:
+def _of_network(sets: Sequence[CollectiveRows], network: MeasuredNetwork) -> list[CollectiveRows]:
     return [rows for rows in sets if rows.network == network]
 
 
@@ -161,9 +155,7 @@ def fitted_networks(
     found = []
     for network in known_networks():
         own = _of_network(sets, network)
-        if own:
-            network = _refitted(session, fitter, network, own)
-        found.append(network)
+        found.append(_refitted(session, fitter, network, own) if own else network)
     return tuple(found)
 
 
@@ -196,7 +188,7 @@ def with_relatives(
 ) -> dict[str, Mapping[str, CollectiveCalibration]]:
     """Calibrations of every device on a network: its own, or its architecture's."""
     complete = dict(calibrations)
-    measured = [(measured_accelerator(name), one) for name, one in calibrations.items()]
+    measured = [(session.accelerator(name), one) for name, one in calibrations.items()]
     for rows in node_rows(session, across_nodes=True):
         name, architecture = rows.accelerator.name, rows.accelerator.architecture
         members = [(a, one) for a, one in measured if a and a.architecture == architecture]

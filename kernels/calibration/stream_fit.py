@@ -135,7 +135,7 @@ class OperationFitter:
     def _residual(self, rows: OperationRows, predicted_s: FloatArray) -> Residual | None:
         places = np.column_stack([rows.sizes[:, :2], UNALIGNED - rows.sizes[:, 4]])
         errors = np.log(rows.measured_s / predicted_s)
-        return self.residuals.fit(places, errors, rows.keys, AXES)
+        return self.residuals.fit(places, errors, rows.keys, (AXES,))
 
 
 def fit_occupancy(occupancy: FloatArray, share: FloatArray) -> BandwidthCalibration:

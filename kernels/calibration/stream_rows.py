@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from hardware_profiles.accelerator import Accelerator
-from kernels.calibration.collective_rows import measured_accelerator
 from kernels.calibration.measurements import Mask, Table, read_table
 from kernels.calibration.session import Session
 from kernels.calibration.simplex import FloatArray
@@ -64,7 +63,7 @@ class OperationRows:
         )
 
 
-def _split(table: Table) -> Iterator[OperationRows]:
+def _split(session: Session, table: Table) -> Iterator[OperationRows]:
     names = operation_class(table)
     sizes = matrix_sizes(table)
     known = np.isfinite(sizes).all(axis=1) & (table["latency_us"] > 0)
@@ -72,7 +71,7 @@ def _split(table: Table) -> Iterator[OperationRows]:
     heldout = np.array([is_heldout("operations", pair) for pair in pairs], dtype=bool)
     _, keys = np.unique(sizes[:, :2], axis=0, return_inverse=True)
     for device in sorted(set(table["device"])):
-        accelerator = measured_accelerator(str(device))
+        accelerator = session.accelerator(str(device))
         if accelerator is None:
             continue
         for name in sorted(set(names[table["device"] == device])):
@@ -92,7 +91,7 @@ def operation_rows(session: Session) -> list[OperationRows]:
     """All rows of operations that ``operations.toml`` lists, this repository's surveys included."""
     tables = [session.table("ops.csv", OPERATION_COLUMNS)]
     tables += [_survey(path, OWN_COLUMNS) for path in _surveys("memory_bound.csv")]
-    return [rows for table in tables for rows in _split(table)]
+    return [rows for table in tables for rows in _split(session, table)]
 
 
 def bandwidth_tables(session: Session) -> list[Table]:

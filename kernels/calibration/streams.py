@@ -15,7 +15,6 @@ from hardware_profiles.calibration import (
     OperationCalibration,
     Provenance,
 )
-from kernels.calibration.collective_rows import measured_accelerator
 from kernels.calibration.measurements import Mask
 from kernels.calibration.session import Session
 from kernels.calibration.simplex import FittedErrors, judge
@@ -46,10 +45,13 @@ DEVICE_FLOOR_S = {"nvidia": 2.5e-6, "amd": 3.7e-6}
 PLAIN_STREAMS = ("add", "mul", "div", "addu", "mulu", "divu", "relu", "residual_add-fwd")
 """Operations that do nothing but move data: their median share is the device's."""
 
-COPIES, TRIADS = ("babelstream_copy", "copy", "scale", "babelstream_mul"), (
-    "babelstream_triad",
-    "babelstream_add",
-    "triad",
+COPIES, TRIADS = (
+    ("babelstream_copy", "copy", "scale", "babelstream_mul"),
+    (
+        "babelstream_triad",
+        "babelstream_add",
+        "triad",
+    ),
 )
 """Streaming kernels that read and write, as a training step's do."""
 
@@ -62,11 +64,11 @@ BYTES_PER_GB = 1e9
 SOURCE = (
     "operations of a framework (sitar-lab/NeuSight; surveys of this repository), sizes set aside: "
     "1/5 of (rows, columns) by hash; share of the bandwidth: median of plain streams; the "
-    "framework's launch stands with each operation, the floor is that of short kernels (GEMM tables)"
+    "framework's launch stands with each operation; floor: short kernels in a loop (GEMM tables)"
 )
 BANDWIDTH_SOURCE = (
-    "share of the bandwidth: mean of the best copy and the best triad (te42kyfo/gpu-benches, Azure AI "
-    "benchmarking guide, SuperBench); floor: short kernels in a tight loop (GEMM tables)"
+    "share of the bandwidth: mean of the best copy and the best triad (te42kyfo/gpu-benches, "
+    "Azure AI benchmarking guide, SuperBench); floor: short kernels in a tight loop (GEMM tables)"
 )
 
 
@@ -160,7 +162,7 @@ def occupancy_calibrations(
         if is_seen:
             mask &= ~heldout_bandwidths(table["op"], table["library"])
         for number in np.flatnonzero(mask):
-            accelerator = measured_accelerator(str(table["device"][number]))
+            accelerator = session.accelerator(str(table["device"][number]))
             if accelerator is None:
                 continue
             share = BYTES_PER_GB * table["GBps"][number] / accelerator.memory.bandwidth_bytes_per_s
@@ -232,7 +234,7 @@ class _Recipe:
     def calibration(self, name: str) -> MemoryBoundCalibration:
         """One accelerator."""
         own = [rows for rows in self.sets if rows.accelerator.name == name]
-        accelerator = own[0].accelerator if own else measured_accelerator(name)
+        accelerator = own[0].accelerator if own else self.session.accelerator(name)
         vendor = accelerator.vendor if accelerator else "nvidia"
         return MemoryBoundCalibration(
             bandwidth_efficiency_fraction=self.fitted.efficiency[name],
@@ -245,7 +247,7 @@ class _Recipe:
     def _operation(self, rows: OperationRows) -> OperationCalibration:
         one = self.fitted.operations[rows.accelerator.name, rows.name]
         return OperationCalibration(
-            **one.parameters,
+            **one.parameters,  # type: ignore[arg-type]
             short_row_columns=SHORT_ROW_COLUMNS.get(rows.name, 0.0),
             residual=one.residual,
             provenance=self._provenance([rows]),

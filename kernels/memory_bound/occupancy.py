@@ -30,9 +30,7 @@ class OccupancyMachine(NamedTuple):
     join_exponent: float
 
 
-def occupied_bandwidth_bytes_per_s(
-    occupancy_fraction: float, machine: OccupancyMachine
-) -> float:
+def occupied_bandwidth_bytes_per_s(occupancy_fraction: float, machine: OccupancyMachine) -> float:
     """Bandwidth that a streaming kernel reaches.
 
     Parameters

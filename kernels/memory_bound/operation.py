@@ -15,13 +15,25 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["OperationMachine", "operation_time_s"]
+__all__ = ["Matrix", "OperationMachine", "operation_time_s"]
 
 CACHE_SHARPNESS = 4.0
 """How sharply a working set outgrows the cache. [1]"""
 
 LONG_ROW_SHARPNESS = 6.0
 """How sharply rows outgrow the chip: block sizes differ between libraries' cases. [1]"""
+
+
+class Matrix(NamedTuple):
+    """What one operation works on; those along rows take `n_columns` elements at a time."""
+
+    n_rows: float
+    n_columns: float
+    element_bytes: float
+    n_passes: float
+    """Operands read plus results written, in matrices of this size. [1]"""
+    is_aligned: float
+    """1 where rows begin on 16 bytes, else 0."""
 
 
 class OperationMachine(NamedTuple):
@@ -57,26 +69,13 @@ def _repeated(row_bytes: float, machine: OperationMachine) -> float:
     return float(1.0 + beyond * (machine.long_row_traffic_ratio - 1.0))
 
 
-def operation_time_s(
-    n_rows: float,
-    n_columns: float,
-    element_bytes: float,
-    n_passes: float,
-    is_aligned: float,
-    machine: OperationMachine,
-) -> float:
+def operation_time_s(matrix: Matrix, machine: OperationMachine) -> float:
     """Time of one operation on a matrix.
 
     Parameters
     ----------
-    n_rows, n_columns
-        The matrix; operations along rows work on `n_columns` elements at a time. [1]
-    element_bytes
-        Size of one element. [byte]
-    n_passes
-        Operands read plus results written, in matrices of this size. [1]
-    is_aligned
-        1 where rows begin on 16 bytes, else 0.
+    matrix
+        What the operation works on.
     machine
         Device and fitted parameters of the class of operations.
 
@@ -85,11 +84,11 @@ def operation_time_s(
     float
         Launch, traffic and what each row costs by itself. [s]
     """
-    least_bytes = n_rows * n_columns * element_bytes * n_passes
+    least_bytes = matrix.n_rows * matrix.n_columns * matrix.element_bytes * matrix.n_passes
     traffic_bytes = least_bytes * machine.traffic_ratio
-    traffic_bytes *= _repeated(n_columns * element_bytes, machine)
+    traffic_bytes *= _repeated(matrix.n_columns * matrix.element_bytes, machine)
     time_s = machine.launch_s + traffic_bytes / _bandwidth_bytes_per_s(least_bytes, machine)
-    if n_columns > machine.short_row_columns:
-        row_s = machine.row_s if is_aligned > 0.0 else machine.unaligned_row_s
-        time_s += n_rows * row_s / machine.n_units
+    if matrix.n_columns > machine.short_row_columns:
+        row_s = machine.row_s if matrix.is_aligned > 0.0 else machine.unaligned_row_s
+        time_s += matrix.n_rows * row_s / machine.n_units
     return time_s

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -74,27 +76,35 @@ def switch_adds(dtype: str, link: str) -> bool:
     return wires is not None and wires.kind == "switch" and dtype in IN_SWITCH_DTYPES
 
 
-def _fill_times(
-    sizes: FloatArray,
-    pattern: CollectivePattern,
-    library: ImplementationMachine,
-    machine: CollectiveMachine,
-    network: NetworkMachine,
-    times_s: FloatArray,
-) -> None:
+class _Models(NamedTuple):
+    """What all rows of one call have in common."""
+
+    pattern: CollectivePattern
+    library: ImplementationMachine
+    machine: CollectiveMachine
+    network: NetworkMachine
+
+
+def _fill_times(sizes: FloatArray, models: _Models, times_s: FloatArray) -> None:
     """Times of rows (message bytes, ranks, ranks per node, link, network door); compiled."""
     for row in range(len(times_s)):
         group = CollectiveGroup(
-            sizes[row, 1], sizes[row, 2], sizes[row, 3], sizes[row, 4], network
+            sizes[row, 1], sizes[row, 2], sizes[row, 3], sizes[row, 4], models.network
         )
-        times_s[row] = implementation_time_s(sizes[row, 0], pattern, library, machine, group)
+        times_s[row] = implementation_time_s(
+            sizes[row, 0], models.pattern, models.library, models.machine, group
+        )
+
+
+def _compiled() -> Callable[..., None]:
+    return FormulaCompiler().compile(_fill_times)
 
 
 @dataclass
 class CollectiveTimes:
     """Predicts rows of collective measurements; keeps the compiled model between calls."""
 
-    _fill: object = field(default_factory=lambda: FormulaCompiler().compile(_fill_times))
+    _fill: Callable[..., None] = field(default_factory=_compiled)
 
     def times_s(
         self, rows: Table, accelerator: Accelerator, calibration: Calibration
@@ -180,7 +190,8 @@ class CollectiveTimes:
     ) -> FloatArray:
         """Times of rows of sizes, as `row_sizes` makes them. [s]"""
         times_s = np.empty(len(sizes))
-        self._fill(sizes, pattern, library, machine, network, times_s)  # type: ignore[operator]
+        models = _Models(pattern, library, machine, network)
+        self._fill(np.ascontiguousarray(sizes, dtype=np.float64), models, times_s)
         return times_s
 
 
@@ -197,9 +208,7 @@ def _setting(rows: Table, number: int) -> CollectiveSetting:
     return CollectiveSetting(operation, known, adds, network, bool(is_covered))
 
 
-def row_sizes(
-    rows: Table, accelerator: Accelerator, network: MeasuredNetwork | None
-) -> FloatArray:
+def row_sizes(rows: Table, accelerator: Accelerator, network: MeasuredNetwork | None) -> FloatArray:
     """Message bytes, ranks, ranks per node, link and network bandwidth of each row."""
     on_node = rows["ranks"] / rows["nodes"]
     links = {

@@ -20,7 +20,7 @@ from hardware_profiles.calibration import (
 )
 from kernels.calibration.measurements import Table
 from kernels.compiled_formula import FormulaCompiler
-from kernels.memory_bound.operation import OperationMachine, operation_time_s
+from kernels.memory_bound.operation import Matrix, OperationMachine, operation_time_s
 from kernels.residual import ResidualGrid, residual_grid, residual_log
 
 __all__ = [
@@ -107,9 +107,8 @@ def _fill_times(
     sizes: FloatArray, machine: OperationMachine, grid: ResidualGrid, times_s: FloatArray
 ) -> None:
     for row in range(len(times_s)):
-        time_s = operation_time_s(
-            sizes[row, 0], sizes[row, 1], sizes[row, 2], sizes[row, 3], sizes[row, 4], machine
-        )
+        matrix = Matrix(sizes[row, 0], sizes[row, 1], sizes[row, 2], sizes[row, 3], sizes[row, 4])
+        time_s = operation_time_s(matrix, machine)
         third = UNALIGNED - sizes[row, 4]
         times_s[row] = time_s * np.exp(residual_log(sizes[row, 0], sizes[row, 1], third, grid))
 
@@ -156,7 +155,9 @@ class OperationTimes:
             operation = streams.operations.get(name)
             machine = operation_machine(accelerator, streams, operation)
             residual = operation.residual if operation else None
-            grid = ResidualGrid(*(np.array(part, dtype=np.float64) for part in residual_grid(residual)))
+            grid = ResidualGrid(
+                *(np.array(part, dtype=np.float64) for part in residual_grid(residual))
+            )
             times_s[mask] = self.filled(sizes[mask], machine, grid)
         return times_s
 

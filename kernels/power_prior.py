@@ -1,8 +1,4 @@
-"""Parameters of kernel models for a device that nobody has measured.
-
-They are middle values of the calibrated devices and carry wide spreads. A device with a
-calibration of its own never uses them.
-"""
+"""Power parameters of a device that nobody has measured."""
 
 from __future__ import annotations
 
@@ -13,9 +9,9 @@ from pathlib import Path
 import msgspec
 
 from hardware_profiles.accelerator import Accelerator
-from hardware_profiles.calibration import Calibration, PowerCalibration, Provenance
+from hardware_profiles.calibration import PowerCalibration, Provenance
 
-__all__ = ["PowerPrior", "datasheet_power_calibration", "prior_calibration"]
+__all__ = ["PowerPrior", "datasheet_power_calibration"]
 
 FOLDER = Path(__file__).parent
 
@@ -37,13 +33,6 @@ class PowerPrior(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     minimum_clock_fraction: float
     relative_spread_fraction: float
     source: str
-
-
-@functools.cache
-def prior_calibration() -> Calibration:
-    """The calibration that stands in where a profile has none."""
-    with (FOLDER / "priors.toml").open("rb") as file:
-        return msgspec.convert(tomllib.load(file), Calibration)
 
 
 @functools.cache
