@@ -174,5 +174,5 @@ def _made(session: Session, label: Sequence[object], rows: Table) -> CollectiveR
         heldout=is_set_aside(rows),
         weights=weights(rows),
     )
-    known: Mask = np.isfinite(sizes).all(axis=1)
+    known = np.asarray(np.isfinite(sizes).all(axis=1))
     return made.where(known) if known.any() else None

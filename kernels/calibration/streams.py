@@ -247,7 +247,7 @@ class _Recipe:
     def _operation(self, rows: OperationRows) -> OperationCalibration:
         one = self.fitted.operations[rows.accelerator.name, rows.name]
         return OperationCalibration(
-            **one.parameters,  # type: ignore[arg-type]
+            **one.parameters,
             short_row_columns=SHORT_ROW_COLUMNS.get(rows.name, 0.0),
             residual=one.residual,
             provenance=self._provenance([rows]),
@@ -308,7 +308,9 @@ def _median_operations(
             key: float(np.median([getattr(one, key) for one in own])) for key in stream_bounds(name)
         }
         found[name] = OperationCalibration(
-            **values, short_row_columns=own[0].short_row_columns, provenance=provenance
+            **values,  # type: ignore[arg-type]
+            short_row_columns=own[0].short_row_columns,
+            provenance=provenance,
         )
     return found
 

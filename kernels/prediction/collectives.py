@@ -190,8 +190,11 @@ class CollectiveTimes:
     ) -> FloatArray:
         """Times of rows of sizes, as `row_sizes` makes them. [s]"""
         times_s = np.empty(len(sizes))
+        is_known = np.isfinite(sizes).all(axis=1)
         models = _Models(pattern, library, machine, network)
         self._fill(np.ascontiguousarray(sizes, dtype=np.float64), models, times_s)
+        # Minima and maxima lose a NaN on the way.
+        times_s[~is_known] = np.nan
         return times_s
 
 
