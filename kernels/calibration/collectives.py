@@ -57,6 +57,9 @@ SOURCE = (
 
 SMALLEST_SPREAD = 0.05
 INHERITED_SPREAD = 0.2
+"""Leaving a device out of its architecture misses its rows of 1 MiB and more by 1 to 10 % at the
+median and up to 15 % in the mean; across architectures by 7 to 50 %. [1]"""
+
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,6 +59,9 @@ HOST_TRANSFERS = ("h2d", "d2h", "h2d_mem_bw", "d2h_mem_bw", "pcie_h2d", "pcie_d2
 
 SMALLEST_SPREAD = 0.05
 INHERITED_SPREAD = 0.1
+"""Leaving a device out of its architecture misses its operations by 2 to 4 % at the median, 8 % in
+the mean; leaving it out of its vendor's devices by 5 to 15 %. [1]"""
+
 BYTES_PER_GB = 1e9
 
 SOURCE = (
