@@ -17,7 +17,6 @@ from kernels.calibration.gemm_fit import (
     library_constants,
 )
 from kernels.calibration.gemm_rows import GemmRows, gemm_rows
-from kernels.calibration.report import FitReport
 from kernels.calibration.session import Session
 from kernels.calibration.simplex import FittedErrors, judge
 from kernels.families.inheritance import related_architectures
@@ -57,7 +56,6 @@ class GemmResult:
     fitted: Fitted
     families: Fitted
     """By architecture, then dtype."""
-    reports: tuple[FitReport, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,12 +92,7 @@ def calibrate_gemm(session: Session) -> GemmResult:
             session, fitter, group, found, least_spread=THIN_SPREAD
         )
     fitted = _with_left_out(session, fitter, groups, fitted)
-    reports = [_report(fitter, group, fitted) for group in groups]
-    return GemmResult(
-        fitted=fitted,
-        families=_families(groups, fitted),
-        reports=tuple(report for report in reports if report is not None),
-    )
+    return GemmResult(fitted=fitted, families=_families(groups, fitted))
 
 
 def _fitted(
@@ -292,20 +285,3 @@ def _left_out_errors(
         return None
     times_s = fitter.rows_times_s(group.rows, group.accelerator, prior)
     return judge(times_s, group.rows.measured_s)
-
-
-def _report(fitter: GemmFitter, group: Group, fitted: Fitted) -> FitReport | None:
-    name, dtype = group.accelerator.name, group.rows.dtype
-    if dtype not in fitted.get(name, {}):
-        return None
-    errors, large, by_library = _heldout_errors(fitter, group, fitted[name][dtype])
-    return FitReport(
-        device=name,
-        family="gemm",
-        dtype=dtype,
-        n_fitted=group.n_shapes,
-        heldout=errors,
-        heldout_large=large,
-        left_out_median_ape_fraction=fitted[name][dtype].provenance.left_out_median_ape_fraction,
-        by_library=by_library,
-    )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from hardware_profiles.calibration import Calibration
 
-__all__ = ["rendered_calibration"]
+__all__ = ["rendered_array", "rendered_calibration"]
 
 SIGNIFICANT_DIGITS = 4
 """More digits than a fit determines would only make differences hard to read."""
@@ -20,7 +20,9 @@ LINE_LENGTH = 100
 def _value(value: object) -> str:
     if isinstance(value, tuple | list):
         return "[" + ", ".join(_value(item) for item in value) + "]"
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, int | float | str):
         message = f"cannot write {value!r} into a calibration table"
         raise TypeError(message)
     if isinstance(value, str):
@@ -61,3 +63,12 @@ def _lines(path: str, table: Mapping[str, object]) -> list[str]:
 def rendered_calibration(calibration: Calibration, *, path: str = "calibration") -> str:
     """TOML text of the tables of a calibration, below a table of that name; "" for none."""
     return "\n".join(_lines(path, msgspec.to_builtins(calibration)))
+
+
+def rendered_array(name: str, structs: Sequence[msgspec.Struct]) -> str:
+    """TOML text of structs as an array of tables, ``[[name]]`` before each."""
+    parts = []
+    for one in structs:
+        first, *rest = _lines(name, msgspec.to_builtins(one))
+        parts.append("\n".join([f"[{first}]", *rest]))
+    return "\n".join(parts)

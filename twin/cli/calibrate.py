@@ -12,6 +12,7 @@ from twin.cli.output import current_command, emit_json, progress_on_stderr, tabl
 from twin.cli.scenario_options import profiles_option
 
 if TYPE_CHECKING:
+    from hardware_profiles.calibration import Provenance
     from kernels.calibration.report import FitReport
 
 __all__ = ["calibrate"]
@@ -20,7 +21,6 @@ SHOWN = (
     "median_ape_heldout",
     "mape_heldout",
     "p90_ape_heldout",
-    "median_ape_heldout_large",
     "median_ape_left_out",
 )
 """Errors that the text lists."""
@@ -75,45 +75,45 @@ def calibrate(*, folder: Path, out: Path, profile_dirs: tuple[Path, ...], as_jso
 
 
 def _entry(report: FitReport) -> dict[str, Any]:
-    heldout, large = report.heldout, report.heldout_large
     return {
         "device": report.device,
         "family": report.family,
         "dtype": report.dtype,
-        "n_fitted": report.n_fitted,
-        "n_heldout": heldout.n_rows if heldout else 0,
-        "median_ape_heldout": heldout.median_ape_fraction if heldout else None,
-        "mape_heldout": heldout.mean_ape_fraction if heldout else None,
-        "p90_ape_heldout": heldout.p90_ape_fraction if heldout else None,
-        "median_ape_heldout_large": large.median_ape_fraction if large else None,
-        "median_ape_left_out": report.left_out_median_ape_fraction,
+        "part": report.part,
+        "figure_class": report.provenance.figure_class,
+        **_errors(report.provenance),
         "by_library": [
-            {
-                "library": name or None,
-                "n_heldout": errors.n_rows,
-                "median_ape_heldout": errors.median_ape_fraction,
-                "mape_heldout": errors.mean_ape_fraction,
-                "p90_ape_heldout": errors.p90_ape_fraction,
-            }
-            for name, errors in report.by_library.items()
+            {"library": name, **_errors(one)} for name, one in report.by_library.items()
         ],
     }
 
 
+def _errors(provenance: Provenance) -> dict[str, Any]:
+    return {
+        "n_fitted": provenance.n_samples or 0,
+        "n_heldout": provenance.n_heldout or 0,
+        "median_ape_heldout": provenance.heldout_median_ape_fraction,
+        "mape_heldout": provenance.heldout_mean_ape_fraction,
+        "p90_ape_heldout": provenance.heldout_p90_ape_fraction,
+        "median_ape_left_out": provenance.left_out_median_ape_fraction,
+        "relative_spread_fraction": provenance.relative_spread_fraction,
+    }
+
+
 def _lines(reports: Sequence[FitReport], *, files: Sequence[Path], out: Path) -> list[str]:
-    header = ["device", "family", "dtype", "fitted", "set aside", "median", "mean", "p90"]
-    header += ["large", "left out"]
+    header = ["device", "family", "dtype", "part", "fitted", "set aside"]
+    header += ["median", "mean", "p90", "left out"]
     rows = [_cells(_entry(report)) for report in reports]
     return [
         "errors on what was set aside; left out: all rows of a device, from its relatives alone",
         "",
-        *table(rows, align="lllrrrrrrr", header=header),
+        *table(rows, align="llllrrrrrr", header=header),
         "",
         f"{len(files)} files in {out}; use them with --profiles {out}",
     ]
 
 
 def _cells(entry: dict[str, Any]) -> list[str]:
+    names = [str(entry[key] or "") for key in ("device", "family", "dtype", "part")]
     percents = ["" if entry[name] is None else f"{100.0 * entry[name]:.1f} %" for name in SHOWN]
-    names = [entry["device"], entry["family"], entry["dtype"]]
     return [*names, str(entry["n_fitted"]), str(entry["n_heldout"]), *percents]

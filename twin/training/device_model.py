@@ -21,6 +21,7 @@ from kernels.gemm.model import GemmMachine
 from kernels.gemm.precision import nearest_dtype
 from kernels.memory_bound.model import StreamMachine
 from kernels.power_prior import datasheet_power_calibration
+from kernels.prediction.machines import collective_machine
 
 __all__ = ["DeviceModel", "PrecisionError"]
 
@@ -161,13 +162,4 @@ class DeviceModel:
     def collective(self, operation: str, has_in_switch_reduction: bool) -> CollectiveMachine:
         """Machine of one collective operation inside a node."""
         fitted = self.collective_calibration(operation)
-        return CollectiveMachine(
-            bandwidth_efficiency_fraction=fitted.bandwidth_efficiency_fraction,
-            latency_s=fitted.latency_s,
-            latency_per_rank_s=fitted.latency_per_rank_s,
-            local_copy_fraction=fitted.local_copy_fraction,
-            pipeline_exponent=fitted.pipeline_exponent,
-            low_latency_fraction=fitted.low_latency_fraction,
-            low_latency_slowdown=fitted.low_latency_slowdown,
-            in_switch_gain=fitted.in_switch_gain if has_in_switch_reduction else 1.0,
-        )
+        return collective_machine(fitted, switch_adds=has_in_switch_reduction)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -24,13 +24,13 @@ __all__ = ["KernelValidation", "PredictedTable", "validate_kernels"]
 logger = logging.getLogger(__name__)
 
 PREDICTORS = {
-    "gemm": ("kernels.prediction.gemm", "GemmTimes"),
-    "attention": ("kernels.prediction.attention", "AttentionTimes"),
-    "collectives": ("kernels.prediction.collectives", "CollectiveTimes"),
-    "ops": ("kernels.prediction.operations", "OperationTimes"),
-    "membw": ("kernels.prediction.bandwidth", "BandwidthRates"),
+    "gemm": ("kernels.prediction.gemm", "GemmTimes", "times_s"),
+    "attention": ("kernels.prediction.attention", "AttentionTimes", "times_s"),
+    "collectives": ("kernels.prediction.collectives", "CollectiveTimes", "times_s"),
+    "ops": ("kernels.prediction.operations", "OperationTimes", "times_s"),
+    "membw": ("kernels.prediction.bandwidth", "StreamBandwidths", "bandwidths_bytes_per_s"),
 }
-"""Module and class that predict a table of each family."""
+"""Module, class and method that predict a table of each family, in base units."""
 
 LARGE_GEMM = 1024.0
 """m, n and k of a product that weighs in training. [elements]"""
@@ -42,14 +42,8 @@ LARGE_SEQUENCE = 2048.0
 LARGE_HEADS = 16.0
 
 
-class RowPredictor(Protocol):
-    """What predicts the rows of one device."""
-
-    def times_s(
-        self, rows: Table, accelerator: Accelerator, calibration: Calibration
-    ) -> FloatArray:
-        """Predicted value of each row; NaN where it is not covered. [s or byte/s]"""
-        ...
+RowPredictor = Callable[[Table, Accelerator, Calibration], FloatArray]
+"""Predicts the rows of one device; NaN where a row is not covered. [s or byte/s]"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,14 +137,18 @@ class _Devices:
         return loaded.thing, completed_calibration(loaded.thing)
 
 
+def _predictor(family: str) -> RowPredictor:
+    module, name, method = PREDICTORS[family]
+    return cast("RowPredictor", getattr(getattr(importlib.import_module(module), name)(), method))
+
+
 def _predicted(table: KernelTable, devices: _Devices) -> PredictedTable:
-    module, name = PREDICTORS[table.family.name]
-    predictor = cast("RowPredictor", getattr(importlib.import_module(module), name)())
+    predict = _predictor(table.family.name)
     values = np.full(len(table.rows), np.nan)
     for device, chosen in _groups(table.rows["device"]):
         found = devices.find(device)
         if found is not None:
-            values[chosen] = predictor.times_s(table.rows.where(chosen), *found)
+            values[chosen] = predict(table.rows.where(chosen), *found)
     return PredictedTable(table=table, predicted=values / table.family.to_base)
 
 
