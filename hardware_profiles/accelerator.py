@@ -8,7 +8,19 @@ import msgspec
 
 from hardware_profiles.calibration import Calibration
 
-__all__ = ["Accelerator", "Compute", "DevicePower", "Link", "Memory", "Module", "Source"]
+__all__ = [
+    "Accelerator",
+    "Announcement",
+    "Compute",
+    "DevicePower",
+    "Link",
+    "Memory",
+    "Module",
+    "Source",
+    "Vendor",
+]
+
+Vendor = Literal["nvidia", "amd", "intel", "arm", "other", "host"]
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,10 +48,13 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     capacity_bytes: float
     bandwidth_bytes_per_s: float
     l2_bytes: float | None = None
+    """Second-level cache; 4 MiB on each of eight dies make 32. [byte]"""
+    last_level_cache_bytes: float | None = None
+    """Cache between the second level and the memory, such as Infinity Cache. [byte]"""
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The device's own links to its peers in a node, one direction."""
+    """How the device reaches its peers in a node, one direction: its links, or else its slot."""
 
     name: str
     bandwidth_bytes_per_s: float
@@ -73,8 +88,11 @@ class Accelerator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     kind: Literal["accelerator"]
     name: str
     title: str
-    vendor: Literal["nvidia", "amd", "intel", "arm", "other", "host"]
+    vendor: Vendor
     architecture: str
+    """Family whose units are alike: parts of one family share what nobody fitted on them."""
+    status: Literal["available", "announced"] = "available"
+    """announced: the vendor's preview; nobody has measured one."""
     aliases: tuple[str, ...] = ()
     launch_year: int | None = None
     compute: Compute
@@ -84,3 +102,32 @@ class Accelerator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     module: Module
     calibration: Calibration = Calibration()
     sources: tuple[Source, ...]
+
+
+class Announcement(msgspec.Struct, frozen=True, kw_only=True):
+    """An announced accelerator of which not every figure is known yet.
+
+    It can be shown and extended. Nothing can be predicted with it: that takes an `Accelerator`,
+    whose figures are numbers, all of them.
+    """
+
+    schema_version: int
+    kind: Literal["accelerator"]
+    name: str
+    title: str
+    vendor: Vendor
+    architecture: str
+    status: Literal["announced"]
+    aliases: tuple[str, ...] = ()
+    launch_year: int | None = None
+    missing_keys: tuple[str, ...]
+    """Dotted keys of the figures that a prediction needs and nobody has published."""
+    sources: tuple[Source, ...]
+
+    @property
+    def refusal(self) -> str:
+        """Why nothing can be predicted with it, and what helps."""
+        return (
+            f"{self.name} is announced and lacks {', '.join(self.missing_keys)}; "
+            "a prediction needs each of them: extend it with your own"
+        )

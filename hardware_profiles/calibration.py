@@ -13,11 +13,14 @@ import msgspec
 __all__ = [
     "AttentionCalibration",
     "AttentionDecode",
+    "BandwidthCalibration",
     "Calibration",
     "CollectiveCalibration",
+    "CollectiveImplementation",
     "GemmCalibration",
     "GemmImplementation",
     "MemoryBoundCalibration",
+    "OperationCalibration",
     "PowerCalibration",
     "Provenance",
     "Residual",
@@ -83,6 +86,8 @@ class GemmImplementation(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """Share of the peak over the device's own. [1]"""
     memory_ratio: float = 1.0
     """Share of the memory bandwidth over the device's own. [1]"""
+    fill_ratio: float = 1.0
+    """Pipeline fill over the device's own. [1]"""
     overhead_s: float = 0.0
     """Further launches and host time in each timing. [s]"""
     conversion_bytes_per_element: float = 0.0
@@ -104,6 +109,8 @@ class GemmCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Operand supply of one compute unit over its share of memory bandwidth. [1]"""
     fill_depth: float
     """Pipeline fill, as extra depth of the reduction dimension. [elements]"""
+    fill_repeat_fraction: float = 1.0
+    """Share of the fill that every further wave pays again; persistent kernels hide it. [1]"""
     wave_smoothing_fraction: float
     """0: whole waves only; 1: no wave loss at all. [1]"""
     split_s: float
@@ -218,6 +225,30 @@ class AttentionCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     backward_provenance: Provenance
 
 
+class CollectiveImplementation(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """How another library's collective differs from the vendor's; see all_reduce/implementation."""
+
+    host_s: float = 0.0
+    """Host time of one call that is launched on its own; device work hides behind it. [s]"""
+    copy_passes: float = 0.0
+    """Copies of the message inside device memory before and after, as multiples of it. [1]"""
+    latency_ratio: float = 1.0
+    """Latency over that of the vendor's library. [1]"""
+    bandwidth_ratio: float = 1.0
+    """Bandwidth of large messages over that of the vendor's library. [1]"""
+    kernel_latency_s: float = 0.0
+    """Latency of a peer-to-peer kernel of its own with two ranks. [s]"""
+    kernel_latency_per_rank_s: float = 0.0
+    """Latency that each further rank adds to it. [s]"""
+    kernel_efficiency_fraction: float = 0.8
+    """Share of the link peak that this kernel reaches. [1]"""
+    kernel_limit_bytes: float = 0.0
+    """Message up to which this kernel is used; 0 for never. [byte]"""
+    provenance: Provenance
+
+
 class CollectiveCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Parameters of one collective operation inside a node; see kernels/all_reduce/model.py."""
 
@@ -237,7 +268,44 @@ class CollectiveCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     """Extra transfer time of the low-latency protocol, as a multiple. [1]"""
     in_switch_gain: float = 1.0
     """Speed-up of large all-reduces by reduction in the switch with eight ranks or more. [1]"""
+    residual: Residual | None = None
+    """Correction over (message bytes, ranks, 1)."""
+    implementations: dict[str, CollectiveImplementation] = {}
+    """By library class, as kernels/libraries.toml names them."""
     provenance: Provenance
+
+
+class OperationCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one class of memory-bound operations differs from a plain stream."""
+
+    traffic_ratio: float = 1.0
+    """Traffic over one read of every operand and one write of every result. [1]"""
+    launch_s: float | None = None
+    """Floor of one call as it was timed, framework included; none: the stream's own. [s]"""
+    row_s: float = 0.0
+    """Barriers and reductions of one row in one compute unit, where a row takes a block. [s]"""
+    unaligned_row_s: float = 0.0
+    """The same where rows do not begin on 16 bytes. [s]"""
+    short_row_columns: float = 0.0
+    """Row up to which one warp does a row and no barrier is needed. [1]"""
+    long_row_bytes: float = 0.0
+    """Row beyond which it no longer stays on chip and is read again; 0 for never. [byte]"""
+    long_row_traffic_ratio: float = 1.0
+    """Traffic of rows far beyond that, over that of short rows. [1]"""
+    residual: Residual | None = None
+    """Correction over (rows, columns, 1 for aligned rows and 2 for others)."""
+    provenance: Provenance
+
+
+class BandwidthCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bandwidth of device memory against occupancy, from streaming kernels."""
+
+    peak_fraction: float
+    """Share of the datasheet bandwidth that no occupancy exceeds. [1]"""
+    saturation_fraction: float
+    """Occupancy at which bytes in flight alone would reach that share. [1]"""
+    join_exponent: float
+    """Exponent of the smooth minimum of bytes in flight and peak. [1]"""
 
 
 class MemoryBoundCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -247,6 +315,12 @@ class MemoryBoundCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_u
     """Share of the datasheet memory bandwidth that a stream reaches. [1]"""
     launch_s: float
     """Floor of one kernel on the device, without the framework's host time. [s]"""
+    cached_bandwidth_ratio: float = 1.0
+    """Bandwidth of data that stays in the second-level cache, over that of memory. [1]"""
+    operations: dict[str, OperationCalibration] = {}
+    """By class of operation; what no class covers is a plain stream."""
+    bandwidth: dict[str, BandwidthCalibration] = {}
+    """By streaming kernel: copy, read, write and their kin."""
     provenance: Provenance
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-import msgspec
+from msgspec.structs import replace as replace_fields
 
-from hardware_profiles.accelerator import Accelerator
+from hardware_profiles.accelerator import Accelerator, Announcement
 from hardware_profiles.cluster import Cluster, Machine, Node, Partition, Site
 from hardware_profiles.errors import ProfileError, nearest
 from hardware_profiles.folders import Folder, peek_aliases
@@ -21,7 +21,7 @@ from hardware_profiles.overrides import (
     parse_overrides,
 )
 from hardware_profiles.physics import impossible_together
-from hardware_profiles.schema import KINDS, Table
+from hardware_profiles.schema import KINDS, Table, Thing
 
 __all__ = ["SHIPPED", "Catalogue", "Loaded"]
 
@@ -35,7 +35,7 @@ class Loaded:
 
     path: Path
     name: str
-    thing: msgspec.Struct
+    thing: Thing
     table: Table
     """The same figures as a table, in base units."""
     own_table: Table
@@ -107,8 +107,10 @@ class Catalogue:
         return f'{kind or "profile"} "{reference}": unknown; {hint}all are listed by: {listing}'
 
     def accelerator(self, name: str) -> Accelerator:
-        """One accelerator by name, alias or path."""
-        return cast("Accelerator", self.load("accelerator", name).thing)
+        """One accelerator by name, alias or path; an announced one needs every figure."""
+        loaded = self.load("accelerator", name)
+        _require_figures(loaded)
+        return cast("Accelerator", loaded.thing)
 
     def node(self, name: str) -> Node:
         """One node by name, alias or path."""
@@ -131,9 +133,8 @@ class Catalogue:
         if known is None:
             known = self._read(path, below=below)
             self._loaded[path] = known
-        if not isinstance(known.thing, KINDS[kind]):
-            found = next(name for name, struct in KINDS.items() if isinstance(known.thing, struct))
-            msg = f'{path}: kind = "{found}": expected {kind}'
+        if known.thing.kind != kind:
+            msg = f'{path}: kind = "{known.thing.kind}": expected {kind}'
             raise ProfileError(msg)
         return known
 
@@ -212,6 +213,7 @@ class Catalogue:
         parts["accelerator"] = catalogue._referred(
             "accelerator", node.accelerator, settings, parts["node"]
         )
+        _require_figures(parts["accelerator"])
         parts["site"] = catalogue._referred(
             "site", site or the_cluster.site, settings, parts["cluster"] if site is None else None
         )
@@ -248,7 +250,7 @@ class Catalogue:
     @staticmethod
     def _set(loaded: Loaded, settings: Sequence[Override]) -> Loaded:
         """Lay the user's settings over one thing."""
-        kind = next(name for name, struct in KINDS.items() if isinstance(loaded.thing, struct))
+        kind = loaded.thing.kind
         texts = [override.text for override in settings if override.kind == kind]
         if not texts:
             return loaded
@@ -262,6 +264,13 @@ class Catalogue:
             hashes={**loaded.hashes, key: overridden_hash(loaded.hashes[key], table)},
             overridden_keys=keys,
         )
+
+
+def _require_figures(loaded: Loaded) -> None:
+    """Refuse an announced accelerator whose figures are not all known."""
+    if isinstance(loaded.thing, Announcement):
+        msg = f"{loaded.path}: {loaded.thing.refusal}"
+        raise ProfileError(msg)
 
 
 def _split_partition(cluster: str) -> tuple[str, str | None]:
@@ -282,6 +291,15 @@ def _partition(cluster: Cluster, wanted: str | None) -> Partition:
     raise ProfileError(msg)
 
 
+def _wired(accelerator: Accelerator, node: Node) -> Accelerator:
+    """The accelerator with the bandwidth between two of them that the node's board gives."""
+    peer_bytes_per_s = node.intra_node.peer_bandwidth_bytes_per_s
+    if peer_bytes_per_s is None or accelerator.link is None:
+        return accelerator
+    link = replace_fields(accelerator.link, peer_bandwidth_bytes_per_s=peer_bytes_per_s)
+    return replace_fields(accelerator, link=link)
+
+
 def _machine(parts: dict[str, Loaded], partition: Partition) -> Machine:
     node = cast("Node", parts["node"].thing)
     accelerator = cast("Accelerator", parts["accelerator"].thing)
@@ -293,7 +311,7 @@ def _machine(parts: dict[str, Loaded], partition: Partition) -> Machine:
         cluster=cast("Cluster", parts["cluster"].thing),
         partition=partition,
         node=node,
-        accelerator=accelerator,
+        accelerator=_wired(accelerator, node),
         site=cast("Site", parts["site"].thing),
         profile_hashes={
             key: value for part in parts.values() for key, value in sorted(part.hashes.items())

@@ -10,21 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
-from hardware_profiles.accelerator import Accelerator
+from hardware_profiles.accelerator import Accelerator, Announcement
 from hardware_profiles.catalogue import Catalogue
 from hardware_profiles.cluster import Cluster, Node
-from hardware_profiles.errors import ProfileError
+from hardware_profiles.errors import ProfileError, nearest
 from hardware_profiles.folders import peek_aliases, peek_kind
 from hardware_profiles.loader import ProfileFile, read_file
 from hardware_profiles.physics import impossible_together
 from hardware_profiles.plausibility import implausible, unlike_its_siblings
-from hardware_profiles.schema import KINDS, Table
+from hardware_profiles.schema import KINDS, Table, Thing
 from hardware_profiles.sources import matches
 
-__all__ = ["PLACEHOLDER", "Finding", "check_files", "figures"]
+__all__ = ["PLACEHOLDER", "Finding", "check_files", "figures", "of_architecture"]
 
 PLACEHOLDER = "placeholder"
 """First word of a source that stands for no source yet."""
+
+Severity = Literal["error", "warning", "note"]
 
 # Numbers about the file itself.
 _NO_FIGURES = frozenset({"schema_version", "sources", "calibration"})
@@ -35,7 +37,8 @@ class Finding:
     """One thing that is wrong with a file, or doubtful."""
 
     path: Path
-    severity: Literal["error", "warning"]
+    severity: Severity
+    """note: nothing is wrong, but the reader should know."""
     message: str
     """One line that begins with the file."""
 
@@ -66,10 +69,19 @@ def _check_file(path: Path, catalogue: Catalogue) -> Iterator[Finding]:
         errors += _in_what_it_makes(file, path, nearby)
     for message in dict.fromkeys(errors):
         yield Finding(path=path, severity="error", message=message)
-    if not errors:
-        doubts = [*_doubts_about_sources(file), *_doubts_about_physics(path, file.kind, nearby)]
-        for line in doubts:
-            yield Finding(path=path, severity="warning", message=f"{path}: {line}")
+    if errors:
+        return
+    thing = nearby.load(file.kind, str(path)).thing
+    for line in _doubts_about_sources(file):
+        yield Finding(path=path, severity="warning", message=f"{path}: {line}")
+    # Figures of an announced part are the vendor's preview: odd ones are noted, nobody can check.
+    is_announced = isinstance(thing, Accelerator | Announcement) and thing.status == "announced"
+    for line in _doubts_about_physics(thing, nearby):
+        severity: Severity = "note" if is_announced else "warning"
+        yield Finding(path=path, severity=severity, message=f"{path}: {line}")
+    if isinstance(thing, Announcement):
+        line = f"announced; not known: {', '.join(thing.missing_keys)}"
+        yield Finding(path=path, severity="note", message=f"{path}: {line}")
 
 
 def _in_the_file(file: ProfileFile, path: Path) -> Iterator[str]:
@@ -79,11 +91,34 @@ def _in_the_file(file: ProfileFile, path: Path) -> Iterator[str]:
     for key, value in figures(file.table):
         if not any(matches(pattern, key) for pattern in own):
             yield f"{key} = {value:g}: expected a source that names it in this file"
+    for source in _sources(file.table):
+        if not str(source.get("text", "")).strip():
+            yield 'sources: text = "": expected the document behind the figures, or the reasoning'
+
+
+def _sources(table: Table) -> list[Table]:
+    return cast("list[Table]", table.get("sources", []))
 
 
 def _patterns(table: Table) -> list[str]:
-    sources = cast("list[Table]", table.get("sources", []))
-    return [pattern for source in sources for pattern in cast("list[str]", source.get("keys", []))]
+    return [key for source in _sources(table) for key in cast("list[str]", source.get("keys", []))]
+
+
+def _idle_patterns(file: ProfileFile, whole: Table) -> Iterator[str]:
+    """Keys of sources that name no figure, as a slip of the pen does."""
+    known = [*(key for key, _ in figures(whole)), *_all_keys(whole)]
+    for pattern in _patterns(file.table):
+        if not any(matches(pattern, key) for key in known):
+            close = nearest(pattern, known, n=1)
+            hint = f"; nearest is {close[0]}" if close else ""
+            yield f'sources: keys = "{pattern}": names no figure of this profile{hint}'
+
+
+def _all_keys(table: Mapping[str, object], prefix: str = "") -> Iterator[str]:
+    for key, value in table.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _all_keys(value, f"{prefix}{key}.")
 
 
 def figures(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, float]]:
@@ -107,16 +142,19 @@ def figures(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str
 def _in_what_it_makes(file: ProfileFile, path: Path, catalogue: Catalogue) -> list[str]:
     """What is wrong with the finished thing and with what it refers to."""
     try:
-        thing = catalogue.load(file.kind, str(path)).thing
+        loaded = catalogue.load(file.kind, str(path))
     except ProfileError as error:
         return [str(error)]
-    problems: list[str] = []
+    thing = loaded.thing
+    problems = [f"{path}: {line}" for line in _idle_patterns(file, loaded.table)]
     for kind, reference in _references(thing):
         try:
             referred = catalogue.load(kind, reference).thing
         except ProfileError as error:
             problems.append(f"{path}: {error}")
             continue
+        if isinstance(referred, Announcement):
+            problems.append(f'{path}: accelerator = "{reference}": {referred.refusal}')
         if isinstance(thing, Node) and isinstance(referred, Accelerator):
             problems += [f"{path}: {line}" for line in impossible_together(thing, referred)]
     return problems
@@ -133,27 +171,32 @@ def _references(thing: object) -> Iterator[tuple[str, str]]:
 
 
 def _doubts_about_sources(file: ProfileFile) -> Iterator[str]:
-    for source in cast("list[Table]", file.table.get("sources", [])):
+    for source in _sources(file.table):
         if str(source.get("text", "")).lower().startswith(PLACEHOLDER):
             keys = ", ".join(cast("list[str]", source.get("keys", [])))
             yield f"sources: {keys}: still a placeholder; expected the document behind the figures"
 
 
-def _doubts_about_physics(path: Path, kind: str, catalogue: Catalogue) -> Iterator[str]:
-    thing = catalogue.load(kind, str(path)).thing
+def _doubts_about_physics(thing: Thing, catalogue: Catalogue) -> Iterator[str]:
     yield from implausible(thing)
     if isinstance(thing, Accelerator):
         yield from unlike_its_siblings(thing, _siblings(thing, catalogue))
 
 
 def _siblings(device: Accelerator, catalogue: Catalogue) -> Iterator[Accelerator]:
+    family = of_architecture(catalogue, device.architecture)
+    return (other for other in family if other.name != device.name)
+
+
+def of_architecture(catalogue: Catalogue, architecture: str) -> Iterator[Accelerator]:
+    """Every accelerator of one family whose figures are all known."""
     for name in catalogue.names("accelerator"):
         try:
-            other = catalogue.accelerator(name)
+            found = catalogue.accelerator(name)
         except ProfileError:  # a broken neighbour is reported where it is judged itself
             continue
-        if other.architecture == device.architecture and other.name != device.name:
-            yield other
+        if found.architecture == architecture:
+            yield found
 
 
 def _shared_names(paths: Iterable[Path], catalogue: Catalogue) -> Iterator[Finding]:

@@ -30,6 +30,9 @@ class IntraNode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Devices in one link domain when it spans nodes, such as 72 in an NVL72 rack. [1]"""
     has_in_switch_reduction: bool = False
     """Whether the switch adds up all-reduces itself."""
+    peer_bandwidth_bytes_per_s: float | None = None
+    """Between two devices of this node, where its board wires them otherwise than the accelerator's
+    profile says; a machine's accelerator carries it. [byte/s]"""
     paired_bandwidth_bytes_per_s: float | None = None
     """Between the two dies of one module, where that differs from other pairs. [byte/s]"""
 
@@ -89,11 +92,19 @@ class Fabric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     group_n_nodes: int | None = None
     """Nodes below one leaf or in one group, where traffic is not oversubscribed. [1]"""
     bandwidth_efficiency_fraction: float
-    """Share of the line rate that large collectives reach. [1]"""
+    """Share of the line rate that large collectives reach in a ring. [1]"""
+    tree_efficiency_fraction: float = 0.75
+    """Share of the line rate that a large all-reduce reaches in a tree. [1]"""
     latency_s: float
     """Start-up of one collective between two nodes. [s]"""
     latency_per_node_s: float
     """Start-up added by each doubling of nodes. [s]"""
+    latency_per_hop_s: float = 12e-6
+    """Time added by each further node of a ring, both passes of an all-reduce together. [s]"""
+    chunk_ratio: float = 2.0
+    """Filling of a tree's pipeline per level, over the best chunk of a single hop. [1]"""
+    decline_exponent: float = 1e-3
+    """Bandwidth falls with the number of nodes to the power of minus this. [1]"""
     switch_power_per_nic_w: float
     """Power of the network's switches, shared among the network cards. [W]"""
 

@@ -27,6 +27,7 @@ class Folder:
         self.root = root
         found = root.rglob("*.toml") if is_recursive else root.glob("*.toml")
         self._by_stem: dict[str, list[Path]] = {}
+        self._peeked: dict[Path, tuple[str | None, tuple[str, ...]]] = {}
         for path in sorted(path for path in found if path.is_file()):
             self._by_stem.setdefault(path.stem, []).append(path)
 
@@ -46,10 +47,20 @@ class Folder:
         """File of that kind with this alias, or with this name in other case."""
         wanted = alias.lower()
         for path in self.paths(kind):
-            names = (path.stem, *peek_aliases(path))
+            names = (path.stem, *self.aliases(path))
             if any(name.lower() == wanted for name in names):
                 return path
         return None
+
+    def aliases(self, path: Path) -> tuple[str, ...]:
+        """Other names that a file of the folder gives itself."""
+        return self._peek(path)[1]
+
+    def _peek(self, path: Path) -> tuple[str | None, tuple[str, ...]]:
+        """Kind and aliases of a file, looked up once."""
+        if path not in self._peeked:
+            self._peeked[path] = (peek_kind(path), peek_aliases(path))
+        return self._peeked[path]
 
     def _holds(self, path: Path, kind: str) -> bool:
         # The shipped folders are named by kind; what a user's folder holds stands in its files.
@@ -57,7 +68,7 @@ class Folder:
         for parent in path.relative_to(self.root).parts[:-1]:
             if parent in above:
                 return above[parent] == kind
-        return peek_kind(path) == kind
+        return self._peek(path)[0] == kind
 
 
 def peek_kind(path: Path) -> str | None:

@@ -11,9 +11,10 @@ from typing import cast
 
 import msgspec
 
+from hardware_profiles.accelerator import Announcement
 from hardware_profiles.errors import ProfileError, nearest
 from hardware_profiles.physics import impossible
-from hardware_profiles.schema import KINDS, Place, Table, to_base
+from hardware_profiles.schema import KINDS, Place, Table, Thing, missing_keys, to_base
 from hardware_profiles.sources import base_pattern
 
 __all__ = ["SCHEMA_VERSION", "ProfileFile", "build", "merge", "parse", "read_file"]
@@ -145,10 +146,13 @@ def _as_inherited(value: object, base_name: str) -> object:
     return marked
 
 
-def build(table: Table, kind: str, *, label: str) -> msgspec.Struct:
-    """Make the frozen struct of one thing; complain about what is missing or impossible."""
+def build(table: Table, kind: str, *, label: str) -> Thing:
+    """Make the frozen struct of one thing; complain about what is missing or impossible.
+
+    An announced accelerator may lack figures; it then becomes an `Announcement`.
+    """
     try:
-        thing = msgspec.convert(table, KINDS[kind])
+        thing = _announcement(table, kind) or cast("Thing", msgspec.convert(table, KINDS[kind]))
     except msgspec.ValidationError as error:
         msg = f"{label}: {_in_words(str(error))}"
         raise ProfileError(msg) from error
@@ -157,6 +161,17 @@ def build(table: Table, kind: str, *, label: str) -> msgspec.Struct:
         msg = f"{label}: {problem}"
         raise ProfileError(msg)
     return thing
+
+
+def _announcement(table: Table, kind: str) -> Announcement | None:
+    """What is known of an announced part, when that is not all that a prediction needs."""
+    if kind != "accelerator" or table.get("status") != "announced":
+        return None
+    missing = tuple(missing_keys(table, KINDS[kind]))
+    if not missing:
+        return None
+    known = {key: value for key, value in table.items() if key in Announcement.__struct_fields__}
+    return msgspec.convert(known | {"missing_keys": missing}, Announcement)
 
 
 def _in_words(message: str) -> str:

@@ -100,11 +100,18 @@ def impossible_together(node: Node, device: Accelerator) -> Iterator[str]:
             f"n_devices = {node.n_devices}: expected a multiple of the "
             f"{device.module.n_devices} devices of a module of {device.name}"
         )
-    if node.intra_node.topology == "mesh" and device.link is not None:
-        peers = (node.n_devices - 1) * device.link.peer_bandwidth_bytes_per_s
-        if peers > device.link.bandwidth_bytes_per_s * (1.0 + ROUNDING_FRACTION):
+    link = device.link
+    own = node.intra_node.peer_bandwidth_bytes_per_s
+    if own is not None and link is not None and own > link.bandwidth_bytes_per_s:
+        yield (
+            f"intra_node.peer_bandwidth_bytes_per_s = {own:g}: expected at most the "
+            f"{link.bandwidth_bytes_per_s:g} of all links of {device.name}"
+        )
+    if node.intra_node.topology == "mesh" and link is not None:
+        peers = (node.n_devices - 1) * (own or link.peer_bandwidth_bytes_per_s)
+        if peers > link.bandwidth_bytes_per_s * (1.0 + ROUNDING_FRACTION):
             yield (
                 f"n_devices = {node.n_devices}: expected fewer, as a mesh of them needs "
                 f"{peers:g} byte/s of links where {device.name} has "
-                f"{device.link.bandwidth_bytes_per_s:g}"
+                f"{link.bandwidth_bytes_per_s:g}"
             )

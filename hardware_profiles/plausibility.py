@@ -17,6 +17,9 @@ PEAK_TOLERANCE_FRACTION = 0.04
 # Rates of one device relative to each other, as hardware multiplies them. [1]
 RATIO_TOLERANCE_FRACTION = 0.05
 
+# Between 1, the same units, and 2, the sparse rate. [1]
+WIDER_THAN_ITS_FAMILY = 1.5
+
 _SPARSE = "is it the sparse rate, or the clock another than the one it is quoted at?"
 
 
@@ -52,12 +55,18 @@ def _odd_peaks(device: Accelerator) -> Iterator[str]:
 
 
 def _odd_ratios(device: Accelerator) -> Iterator[str]:
+    """Rates that exceed another's by something else than one or two.
+
+    A lower one is no slip: Blackwell Ultra gave up int8, and processors have slow fp16.
+    """
     peaks = device.compute.peak_flop_per_s
     for faster, slower in (("fp8", "bf16"), ("int8", "bf16"), ("bf16", "tf32"), ("fp16", "bf16")):
         if faster not in peaks or slower not in peaks:
             continue
         ratio = peaks[faster] / peaks[slower]
-        if all(abs(ratio / known - 1.0) > RATIO_TOLERANCE_FRACTION for known in (1.0, 2.0)):
+        if ratio > 1.0 and all(
+            abs(ratio / known - 1.0) > RATIO_TOLERANCE_FRACTION for known in (1.0, 2.0)
+        ):
             yield (
                 f"compute.peak_flop_per_s.{faster}: {ratio:.2f} times that of {slower}; "
                 f"expected 1 or 2; {_SPARSE}"
@@ -68,19 +77,20 @@ def unlike_its_siblings(device: Accelerator, siblings: Iterable[Accelerator]) ->
     """Compare with parts of the same architecture, whose units do the same work per cycle.
 
     A sparse peak is twice the dense one for every dtype alike, so that only another part of the
-    family can give it away.
+    family can give it away. Cards for graphics have units of half the width (A40 beside A100), so
+    that the widest of the family is the measure.
     """
     own = flop_per_cycle_per_unit(device)
-    for sibling in siblings:
-        theirs = flop_per_cycle_per_unit(sibling)
-        if own is None or theirs is None:
-            continue
-        if abs(own / theirs - 1.0) > 0.5:
-            yield (
-                f"compute.peak_flop_per_s.bf16: {own:.0f} flop per cycle and unit, where "
-                f"{sibling.name} of the same architecture has {theirs:.0f}; {_SPARSE}"
-            )
-            return
+    rates = {sibling.name: flop_per_cycle_per_unit(sibling) for sibling in siblings}
+    known = {name: rate for name, rate in rates.items() if rate is not None}
+    if own is None or not known:
+        return
+    widest = max(known, key=lambda name: known[name])
+    if own > WIDER_THAN_ITS_FAMILY * known[widest]:
+        yield (
+            f"compute.peak_flop_per_s.bf16: {own:.0f} flop per cycle and unit, where "
+            f"{widest} of the same architecture has {known[widest]:.0f}; {_SPARSE}"
+        )
 
 
 def _odd_node(node: Node) -> Iterator[str]:

@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal, cast
 
 import msgspec
 from msgspec import inspect as shapes
 
-from hardware_profiles.accelerator import Accelerator
+from hardware_profiles.accelerator import Accelerator, Announcement
 from hardware_profiles.cluster import Cluster, Node, Site
 from hardware_profiles.errors import nearest
 from hardware_profiles.ranges import expected_range
 from hardware_profiles.units import Unit, spellings, split_unit
 
-__all__ = ["DTYPES", "KINDS", "Place", "Shape", "Table", "fields_of", "settable_keys", "to_base"]
+__all__ = [
+    "DTYPES",
+    "KINDS",
+    "Place",
+    "Shape",
+    "Table",
+    "Thing",
+    "fields_of",
+    "missing_keys",
+    "settable_keys",
+    "to_base",
+]
 
 Table = dict[str, object]
+
+Thing = Accelerator | Announcement | Node | Cluster | Site
+"""What a profile makes."""
 
 KINDS: dict[str, type[msgspec.Struct]] = {
     "accelerator": Accelerator,
@@ -54,6 +68,7 @@ class Shape:
     ]
     choices: tuple[str, ...] = ()
     struct: type[msgspec.Struct] | None = None
+    is_required: bool = False
 
     @property
     def expected(self) -> str:
@@ -99,7 +114,22 @@ def fields_of(struct: type[msgspec.Struct]) -> Mapping[str, Shape]:
     if not isinstance(info, shapes.StructType):
         msg = f"{struct} is not a struct"
         raise TypeError(msg)
-    return {entry.name: _shape(entry.type) for entry in info.fields}
+    return {
+        entry.name: replace(_shape(entry.type), is_required=entry.required) for entry in info.fields
+    }
+
+
+def missing_keys(
+    table: Mapping[str, object], struct: type[msgspec.Struct], *, prefix: str = ""
+) -> Iterator[str]:
+    """Dotted keys that a struct needs and a table in base units does not have."""
+    for name, shape in fields_of(struct).items():
+        held = table.get(name)
+        if shape.holds == "table" and shape.struct and (shape.is_required or held is not None):
+            inner = held if isinstance(held, dict) else {}
+            yield from missing_keys(inner, shape.struct, prefix=f"{prefix}{name}.")
+        elif shape.is_required and held is None:
+            yield f"{prefix}{name}"
 
 
 def _shape(info: object) -> Shape:  # noqa: PLR0911 - one return per type, nothing else
@@ -346,6 +376,9 @@ def _tables(
 
 def settable_keys(value: object, *, prefix: str = "") -> Iterator[str]:
     """Dotted base-unit keys of every figure of a loaded profile that an override may set."""
+    if isinstance(value, Announcement):
+        yield from _keys_of(Accelerator)
+        return
     if not isinstance(value, msgspec.Struct):
         return
     for name, shape in fields_of(type(value)).items():
@@ -362,3 +395,21 @@ def settable_keys(value: object, *, prefix: str = "") -> Iterator[str]:
             yield from (f"{key}.{dtype}" for dtype in DTYPES)
         else:
             yield key
+
+
+def _keys_of(struct: type[msgspec.Struct], *, prefix: str = "") -> Iterator[str]:
+    """Dotted base-unit keys of every figure that a profile of this kind needs or may have.
+
+    Tables that may be missing are left out: their names cannot be set.
+    """
+    for name, shape in fields_of(struct).items():
+        if name in _NOT_SETTABLE or shape.holds in ("tables", "texts", "entries"):
+            continue
+        if shape.holds == "table" and shape.struct:
+            if not shape.is_required:
+                continue
+            yield from _keys_of(shape.struct, prefix=f"{prefix}{name}.")
+        elif shape.holds == "numbers":
+            yield from (f"{prefix}{name}.{dtype}" for dtype in DTYPES)
+        else:
+            yield f"{prefix}{name}"

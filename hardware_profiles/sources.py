@@ -8,10 +8,9 @@ from typing import Literal
 
 import msgspec
 
-from hardware_profiles.accelerator import Accelerator, Source
+from hardware_profiles.accelerator import Source
 from hardware_profiles.calibration import Provenance
-from hardware_profiles.cluster import Cluster, Node, Site
-from hardware_profiles.schema import UNIT_PER_ENTRY, fields_of
+from hardware_profiles.schema import UNIT_PER_ENTRY, Thing, fields_of
 from hardware_profiles.units import split_unit
 
 __all__ = ["base_pattern", "figure_source", "matches"]
@@ -19,7 +18,7 @@ __all__ = ["base_pattern", "figure_source", "matches"]
 FigureClass = Literal["measured", "fitted", "datasheet", "assumed"]
 
 
-def figure_source(thing: Accelerator | Node | Cluster | Site, dotted_key: str) -> Source | None:
+def figure_source(thing: Thing, dotted_key: str) -> Source | None:
     """Source of one figure: the last entry of ``sources`` that names it.
 
     Calibrated parameters carry their own provenance; one that was taken over from another

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
+from hardware_profiles.accelerator import Vendor
 from hardware_profiles.errors import ProfileError, nearest
 from hardware_profiles.schema import KINDS
 
@@ -15,7 +18,7 @@ text = "placeholder of twin profiles new: name here the document behind these fi
 """
 
 _ACCELERATOR = """vendor = "{vendor}"
-architecture = "unnamed" # parts of one architecture are compared by twin profiles check
+architecture = "{architecture}" # family: fits of its parts are taken over, peaks compared
 
 [compute]
 n_units = 128 # streaming multiprocessors or compute units
@@ -23,14 +26,14 @@ boost_clock_mhz = 2000 # the clock at which the peaks are quoted
 
 [compute.peak_dense] # half of what a datasheet gives "with sparsity"
 fp32_tflop_per_s = 64
-bf16_tflop_per_s = 1048.6
+bf16_tflop_per_s = {bf16_tflop_per_s:.1f}
 
 [memory]
 capacity_gib = 96
 bandwidth_gb_per_s = 4000
 l2_mib = 64
 
-[link] # one direction; a card without links has no such table
+[link] # one direction; for a card without links its slot, such as 63 GB/s of PCIe 5 x16
 name = "link"
 bandwidth_gb_per_s = 450 # to all peers together
 peer_bandwidth_gb_per_s = 450 # to one peer; a share of the above without a switch
@@ -97,14 +100,44 @@ _DIFFERENCE = {
     "site": ("", "pue = 1.1", "pue"),
 }
 
-_VENDORS = ("nvidia", "amd", "intel", "arm", "other", "host")
+_VENDORS = get_args(Vendor)
+
+# What the round figures of a new accelerator make of its 16-bit peak.
+_N_UNITS = 128
+_CLOCK_HZ = 2e9
+_FLOP_PER_CYCLE_PER_UNIT = 4096.0
 
 
-def skeleton(kind: str, *, name: str, vendor: str = "other") -> str:
-    """A whole profile with round figures, whose source says that it is a placeholder."""
+def skeleton(
+    kind: str,
+    *,
+    name: str,
+    vendor: str = "other",
+    architecture: str | None = None,
+    flop_per_cycle_per_unit: float | None = None,
+) -> str:
+    """A whole profile with round figures, whose source says that it is a placeholder.
+
+    Parameters
+    ----------
+    kind
+        accelerator, node, cluster or site.
+    name
+        Name of the thing and of its file.
+    vendor
+        Maker of an accelerator.
+    architecture
+        Family of an accelerator.
+    flop_per_cycle_per_unit
+        Dense 16-bit operations of one unit of that family in a cycle. [flop]
+    """
     _require("kind", kind, tuple(KINDS))
     _require("vendor", vendor, _VENDORS)
-    return _head(kind, name=name) + _BODY[kind].format(vendor=vendor) + _SOURCE
+    peak = _N_UNITS * _CLOCK_HZ * (flop_per_cycle_per_unit or _FLOP_PER_CYCLE_PER_UNIT)
+    body = _BODY[kind].format(
+        vendor=vendor, architecture=architecture or "unnamed", bf16_tflop_per_s=peak / 1e12
+    )
+    return _head(kind, name=name) + body + _SOURCE
 
 
 def derived(kind: str, *, name: str, base: str) -> str:

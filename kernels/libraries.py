@@ -30,9 +30,15 @@ def implementation(family: str, library: str) -> str | None:
     Returns
     -------
     str or None
-        The name that the longest beginning listed in ``libraries.toml`` stands for, in which ``*``
-        stands for any text; None where none is listed, which means the kernel by itself.
+        The name that the longest beginning listed in ``libraries.toml`` stands for, a star in it
+        for any text; None where none is listed, which means the kernel by itself.
     """
     known = _beginnings().get(family, {})
-    matching = [beginning for beginning in known if fnmatchcase(library, f"{beginning}*")]
+    matching = [beginning for beginning in known if _begins(library, beginning)]
     return known[max(matching, key=len)] if matching else None
+
+
+def _begins(library: str, beginning: str) -> bool:
+    if "*" in beginning:
+        return fnmatchcase(library, f"{beginning}*")
+    return library.startswith(beginning)

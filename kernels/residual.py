@@ -1,10 +1,10 @@
 """Correction on top of a formula: a coarse grid over the logarithms of the sizes.
 
-The formulas are the skeleton; what they leave over varies slowly with the sizes, because libraries
-change kernels from one size to the next. The correction is read off a grid between whose nodes it
-is multilinear, so it is continuous; nodes without measurements hold zero and it fades to zero within
-one step outside the grid, so that it never speaks where nothing was measured; its values are capped
-when they are fitted, so that it may correct and never carry.
+The formulas are the skeleton; what they leave over varies slowly with the sizes, because
+libraries change kernels from one size to the next. The correction is read off a grid between whose
+nodes it is multilinear, so it is continuous; nodes without measurements hold zero and it fades to
+zero within one step outside the grid, so that it never speaks where nothing was measured; its
+values are capped when they are fitted, so that it may correct and never carry.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PERMILLE = 1e-3
 
 
 class ResidualGrid(NamedTuple):
-    """A grid as the formula reads it; the fields are tuples in plain Python, arrays when compiled."""
+    """A grid as a formula reads it: tuples in plain Python, arrays when compiled."""
 
     starts_log2: Any
     """Least log2 size of each of the three axes."""

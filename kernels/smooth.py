@@ -6,7 +6,7 @@ cost something.
 
 from __future__ import annotations
 
-__all__ = ["power_mean_join", "smooth_waves"]
+__all__ = ["power_mean_join", "smooth_minimum", "smooth_waves"]
 
 
 def power_mean_join(first: float, second: float, exponent: float) -> float:
@@ -29,6 +29,26 @@ def power_mean_join(first: float, second: float, exponent: float) -> float:
         return 0.0
     ratio = min(first, second) / larger
     return float(larger * (1.0 + ratio**exponent) ** (1.0 / exponent))
+
+
+def smooth_minimum(first: float, second: float, exponent: float) -> float:
+    """(first^-p + second^-p)^(-1/p): a minimum without a kink, never above the smaller one.
+
+    Parameters
+    ----------
+    first, second
+        Positive quantities of one unit. [any]
+    exponent
+        p, above 0; the larger, the sharper. [1]
+
+    Returns
+    -------
+    float
+        The minimum; by 2^(-1/p) below it where both are equal. [unit of the inputs]
+    """
+    smaller = min(first, second)
+    ratio = smaller / max(first, second)
+    return float(smaller * (1.0 + ratio**exponent) ** (-1.0 / exponent))
 
 
 def smooth_waves(load: float, smoothing: float) -> float:

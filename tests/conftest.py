@@ -11,6 +11,27 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
+PREVIEW = """\
+schema_version = 1
+kind = "accelerator"
+name = "preview"
+title = "A part of next year"
+vendor = "other"
+architecture = "next"
+status = "announced"
+
+[compute]
+n_units = 100
+
+[memory]
+capacity_gib = 288
+
+[[sources]]
+keys = ["*"]
+figure_class = "datasheet"
+text = "the vendor's announcement"
+"""
+
 # Two slow shared cores: the time of one example says nothing about the code.
 settings.register_profile("tweeling", deadline=None, derandomize=True)
 settings.load_profile("tweeling")
@@ -34,3 +55,15 @@ def shared_data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture
+def announced(tmp_path: Path) -> Callable[[], Path]:
+    """Write an announced accelerator of which only memory and units are known."""
+
+    def write() -> Path:
+        path = tmp_path / "preview.toml"
+        path.write_text(PREVIEW, encoding="utf-8")
+        return path
+
+    return write

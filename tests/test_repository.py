@@ -14,7 +14,10 @@ from twin.scenario.example import example_scenario
 
 TOP_LEVEL = {"twin", "kernels", "hardware_profiles", "tui", "tests", "docs"}
 PACKAGES = ("twin", "kernels", "hardware_profiles", "tui")
-TEXTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md")
+TEXTS = (
+    *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md"),
+    *("docs/add-a-profile.md", "docs/add-a-gpu.md"),
+)
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,14 @@ def _calibration_warnings(predictor: StepPredictor) -> list[PredictionWarning]:
     accelerator = predictor.job.machine.accelerator
     calibration = accelerator.calibration
     found = []
+    if accelerator.status == "announced":
+        found.append(
+            PredictionWarning(
+                code="W_ANNOUNCED",
+                message=f"{accelerator.name} is announced: its figures are the vendor's preview "
+                "or assumed, none measured",
+            )
+        )
     if not calibration.gemm:
         found.append(
             PredictionWarning(

@@ -41,6 +41,12 @@ TAKEN_OVER = (
 """Parameters that do not depend on the clock: the machine has them as the profile does."""
 
 
+def _cache_bytes(accelerator: Accelerator) -> float:
+    """Last-level cache, where it is known. [byte]"""
+    memory = accelerator.memory
+    return memory.last_level_cache_bytes or memory.l2_bytes or 0.0
+
+
 def attention_machine(
     accelerator: Accelerator,
     fitted: AttentionCalibration,
@@ -72,7 +78,7 @@ def attention_machine(
         clock_hz=accelerator.compute.boost_clock_hz * clock_fraction,
         peak_flop_per_s=peak_flop_per_s * clock_fraction,
         memory_bandwidth_bytes_per_s=accelerator.memory.bandwidth_bytes_per_s,
-        cache_bytes=fitted.cache_share_ratio * (accelerator.memory.l2_bytes or 0.0),
+        cache_bytes=fitted.cache_share_ratio * _cache_bytes(accelerator),
         exponentials_per_clock_per_unit=fitted.exponentials_per_clock_per_unit,
         block_latency_s=fitted.block_latency_s / clock_fraction,
         item_latency_s=fitted.item_latency_s / clock_fraction,
@@ -89,7 +95,7 @@ def decode_machine(
         n_units=float(accelerator.compute.n_units),
         peak_flop_per_s=peak_flop_per_s,
         memory_bandwidth_bytes_per_s=accelerator.memory.bandwidth_bytes_per_s,
-        cache_bytes=fitted.cache_share_ratio * (accelerator.memory.l2_bytes or 0.0),
+        cache_bytes=fitted.cache_share_ratio * _cache_bytes(accelerator),
         memory_efficiency_fraction=fitted.memory_efficiency_fraction,
         unit_bandwidth_ratio=fitted.unit_bandwidth_ratio,
         part_tokens=fitted.part_tokens,

@@ -17,14 +17,13 @@ from hardware_profiles.calibration import (
     AttentionDecode,
     Provenance,
 )
-from hardware_profiles.catalogue import Catalogue
 from kernels.calibration.attention_backward import pass_ratio, with_pass_ratio
 from kernels.calibration.attention_family import (
     family_attention,
     scaled_attention,
     scaled_products,
 )
-from kernels.calibration.attention_judge import AttentionJudge, sources_of
+from kernels.calibration.attention_judge import AttentionJudge
 from kernels.calibration.attention_rows import DeviceRows, attention_rows
 from kernels.calibration.attention_rules import DerivedRule, Rules, load_rules
 from kernels.calibration.fit_attention import (
@@ -37,7 +36,7 @@ from kernels.calibration.fit_attention import (
 )
 from kernels.calibration.measurements import Table
 from kernels.calibration.session import Session
-from kernels.prediction.attention import UNFUSED
+from kernels.prediction.attention import UNFUSED, attention_sizes
 
 __all__ = ["AttentionCalibrator", "attention_calibrations"]
 
@@ -57,6 +56,12 @@ UNKNOWN = Provenance(
 )
 
 NO_SIDE = {"side_query_ratio": 0.0, "side_key_ratio": 0.0}
+
+
+class _FittedValues(msgspec.Struct, frozen=True):
+    """Parameters as an interrupted run keeps them."""
+
+    values: Parameters
 
 
 @dataclass
@@ -87,7 +92,7 @@ class AttentionCalibrator:
 
     def run(self) -> dict[str, dict[str, AttentionCalibration]]:
         """Entries by accelerator profile and implementation."""
-        for device, name in self._order():
+        for device, name in self.session.progress("attention", self._order()):
             self._fit(device, name, self._rows(device, name))
         for device in self.devices:
             self._fit_joint(device)
@@ -160,9 +165,23 @@ class AttentionCalibrator:
             return
         if relative is None and len(forward) < RICH_ROWS:
             relative = self._nearest(device, forward)
-        values = self.fitter.forward(forward, device.accelerator, relative=relative)
+        values = self._forward(device, name, forward, relative)
         device.values[name] = values
         self._enter(device, name, rows, values)
+
+    def _forward(
+        self, device: _Device, name: str, rows: Table, relative: Parameters | None
+    ) -> Parameters:
+        """Forward parameters of some rows, or what an interrupted run has left of them."""
+        accelerator = device.accelerator
+        latencies = np.ascontiguousarray(rows["latency_us"], dtype=np.float64)
+        key = ["attention", name, attention_sizes(rows), latencies, relative]
+        found = self.session.cached(
+            [*key, accelerator.compute, accelerator.memory],
+            _FittedValues,
+            lambda: _FittedValues(self.fitter.forward(rows, accelerator, relative=relative)),
+        )
+        return found.values
 
     def _fit_joint(self, device: _Device) -> None:
         """Kernels as training calls them, from the rows of several libraries."""
@@ -174,7 +193,7 @@ class AttentionCalibrator:
             forward = rows.where(~heldout_mask(rows))
             if len(forward):
                 relative = self._relative(device, rule.name)
-                values = self.fitter.forward(forward, device.accelerator, relative=relative)
+                values = self._forward(device, rule.name, forward, relative)
                 device.values[rule.name] = values
                 self._enter(device, rule.name, rows, values, has_residual=False)
                 one = msgspec.structs.replace(device.entries[rule.name], **NO_SIDE)
@@ -222,7 +241,7 @@ class AttentionCalibrator:
         rows = free.where(free["direction"] == "fwd_decode")
         if len(rows) < RICH_ROWS:
             return None
-        provenance = self.session.provenance(sources_of(rows), n_samples=len(rows))
+        provenance = self.session.provenance(self.judge.sources(rows), n_samples=len(rows))
         values = self.fitter.decode(rows, accelerator)
         return AttentionDecode(**values, provenance=provenance)
 
@@ -353,18 +372,15 @@ def attention_calibrations(
     session: Session,
     *,
     survey_folders: Sequence[Path] = (),
-    catalogue: Catalogue | None = None,
 ) -> dict[str, dict[str, AttentionCalibration]]:
     """Attention parameters by accelerator profile and implementation.
 
     Parameters
     ----------
     session
-        Tables of public measurements, the date and the log.
+        Tables of public measurements, profiles by device name, the date and the log.
     survey_folders
         Folders of own surveys, such as ``benches/measured/h200-sxm``.
-    catalogue
-        Profiles by device name; None: the shipped ones.
 
     Returns
     -------
@@ -372,5 +388,5 @@ def attention_calibrations(
         One entry by device with rows and implementation; devices without rows inherit through
         `family_attention`.
     """
-    rows = attention_rows(session, survey_folders, catalogue or Catalogue())
+    rows = attention_rows(session, survey_folders)
     return AttentionCalibrator(session, [_Device(one) for one in rows]).run()

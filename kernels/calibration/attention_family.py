@@ -14,7 +14,7 @@ import msgspec
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import AttentionCalibration, AttentionDecode, Provenance
 
-__all__ = ["family_attention", "inherited_attention", "scaled_attention", "scaled_products"]
+__all__ = ["family_attention", "scaled_attention", "scaled_products"]
 
 Member = tuple[Accelerator, Mapping[str, AttentionCalibration]]
 
@@ -27,10 +27,6 @@ KEPT = ("query_block", "narrow_query_block", "least_query_block")
 INSIDE_SPREAD = 0.08
 """Spread that taking over adds inside an architecture. With the rows of one device left out, its
 median error is 5 % (H100 and H200 from each other, B200 and GB200 from each other). [1]"""
-
-ACROSS_SPREAD = 0.25
-"""The same from the nearest other architecture: 17 % (A100 from Hopper), 19 % (RTX PRO 6000 from
-Ampere). [1]"""
 
 
 def _amounts(one: msgspec.Struct) -> dict[str, float]:
@@ -49,8 +45,8 @@ def _n_samples(one: AttentionCalibration) -> int:
     return one.provenance.n_samples or 0
 
 
-def _inherited(provenance: Provenance, names: Sequence[str], spread: float) -> Provenance:
-    joint = math.hypot(provenance.relative_spread_fraction, spread)
+def _inherited(provenance: Provenance, names: Sequence[str]) -> Provenance:
+    joint = math.hypot(provenance.relative_spread_fraction, INSIDE_SPREAD)
     return Provenance(
         figure_class="inherited",
         source=f"constants of {', '.join(names)}: {provenance.source}",
@@ -67,30 +63,30 @@ def _decode(
     mean = {name: _middle([one[name] for one in amounts]) for name in amounts[0]}
     mean["item_latency_s"] *= ratio
     first = members[0]
-    provenance = _inherited(first.provenance, names, INSIDE_SPREAD)
+    provenance = _inherited(first.provenance, names)
     return msgspec.structs.replace(first, **mean, provenance=provenance)
 
 
 def _family_entry(
-    members: Sequence[tuple[Accelerator, AttentionCalibration]], target: Accelerator, spread: float
+    members: Sequence[tuple[Accelerator, AttentionCalibration]], clock_hz: float
 ) -> AttentionCalibration:
     richest = max(members, key=lambda one: _n_samples(one[1]))[1]
     amounts = [_amounts(one) for _, one in members]
     clocks = [accelerator.compute.boost_clock_hz for accelerator, _ in members]
-    for one, clock_hz in zip(amounts, clocks, strict=True):
+    for one, own_clock_hz in zip(amounts, clocks, strict=True):
         for name in CLOCKED:
-            one[name] *= clock_hz / target.compute.boost_clock_hz
+            one[name] *= own_clock_hz / clock_hz
     shared = set.intersection(*(set(one) for one in amounts)) - set(KEPT)
     mean = {name: _middle([one[name] for one in amounts]) for name in sorted(shared)}
     names = [accelerator.name for accelerator, _ in members]
     decoders = [one.decode for _, one in members if one.decode is not None]
-    clock_ratio = _middle(clocks) / target.compute.boost_clock_hz
+    clock_ratio = _middle(clocks) / clock_hz
     return msgspec.structs.replace(
         richest,
         **mean,
         decode=_decode(decoders, names, clock_ratio) if decoders else None,
-        provenance=_inherited(richest.provenance, names, spread),
-        backward_provenance=_inherited(richest.backward_provenance, names, spread),
+        provenance=_inherited(richest.provenance, names),
+        backward_provenance=_inherited(richest.backward_provenance, names),
     )
 
 
@@ -98,7 +94,6 @@ def family_attention(
     members: Sequence[Member],
     *,
     target: Accelerator | None = None,
-    transfer_spread: float = INSIDE_SPREAD,
 ) -> dict[str, AttentionCalibration]:
     """Constants that the members of a family share, by implementation.
 
@@ -107,10 +102,8 @@ def family_attention(
     members
         Devices with their entries.
     target
-        Device that is to inherit; latencies are scaled to its clock. None: the first member.
-    transfer_spread
-        Spread that taking over adds: 0.08 inside an architecture, as leaving one device out
-        shows; wider from another one. [1]
+        Device that is to inherit; latencies are scaled to its clock. None: to the middle clock of
+        the members.
 
     Returns
     -------
@@ -120,54 +113,17 @@ def family_attention(
     """
     if not members:
         return {}
-    wanted = target or members[0][0]
+    clock_hz = _middle([device.compute.boost_clock_hz for device, _ in members])
+    if target is not None:
+        clock_hz = target.compute.boost_clock_hz
     names = list(dict.fromkeys(name for _, entries in members for name in entries))
     return {
         name: _family_entry(
             [(device, entries[name]) for device, entries in members if name in entries],
-            wanted,
-            transfer_spread,
+            clock_hz,
         )
         for name in names
     }
-
-
-def inherited_attention(
-    target: Accelerator,
-    members: Sequence[Member],
-    nearest: Mapping[str, Sequence[str]],
-) -> dict[str, AttentionCalibration]:
-    """Entries of a device without rows: of its architecture, else of the nearest with any.
-
-    Parameters
-    ----------
-    target
-        The device.
-    members
-        All devices with entries.
-    nearest
-        Architectures to fall back to, by architecture.
-
-    Returns
-    -------
-    dict
-        Entry by implementation; corrections stay inside an architecture. Empty where no
-        architecture named has entries.
-    """
-    own = target.architecture
-    for architecture in (own, *nearest.get(own, ())):
-        kin = [one for one in members if one[0].architecture == architecture]
-        kin = [one for one in kin if one[0].name != target.name]
-        if not kin:
-            continue
-        if architecture == own:
-            return family_attention(kin, target=target)
-        found = family_attention(kin, target=target, transfer_spread=ACROSS_SPREAD)
-        return {
-            name: msgspec.structs.replace(one, residual=None, backward_residual=None)
-            for name, one in found.items()
-        }
-    return {}
 
 
 def scaled_products(fitted: AttentionCalibration, rate_factor: float) -> AttentionCalibration:

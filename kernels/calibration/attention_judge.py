@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.metadata import version
 
 import msgspec
 import numpy as np
@@ -16,16 +15,10 @@ from kernels.calibration.session import Session
 from kernels.calibration.simplex import FittedErrors, judge
 from kernels.prediction.attention import AttentionTimes
 
-__all__ = ["AttentionJudge", "sources_of"]
+__all__ = ["AttentionJudge"]
 
 FITTED_SPREAD = 0.08
 """Least spread where only fitted rows can be judged. [1]"""
-
-
-def sources_of(rows: Table) -> str:
-    """Sources and libraries of rows, as a provenance names them."""
-    libraries = ", ".join(sorted(set(rows["library"])))
-    return f"{', '.join(sorted(set(rows['source_id'])))}: {libraries}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +27,11 @@ class AttentionJudge:
 
     session: Session
     times: AttentionTimes
+
+    def sources(self, rows: Table) -> str:
+        """Sources and libraries of rows, as a provenance names them."""
+        libraries = ", ".join(sorted(set(rows["library"])))
+        return f"{self.session.sources(rows['source_id'])}: {libraries}"
 
     def errors(
         self, accelerator: Accelerator, rows: Table, entry: AttentionCalibration
@@ -74,13 +72,10 @@ class AttentionJudge:
         spread = errors.log_spread if has_aside else max(errors.log_spread, FITTED_SPREAD)
         return msgspec.structs.replace(
             self.session.provenance(
-                f"{sources_of(rows)}; {how}",
+                f"{self.sources(rows)}; {how}",
                 n_samples=int((~aside).sum()),
                 heldout=errors,
                 spread=spread,
             ),
-            code_version=version("tweeling"),
             n_heldout=int(aside.sum()),
-            heldout_mean_ape_fraction=errors.mean_ape_fraction,
-            heldout_p90_ape_fraction=errors.p90_ape_fraction,
         )

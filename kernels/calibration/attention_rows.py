@@ -10,13 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from hardware_profiles.accelerator import Accelerator
-from hardware_profiles.catalogue import Catalogue
-from hardware_profiles.errors import ProfileError
 from kernels.calibration.measurements import Table, read_table
 from kernels.calibration.session import Session
 from kernels.prediction.attention import attention_names, peak_of
 
-__all__ = ["ATTENTION_COLUMNS", "DeviceRows", "attention_rows", "profile_of"]
+__all__ = ["ATTENTION_COLUMNS", "ATTENTION_TABLES", "DeviceRows", "attention_rows", "profile_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +34,7 @@ ATTENTION_COLUMNS = (
     "source_id",
 )
 
-TABLES = ("attention.parquet", "attention_more.csv")
+ATTENTION_TABLES = ("attention.parquet", "attention_more.csv")
 SURVEY_TABLE = "attention.csv"
 
 VENDORS = ("NVIDIA ", "AMD ")
@@ -57,18 +55,18 @@ class DeviceRows:
         return self.rows.where(np.isin(self.names, implementations))
 
 
-def profile_of(device: str, catalogue: Catalogue) -> Accelerator | None:
-    """The profile of a device by its name in a measurement table; none where there is none."""
+def profile_of(device: str, session: Session) -> Accelerator | None:
+    """The profile of a device by its name in a measurement table; none where there is none.
+
+    Names of public tables and of drivers differ by the vendor's name at most.
+    """
     short = device
     for word in VENDORS:
         short = short.removeprefix(word)
-    for name in (device, short):
-        try:
-            return catalogue.accelerator(name)
-        except ProfileError:
-            continue
-    logger.warning("attention: no profile of %s, its rows are left out", device)
-    return None
+    found = session.accelerator(device) or session.accelerator(short)
+    if found is None:
+        logger.warning("attention: no profile of %s, its rows are left out", device)
+    return found
 
 
 def joined(tables: Sequence[Table]) -> Table:
@@ -77,26 +75,26 @@ def joined(tables: Sequence[Table]) -> Table:
     return Table(columns={name: np.concatenate([one[name] for one in tables]) for name in names})
 
 
-def attention_rows(
-    session: Session, survey_folders: Sequence[Path], catalogue: Catalogue
-) -> list[DeviceRows]:
+def attention_rows(session: Session, survey_folders: Sequence[Path] = ()) -> list[DeviceRows]:
     """Rows by accelerator profile; what a device has no rate for is left out.
 
     Parameters
     ----------
     session
-        Gives the tables of public measurements.
+        Gives the tables of public measurements and the profile of a device name.
     survey_folders
         Folders of own surveys, each with an ``attention.csv``.
-    catalogue
-        Finds the profile of a device name.
     """
-    tables = [session.table(name, ATTENTION_COLUMNS) for name in TABLES]
+    tables = [
+        session.table(name, ATTENTION_COLUMNS)
+        for name in ATTENTION_TABLES
+        if session.has_table(name)
+    ]
     tables += [read_table(folder / SURVEY_TABLE, ATTENTION_COLUMNS) for folder in survey_folders]
     everything = joined(tables)
     found: dict[str, tuple[Accelerator, list[Table]]] = {}
     for device in sorted(set(everything["device"])):
-        accelerator = profile_of(str(device), catalogue)
+        accelerator = profile_of(str(device), session)
         if accelerator is None:
             continue
         rows = everything.where(everything["device"] == device)

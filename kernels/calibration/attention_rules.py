@@ -61,8 +61,6 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     backward: tuple[BackwardRule, ...]
     derived: tuple[DerivedRule, ...]
     left_out: tuple[LeftOutRule, ...]
-    nearest: dict[str, tuple[str, ...]]
-    """Architectures whose constants stand in, by architecture."""
 
 
 def load_rules() -> Rules:

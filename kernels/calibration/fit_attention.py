@@ -301,7 +301,7 @@ class AttentionFitter:
         )
         steps = (HEADS_STEP_LOG2, LENGTH_STEP_LOG2, HEAD_STEP_LOG2)
         axes = tuple(_axis(sizes[:, i], step) for i, step in enumerate(steps))
-        return self.residuals.fit(np.ascontiguousarray(sizes), errors, keys, axes)
+        return self.residuals.fit(np.ascontiguousarray(sizes), errors, keys, (axes,))
 
     def _sample(self, rows: Table, n_rows: int) -> Table:
         """At most so many rows, half of them large."""

@@ -6,7 +6,9 @@ with device, dtype, sizes, library, latency and source.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,14 @@ import numpy.typing as npt
 
 from hardware_profiles.errors import TweelingError
 
-__all__ = ["Mask", "MeasurementError", "Table", "read_table"]
+__all__ = [
+    "Mask",
+    "MeasurementError",
+    "Table",
+    "column_names",
+    "read_table",
+    "require_positive",
+]
 
 Array = npt.NDArray[Any]
 
@@ -54,7 +63,35 @@ class Table:
         return Table(columns={name: column[mask] for name, column in self.columns.items()})
 
 
-def read_table(path: Path, columns: Sequence[str]) -> Table:
+def column_names(path: Path) -> tuple[str, ...]:
+    """Names of the columns of a ``.parquet`` or ``.csv`` table, without reading its rows."""
+    if not path.is_file():
+        message = f"{path}: no such table"
+        raise MeasurementError(message)
+    if path.suffix == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pa_parquet
+
+        try:
+            return tuple(pa_parquet.read_schema(path).names)
+        except (pa.ArrowInvalid, OSError) as error:
+            message = f"{path}: not a Parquet table: {_one_line(error)}"
+            raise MeasurementError(message) from error
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            return tuple(next(csv.reader(stream), ()))
+    except (UnicodeDecodeError, csv.Error) as error:
+        message = f"{path}: line 1: not CSV text: {_one_line(error)}"
+        raise MeasurementError(message) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def read_table(
+    path: Path, columns: Sequence[str], *, defaults: Mapping[str, float | str] | None = None
+) -> Table:
     """Read some columns of a ``.parquet`` or ``.csv`` table.
 
     Parameters
@@ -63,32 +100,72 @@ def read_table(path: Path, columns: Sequence[str]) -> Table:
         The table.
     columns
         Columns to keep.
+    defaults
+        Values of those of them that the table may leave out.
 
     Returns
     -------
     Table
         Numbers as float64, text as Python strings (empty where missing).
+
+    Raises
+    ------
+    MeasurementError
+        No such file, not a table, or a column that is missing.
     """
-    # pyarrow takes long to import; nothing but calibration reads these tables.
+    # pyarrow takes long to import; nothing but measurement tables needs it.
     import pyarrow as pa
     import pyarrow.csv as pa_csv
     import pyarrow.parquet as pa_parquet
 
-    if not path.is_file():
-        message = f"{path}: no such table"
-        raise MeasurementError(message)
+    present = column_names(path)
+    given = [name for name in columns if name in present]
+    absent = [name for name in columns if name not in present]
+    for name in absent:
+        if name not in (defaults or {}):
+            message = f"{path}: column {name!r} is missing; there are {', '.join(present)}"
+            raise MeasurementError(message)
     try:
         if path.suffix == ".parquet":
-            table = pa_parquet.read_table(path, columns=list(columns))
+            table = pa_parquet.read_table(path, columns=given)
         else:
-            options = pa_csv.ConvertOptions(
-                include_columns=list(columns), strings_can_be_null=False
-            )
+            options = pa_csv.ConvertOptions(include_columns=given, strings_can_be_null=False)
             table = pa_csv.read_csv(path, convert_options=options)
-    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
-        message = f"{path}: {error}"
+    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
+        message = f"{path}: {_one_line(error)}"
         raise MeasurementError(message) from error
-    return Table(columns={name: _column(table[name]) for name in columns})
+    found = {name: _column(table[name]) for name in given}
+    for name in absent:
+        value = (defaults or {})[name]
+        kind = object if isinstance(value, str) else np.float64
+        found[name] = np.full(table.num_rows, value, dtype=kind)
+    return Table(columns={name: found[name] for name in columns})
+
+
+def require_positive(table: Table, names: Sequence[str], *, path: Path) -> None:
+    """Refuse a table whose sizes or times are not numbers above 0.
+
+    Raises
+    ------
+    MeasurementError
+        With file, row, column and value of the first one.
+    """
+    for name in names:
+        column = table[name]
+        if column.dtype == object:
+            wrong = np.array([not _is_positive(value) for value in column], dtype=bool)
+        else:
+            wrong = ~(np.isfinite(column) & (column > 0.0))
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            message = (
+                f"{path}: row {row + 1}: {name} = {column[row]}; expected a finite number above 0"
+            )
+            raise MeasurementError(message)
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and value > 0.0
 
 
 def _column(column: Any) -> Array:  # noqa: ANN401 - pyarrow has no types
@@ -101,5 +178,8 @@ def _column(column: Any) -> Array:  # noqa: ANN401 - pyarrow has no types
         return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
     if pa.types.is_null(kind):
         return np.full(len(column), "", dtype=object)
-    texts = [str(value) if value is not None else "" for value in column.to_pylist()]
-    return np.array(texts, dtype=object)
+    # Tables have few distinct texts: each becomes one Python string, however many rows hold it.
+    coded = column.combine_chunks().dictionary_encode()
+    texts = [str(value) for value in coded.dictionary.to_pylist()]
+    codes = coded.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)
+    return np.asarray(np.array([*texts, ""], dtype=object)[codes])

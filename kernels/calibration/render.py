@@ -1,23 +1,28 @@
-"""Calibration structs as TOML tables, as they stand in accelerator profiles."""
+"""Calibrations as TOML tables, as they stand in accelerator profiles and families."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from hardware_profiles.calibration import Calibration
 
-__all__ = ["rendered_tables"]
+__all__ = ["rendered_array", "rendered_calibration"]
 
 SIGNIFICANT_DIGITS = 4
 """More digits than a fit determines would only make differences hard to read."""
+
+LINE_LENGTH = 100
 
 
 def _value(value: object) -> str:
     if isinstance(value, tuple | list):
         return "[" + ", ".join(_value(item) for item in value) + "]"
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, int | float | str):
         message = f"cannot write {value!r} into a calibration table"
         raise TypeError(message)
     if isinstance(value, str):
@@ -31,26 +36,39 @@ def _key(name: str) -> str:
     return name if name.replace("-", "").replace("_", "").isalnum() else f'"{name}"'
 
 
+def _entry(name: str, value: object) -> list[str]:
+    line = f"{_key(name)} = {_value(value)}"
+    if len(line) <= LINE_LENGTH or not isinstance(value, tuple | list):
+        return [line]
+    body = ", ".join(_value(item) for item in value)
+    wrapped = textwrap.wrap(body, LINE_LENGTH - 2, break_long_words=False, break_on_hyphens=False)
+    return [f"{_key(name)} = [", *(f"  {part}" for part in wrapped), "]"]
+
+
 def _lines(path: str, table: Mapping[str, object]) -> list[str]:
     values = {name: value for name, value in table.items() if not isinstance(value, Mapping)}
+    written = [(name, value) for name, value in values.items() if value is not None]
     lines = []
-    if values:
+    if written:
         lines.append(f"[{path}]")
-        lines += [f"{_key(k)} = {_value(v)}" for k, v in values.items() if v is not None]
+        for name, value in written:
+            lines += _entry(name, value)
         lines.append("")
     for name, value in table.items():
         if isinstance(value, Mapping):
-            lines += _lines(f"{path}.{_key(name)}", value)
+            lines += _lines(f"{path}.{_key(name)}" if path else _key(name), value)
     return lines
 
 
-def rendered_tables(calibrations: Mapping[str, Calibration]) -> str:
-    """TOML text: a comment with the accelerator's name, then its ``[calibration]`` tables.
+def rendered_calibration(calibration: Calibration, *, path: str = "calibration") -> str:
+    """TOML text of the tables of a calibration, below a table of that name; "" for none."""
+    return "\n".join(_lines(path, msgspec.to_builtins(calibration)))
 
-    The part of one accelerator can be put into its profile as it stands.
-    """
+
+def rendered_array(name: str, structs: Sequence[msgspec.Struct]) -> str:
+    """TOML text of structs as an array of tables, ``[[name]]`` before each."""
     parts = []
-    for name, calibration in calibrations.items():
-        tables = msgspec.to_builtins(calibration)
-        parts.append("\n".join([f"# ==== {name} ====", "", *_lines("calibration", tables)]))
+    for one in structs:
+        first, *rest = _lines(name, msgspec.to_builtins(one))
+        parts.append("\n".join([f"[{first}]", *rest]))
     return "\n".join(parts)

@@ -1,22 +1,35 @@
-"""What the recipes of all families share: tables on disk, fitters, the day and the log."""
+"""What the calibrations of all families share: tables on disk, devices, the day, the log."""
 
 from __future__ import annotations
 
 import datetime
+import functools
+import hashlib
 import logging
+import shutil
+import time
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
+import msgspec
 import numpy as np
+import numpy.typing as npt
 
+from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Provenance
-from kernels.calibration.device_figures import DeviceFigures, load_device_figures
-from kernels.calibration.measurements import Mask, Table, read_table
+from hardware_profiles.catalogue import Catalogue
+from kernels.calibration.measurements import Table, read_table
 from kernels.calibration.simplex import FittedErrors
 
-__all__ = ["Session", "library_mask"]
+__all__ = ["Session"]
 
 logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 SMALLEST_SPREAD = 0.03
 """Two libraries differ by this on one shape: no interval is narrower. [1]"""
@@ -26,20 +39,142 @@ def _today() -> str:
     return datetime.datetime.now(tz=datetime.UTC).date().isoformat()
 
 
-@dataclass
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("tweeling")
+
+
+def _digest(parts: Sequence[object]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            is_text = part.dtype == object
+            digest.update("\n".join(part).encode() if is_text else part.tobytes())
+        elif isinstance(part, msgspec.Struct):
+            digest.update(msgspec.json.encode(part))
+        else:
+            digest.update(str(part).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+@functools.cache
+def _code_hash() -> str:
+    """Of every source file that a fit may depend on."""
+    folder = Path(__file__).resolve().parents[1]
+    files = sorted(file for kind in ("*.py", "*.toml") for file in folder.rglob(kind))
+    return _digest([file.read_bytes() for file in files])
+
+
+@functools.cache
+def _source_names() -> dict[str, str]:
+    with (Path(__file__).parent / "sources.toml").open("rb") as file:
+        return tomllib.load(file)
+
+
+@dataclass(slots=True, kw_only=True)
 class Session:
-    """One run of the calibration on one folder of measurements."""
+    """One run of the calibration on one folder of measurements.
+
+    A device name of a table means the profile that carries it as name or alias, and nothing else;
+    rows of devices without a profile are left out.
+    """
 
     folder: Path
-    figures: dict[str, DeviceFigures] = field(default_factory=load_device_figures)
+    catalogue: Catalogue = field(default_factory=Catalogue)
     date: str = field(default_factory=_today)
+    code_version: str = field(default_factory=_version)
+    cache: Path | None = None
+    """Folder of finished fits, so that an interrupted calibration goes on where it stopped."""
     _tables: dict[str, Table] = field(default_factory=dict)
+    _hashes: dict[str, str] = field(default_factory=dict)
 
     def table(self, name: str, columns: tuple[str, ...]) -> Table:
         """A table of the folder, read once."""
         if name not in self._tables:
             self._tables[name] = read_table(self.folder / name, columns)
         return self._tables[name]
+
+    def has_table(self, name: str) -> bool:
+        """Whether the folder holds this table."""
+        return (self.folder / name).is_file()
+
+    def accelerator(self, device: str) -> Accelerator | None:
+        """Profile of a device named in a table; None where no profile carries the name."""
+        if self.catalogue.find("accelerator", device) is None:
+            return None
+        loaded = self.catalogue.load("accelerator", device)
+        if not isinstance(loaded.thing, Accelerator):
+            return None
+        self._hashes |= loaded.hashes
+        return loaded.thing
+
+    def by_accelerator(self, table: Table) -> dict[str, tuple[Accelerator, Table]]:
+        """Rows by the profile of their device; devices of one profile are joined."""
+        names: dict[str, list[str]] = {}
+        for device in sorted({str(name) for name in table["device"]}):
+            accelerator = self.accelerator(device)
+            if accelerator is None:
+                logger.warning("%s: no profile of this name; its rows are left out", device)
+                continue
+            names.setdefault(accelerator.name, []).append(device)
+        return {
+            name: (self.catalogue.accelerator(name), table.where(np.isin(table["device"], devices)))
+            for name, devices in names.items()
+        }
+
+    @property
+    def profile_hashes(self) -> dict[str, str]:
+        """SHA-256 of each accelerator profile that rows were found for. [hex]"""
+        return dict(self._hashes)
+
+    def cached(
+        self, key: Sequence[object], kind: type[Struct], fit: Callable[[], Struct]
+    ) -> Struct:
+        """A fit, or what an earlier run with the same key, data and code has left.
+
+        Parameters
+        ----------
+        key
+            Everything the fit depends on; arrays count by their bytes.
+        kind
+            Struct that the fit yields.
+        fit
+            What to do when it is not there.
+        """
+        if self.cache is None:
+            return fit()
+        path = self.cache / f"{_digest([_code_hash(), *key])}.json"
+        if path.is_file():
+            return msgspec.json.decode(path.read_bytes(), type=kind)
+        found = fit()
+        self.cache.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".part")
+        partial.write_bytes(msgspec.json.encode(found))
+        partial.replace(path)
+        return found
+
+    def drop_cache(self) -> None:
+        """Forget finished fits: the calibration is complete."""
+        if self.cache is not None and self.cache.is_dir():
+            shutil.rmtree(self.cache)
+
+    def sources(self, source_ids: npt.NDArray[np.object_]) -> str:
+        """Names of the sources behind rows, in words."""
+        known = _source_names()
+        return ", ".join(known.get(name, name) for name in sorted({str(s) for s in source_ids}))
+
+    def progress(self, what: str, items: Sequence[Item]) -> Iterator[Item]:
+        """The items one by one, with a line of progress and the time left before each."""
+        began_s = time.monotonic()
+        for number, item in enumerate(items):
+            left = ""
+            if number:
+                left_s = (time.monotonic() - began_s) / number * (len(items) - number)
+                left = f", about {left_s:.0f} s left"
+            logger.info("%s: %d of %d%s", what, number + 1, len(items), left)
+            yield item
 
     def provenance(
         self,
@@ -57,8 +192,12 @@ class Session:
             figure_class=figure_class,
             source=source,
             date=self.date,
+            code_version=self.code_version,
             n_samples=n_samples,
+            n_heldout=heldout.n_rows if heldout else None,
             heldout_median_ape_fraction=heldout.median_ape_fraction if heldout else None,
+            heldout_mean_ape_fraction=heldout.mean_ape_fraction if heldout else None,
+            heldout_p90_ape_fraction=heldout.p90_ape_fraction if heldout else None,
             relative_spread_fraction=max(spread, SMALLEST_SPREAD),
         )
 
@@ -66,18 +205,4 @@ class Session:
         """Log the errors of one fit, by part of the rows."""
         for label, errors in parts.items():
             if errors is not None:
-                logger.info(
-                    "%s, %s: median %.1f %%, mean %.1f %%, p90 %.1f %%, bias %+.1f %%, %d rows",
-                    what,
-                    label,
-                    100.0 * errors.median_ape_fraction,
-                    100.0 * errors.mean_ape_fraction,
-                    100.0 * errors.p90_ape_fraction,
-                    100.0 * errors.log_bias,
-                    errors.n_rows,
-                )
-
-
-def library_mask(rows: Table, prefixes: tuple[str, ...]) -> Mask:
-    """Rows whose library starts with one of the prefixes."""
-    return np.array([str(name).startswith(prefixes) for name in rows["library"]], dtype=bool)
+                logger.info("%s, %s: %s", what, label, errors.in_words)

@@ -21,6 +21,9 @@ FloatArray = npt.NDArray[np.float64]
 ROUNDING = 0.05
 """Relative error below which the loss is rounded off. [1]"""
 
+SCATTER_SIGMA = 1.2
+"""Spread of scattered starts: most of the range between the bounds, not its ends. [1]"""
+
 NORMAL_QUARTILE = 0.6745
 """Median of |x| of a standard normal: makes the median deviation a standard deviation. [1]"""
 
@@ -48,6 +51,16 @@ class FittedErrors:
     """Robust standard deviation of log(measured / predicted). [1]"""
     log_bias: float
     """Median of log(measured / predicted). [1]"""
+
+    @property
+    def in_words(self) -> str:
+        """One line for a log."""
+        return (
+            f"median {100.0 * self.median_ape_fraction:.1f} %, "
+            f"mean {100.0 * self.mean_ape_fraction:.1f} %, "
+            f"p90 {100.0 * self.p90_ape_fraction:.1f} %, "
+            f"bias {100.0 * self.log_bias:+.1f} %, {self.n_rows} rows"
+        )
 
 
 def robust_loss(predicted: FloatArray, measured: FloatArray, weights: FloatArray) -> float:
@@ -97,6 +110,7 @@ def fit_parameters(
     prior_weight: float = 0.0,
     n_restarts: int = 3,
     n_evaluations: int = 900,
+    n_scattered: int = 0,
 ) -> dict[str, float]:
     """Parameters inside their bounds that make the loss small.
 
@@ -113,6 +127,9 @@ def fit_parameters(
         Simplex searches, each from the best point of the one before.
     n_evaluations
         Loss evaluations of one search.
+    n_scattered
+        Random points tried beforehand; the best two, and the starts of the bounds, are searched
+        from, and the best of these searches goes on. The loss has more than one valley.
 
     Returns
     -------
@@ -136,9 +153,17 @@ def fit_parameters(
         values = values_at(point)
         return loss(values) + prior_weight * _prior_penalty(values, bounds)
 
-    point = np.array([_to_free(bounds[name].start, bounds[name]) for name in free_names])
-    for _ in range(n_restarts):
+    def searched(point: FloatArray) -> FloatArray:
         simplex = np.vstack([point, point + 0.7 * np.eye(len(point))])
         options = {"maxfev": n_evaluations, "initial_simplex": simplex, "adaptive": True}
-        point = minimize(objective, point, method="Nelder-Mead", options=options).x
+        return np.asarray(minimize(objective, point, method="Nelder-Mead", options=options).x)
+
+    starts = [np.array([_to_free(bounds[name].start, bounds[name]) for name in free_names])]
+    if n_scattered:
+        rng = np.random.default_rng(0)
+        scattered = list(SCATTER_SIGMA * rng.standard_normal((n_scattered, len(free_names))))
+        starts += sorted(scattered, key=objective)[:2]
+    point = min((searched(start) for start in starts), key=objective)
+    for _ in range(n_restarts - 1):
+        point = searched(point)
     return {name: values_at(point)[name] for name in bounds}

@@ -24,7 +24,7 @@ __all__ = ["FLOP_PER_MULTIPLY_ADD", "GemmMachine", "GemmShape", "GemmTime", "gem
 FLOP_PER_MULTIPLY_ADD = 2.0
 """A multiply and an add. [flop]"""
 
-TILES = ((64.0, 64.0), (128.0, 64.0), (128.0, 128.0), (256.0, 128.0))
+TILES = ((16.0, 64.0), (64.0, 64.0), (128.0, 64.0), (128.0, 128.0), (256.0, 128.0))
 """Rows and columns of the output tiles that libraries choose from. [elements]"""
 
 SPLITS = (1.0, 2.0, 4.0, 8.0, 16.0)
@@ -54,6 +54,7 @@ class GemmMachine(NamedTuple):
     launch_s: float
     feed_ratio: float
     fill_depth: float
+    fill_repeat_fraction: float
     wave_smoothing_fraction: float
     split_s: float
     droop_fraction: float
@@ -70,6 +71,8 @@ class GemmShape(NamedTuple):
     a_element_bytes: float
     b_element_bytes: float
     c_element_bytes: float
+    batch: float
+    """Independent products in one call. [1]"""
 
 
 class GemmTime(NamedTuple):
@@ -89,7 +92,7 @@ class GemmTime(NamedTuple):
 
 def compulsory_traffic_bytes(shape: GemmShape) -> float:
     """Each operand read once and the result written once. [byte]"""
-    return (
+    return shape.batch * (
         shape.m * shape.k * shape.a_element_bytes
         + shape.k * shape.n * shape.b_element_bytes
         + shape.m * shape.n * shape.c_element_bytes
@@ -100,7 +103,7 @@ def _reduction_time_s(shape: GemmShape, machine: GemmMachine, n_splits: float) -
     """Adding up the partial sums of a split depth: a fixed cost and their traffic. [s]"""
     if n_splits <= 1.0:
         return 0.0
-    partial_bytes = n_splits * shape.m * shape.n * PARTIAL_SUM_BYTES
+    partial_bytes = shape.batch * n_splits * shape.m * shape.n * PARTIAL_SUM_BYTES
     return machine.split_s + partial_bytes / _feed_bandwidth(machine)
 
 
@@ -137,7 +140,7 @@ def gemm_time(shape: GemmShape, machine: GemmMachine) -> GemmTime:
     )
     best = (NEVER_S, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     for tile_m, tile_n in TILES:
-        tiles = -(-shape.m // tile_m) * -(-shape.n // tile_n)
+        tiles = shape.batch * -(-shape.m // tile_m) * -(-shape.n // tile_n)
         operand_bytes = tile_m * shape.a_element_bytes + tile_n * shape.b_element_bytes
         for n_splits in SPLITS:
             # With more tiles than a few waves a split never pays.
@@ -147,8 +150,9 @@ def gemm_time(shape: GemmShape, machine: GemmMachine) -> GemmTime:
             waves = smooth_waves(
                 tiles * n_splits / machine.n_units, machine.wave_smoothing_fraction
             )
-            multiply_adds = tile_m * tile_n * (depth + machine.fill_depth)
-            arithmetic_s = waves * FLOP_PER_MULTIPLY_ADD * multiply_adds / unit_flop_per_s
+            fills = 1.0 + machine.fill_repeat_fraction * (waves - 1.0)
+            multiply_adds = tile_m * tile_n * (waves * depth + fills * machine.fill_depth)
+            arithmetic_s = FLOP_PER_MULTIPLY_ADD * multiply_adds / unit_flop_per_s
             feed_s = waves * operand_bytes * depth / unit_feed_bytes_per_s
             # The smooth maximum is at least the hard one: most candidates end here.
             if max(arithmetic_s, feed_s, memory_s) >= best[0]:

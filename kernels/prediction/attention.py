@@ -19,8 +19,8 @@ from kernels.attention.model import (
 )
 from kernels.calibration.measurements import Table
 from kernels.compiled_formula import FormulaCompiler
+from kernels.families.inheritance import GENERIC, family_calibration
 from kernels.libraries import implementation
-from kernels.priors import prior_calibration
 from kernels.residual import ResidualGrid, residual_grid, residual_log
 
 __all__ = ["PASSES", "UNFUSED", "AttentionTimes", "attention_names", "attention_sizes", "peak_of"]
@@ -165,7 +165,8 @@ class AttentionTimes:
         Notes
         -----
         A library that the device has no entry of is predicted with the first of cudnn, flash-4,
-        flash-3, flash-2, aiter and ck that it has, else with its first entry, else with the prior.
+        flash-3, flash-2, aiter and ck that it has, else with its first entry, else with the middle
+        values over all devices.
         """
         times_s = np.full(len(rows), np.nan)
         sizes = attention_sizes(rows)
@@ -221,4 +222,10 @@ def _entry(calibration: Calibration, name: str, direction: str) -> AttentionCali
     wanted += list(known.values())
     if direction == "fwd_decode":
         wanted = [one for one in wanted if one.decode is not None] or wanted
-    return wanted[0] if wanted else prior_calibration().attention["prior"]
+    if wanted:
+        return wanted[0]
+    generic = family_calibration(GENERIC)
+    if generic is None:
+        message = "the middle values over all devices are missing"
+        raise RuntimeError(message)
+    return next(iter(generic.attention.values()))

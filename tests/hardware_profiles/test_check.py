@@ -32,6 +32,24 @@ def test_a_figure_without_a_source_is_named(device):
     ]
 
 
+@pytest.mark.parametrize("text", ['""', '"  "'])
+def test_a_source_that_says_nothing_is_none(device, text):
+    path = device(change={'text = "a test"': f"text = {text}"})
+    assert "expected the document behind the figures" in errors(path)[0]
+
+
+def test_a_source_for_a_figure_that_is_not_there_is_a_slip(device):
+    tail = '[[sources]]\nkeys = ["power.tpd_w"]\nfigure_class = "datasheet"\ntext = "a sheet"\n'
+    (line,) = errors(device(tail=tail))
+    assert 'keys = "power.tpd_w": names no figure of this profile; nearest is power.tdp_w' in line
+
+
+def test_a_source_may_name_what_the_base_states(device, child, tmp_path):
+    device("base")
+    source = '[[sources]]\nkeys = ["memory.*"]\nfigure_class = "datasheet"\ntext = "a sheet"\n'
+    assert errors(child("mine", "base", source), tmp_path) == []
+
+
 def test_a_source_of_the_base_does_not_cover_what_a_child_changes(device, child, tmp_path):
     device("base")
     path = child("mine", "base", "[power]\ntdp_w = 400\n")
@@ -106,6 +124,18 @@ def test_a_sparse_peak_of_a_known_family_is_doubted(device):
     assert "sparse rate" in doubt
     dense = sparse | {"bf16_tflop_per_s = 204.8": "bf16_tflop_per_s = 989"}
     assert warnings(device(change=dense)) == []
+
+
+def test_cards_for_graphics_have_narrower_units_than_their_family(device):
+    # an A40 beside A100s: 1024 operations instead of 2048
+    narrow = {'architecture = "own"': 'architecture = "ampere"', "204.8": "102.4"}
+    assert warnings(device(change=narrow)) == []
+
+
+def test_a_type_that_was_given_up_is_no_slip(device):
+    # Blackwell Ultra: int8 at a fifteenth of bf16
+    slow = {"bf16_tflop_per_s = 204.8": "bf16_tflop_per_s = 204.8\nint8_tflop_per_s = 14"}
+    assert warnings(device(change=slow)) == []
 
 
 @pytest.mark.parametrize("peak", ["150", "307.2"])

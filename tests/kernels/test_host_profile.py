@@ -35,7 +35,7 @@ def test_the_host_profile_gives_its_measurements_back(dtype):
             if row["dtype"] != dtype or not both_cores or row["m"] == "1":
                 continue
             sizes = (float(row["m"]), float(row["n"]), float(row["k"]))
-            shape = GemmShape(*sizes, WIDTH[dtype], WIDTH[dtype], WIDTH[dtype])
+            shape = GemmShape(*sizes, WIDTH[dtype], WIDTH[dtype], WIDTH[dtype], 1.0)
             measured_s = float(row["latency_us"]) * 1e-6
             errors.append(abs(gemm_time(shape, machine).time_s / measured_s - 1.0))
     assert len(errors) == 9

@@ -25,7 +25,7 @@ from hardware_profiles.cluster import (
     Partition,
     Site,
 )
-from kernels.priors import prior_calibration
+from kernels.families.inheritance import family_calibration
 from twin.training.framework import framework
 from twin.training.job import TrainingJob
 from twin.workload.transformer import Transformer
@@ -43,7 +43,7 @@ def accelerator(
 ) -> Accelerator:
     """A device like an H100 with round figures."""
     provenance = Provenance(figure_class="assumed", source="a test", relative_spread_fraction=0.1)
-    prior = prior_calibration()
+    prior = family_calibration("generic")
     return Accelerator(
         schema_version=1,
         kind="accelerator",

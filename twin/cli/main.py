@@ -46,6 +46,11 @@ VERBS = (
         help="The tree of terms behind each predicted number.",
     ),
     Verb(
+        name="calibrate",
+        target="twin.cli.calibrate:calibrate",
+        help="Fit the kernel models on measurements and write profiles.",
+    ),
+    Verb(
         name="validate",
         target="twin.cli.validate:validate",
         help="Predictions against published measurements.",

@@ -5,10 +5,13 @@ Results go to stdout and nothing else does; progress and notes go to stderr.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Literal
 
@@ -16,7 +19,16 @@ import click
 
 from twin.cli.version import tweeling_version
 
-__all__ = ["JsonError", "bar", "current_command", "emit_json", "json_document", "plain", "table"]
+__all__ = [
+    "JsonError",
+    "bar",
+    "current_command",
+    "emit_json",
+    "json_document",
+    "plain",
+    "progress_on_stderr",
+    "table",
+]
 
 HEADER_KEYS = ("tweeling_version", "command", "profile_hashes")
 
@@ -160,3 +172,21 @@ def bar(fraction: float, *, width: int = 30) -> str:
     if fraction <= 0:
         return ""
     return "#" * max(1, round(min(fraction, 1.0) * width))
+
+
+@contextlib.contextmanager
+def progress_on_stderr() -> Iterator[None]:
+    """Show what the libraries of this project log, warnings as such, while something long runs."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("twin: %(message)s"))
+    loggers = [logging.getLogger(name) for name in ("kernels", "twin")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from hardware_profiles.catalogue import SHIPPED, Catalogue, Loaded
-from hardware_profiles.check import Finding, check_files
+from hardware_profiles.check import Finding, check_files, of_architecture
 from hardware_profiles.errors import ProfileError
 from hardware_profiles.folders import peek_kind
+from hardware_profiles.plausibility import flop_per_cycle_per_unit
 from hardware_profiles.schema import KINDS
 from hardware_profiles.templates import derived, skeleton
-from twin.cli.output import current_command, emit_json, table
+from twin.cli.output import current_command, emit_json
+from twin.cli.profile_list import entries_of, list_lines
 from twin.cli.profile_text import details, show_lines
 
 __all__ = ["profiles"]
@@ -52,34 +54,16 @@ def profiles() -> None:
 @profiles_option
 @json_option
 def list_profiles(*, kind: str | None, profile_dirs: tuple[Path, ...], as_json: bool) -> None:
-    """Names of all profiles, by kind."""
+    """All profiles by kind, accelerators by vendor and age."""
     catalogue = Catalogue(profile_dirs)
-    hashes: dict[str, str] = {}
-    entries = [
-        _entry(catalogue, each, name, hashes=hashes)
-        for each in ([kind] if kind else KINDS)
-        for name in catalogue.names(each)
-    ]
+    kinds = [kind] if kind else list(KINDS)
     if as_json:
+        hashes: dict[str, str] = {}
+        entries = entries_of(catalogue, kinds, hashes=hashes)
         emit_json({"profiles": entries}, command=current_command(), profile_hashes=hashes)
         return
-    rows = [[str(entry[key]) for key in ("kind", "name", "title")] for entry in entries]
-    for line in table(rows, header=["kind", "name", "title"], indent=0):
+    for line in list_lines(catalogue, kinds):
         click.echo(line)
-
-
-def _entry(
-    catalogue: Catalogue, kind: str, name: str, *, hashes: dict[str, str]
-) -> dict[str, object]:
-    """One line of the list; a broken file stands there with what is wrong with it."""
-    entry: dict[str, object] = {"kind": kind, "name": name, "path": catalogue.path(kind, name)}
-    try:
-        loaded = catalogue.load(kind, name)
-    except ProfileError as error:
-        return entry | {"title": f"cannot be loaded: {error}", "aliases": (), "is_broken": True}
-    hashes.update(loaded.hashes)
-    facts = {"title": loaded.table["title"], "aliases": loaded.table.get("aliases", ())}
-    return entry | facts | {"is_broken": False}
 
 
 @profiles.command("show")
@@ -210,9 +194,15 @@ def _short(message: str) -> str:
 
 
 @profiles.command("new")
-@click.argument("name")
+@click.argument("what", metavar="NAME|KIND")
+@click.option("--name", metavar="NAME", help="Name of the new profile, after a KIND.")
 @click.option("--extends", "base", metavar="BASE", help="Profile that the new one is like.")
-@click.option("--vendor", metavar="VENDOR", default="other", help="Maker of an accelerator.")
+@click.option("--vendor", metavar="VENDOR", help="Maker of an accelerator.")
+@click.option(
+    "--architecture",
+    metavar="FAMILY",
+    help="Family of an accelerator: what nobody fitted on it is taken over from there.",
+)
 @click.option(
     "--out", metavar="FILE", type=click.Path(path_type=Path), help="NAME.toml unless set."
 )
@@ -221,24 +211,26 @@ def _short(message: str) -> str:
 @json_option
 def new_profile(
     *,
-    name: str,
-    base: str | None,
-    vendor: str,
+    what: str,
     out: Path | None,
     kind: str | None,
     profile_dirs: tuple[Path, ...],
     as_json: bool,
+    **options: str | None,
 ) -> None:
     """Write a profile to fill in: like BASE, or whole with round figures.
 
-    NAME is written in small letters, digits, dots and hyphens; the file is called NAME.toml.
+    Either a NAME (of an accelerator, unless --kind says otherwise), or a KIND and --name. Names
+    are written in small letters, digits, dots and hyphens; the file is called NAME.toml.
     """
+    kind, name = _kind_and_name(what, kind, options["name"])
     path = _target(name, out)
+    catalogue = Catalogue(profile_dirs)
+    base = options["base"]
     if base is None:
         kind = kind or "accelerator"
-        text = skeleton(kind, name=name, vendor=vendor)
+        text = _whole(catalogue, kind, name, options)
     else:
-        catalogue = Catalogue(profile_dirs)
         kind = kind or _only_kind(catalogue, base)
         base = catalogue.load(kind, base).name
         text = derived(kind, name=name, base=base)
@@ -248,6 +240,36 @@ def new_profile(
         emit_json(payload, command=current_command(), profile_hashes={})
         return
     click.echo(f"{path}: a new {kind}. When it is filled in: twin profiles check {path}")
+
+
+def _kind_and_name(what: str, kind: str | None, name: str | None) -> tuple[str | None, str]:
+    """Part ``NAME``, ``NAME --kind KIND`` and ``KIND --name NAME``."""
+    if what not in KINDS:
+        if name is not None:
+            msg = f'"{what}": expected one of {", ".join(KINDS)} before --name {name}'
+            raise ProfileError(msg)
+        return kind, what
+    if name is None:
+        msg = f"{what}: expected --name NAME too"
+        raise ProfileError(msg)
+    if kind is not None and kind != what:
+        msg = f"--kind {kind}: expected none, or {what}"
+        raise ProfileError(msg)
+    return what, name
+
+
+def _whole(catalogue: Catalogue, kind: str, name: str, options: Mapping[str, str | None]) -> str:
+    """A whole new profile; a known family gives its vendor and the width of its units."""
+    family = options["architecture"]
+    siblings = [] if family is None else list(of_architecture(catalogue, family))
+    widths = [width for one in siblings if (width := flop_per_cycle_per_unit(one)) is not None]
+    return skeleton(
+        kind,
+        name=name,
+        vendor=options["vendor"] or (siblings[0].vendor if siblings else "other"),
+        architecture=family,
+        flop_per_cycle_per_unit=max(widths) if widths else None,
+    )
 
 
 def _only_kind(catalogue: Catalogue, base: str) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from hardware_profiles.errors import TweelingError
-from twin.cli.output import current_command, emit_json, plain
+from twin.cli.output import current_command, emit_json, plain, progress_on_stderr
 from twin.cli.scenario_options import finite_number, profiles_option
+from twin.cli.validate_kernels import kernel_failures, kernel_lines, write_kernel_rows
 from twin.cli.validate_report import failures, read_baseline, report_lines, write_rows
 
 __all__ = ["ValidateError", "validate"]
@@ -29,26 +30,74 @@ def validate() -> None:
     """Predictions against published measurements."""
 
 
-@validate.command()
-@click.argument("file", required=False, type=click.Path(path_type=Path), metavar="[FILE.csv]")
-@click.option(
+OUT_OPTION = click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE.parquet",
     help="Write each row with its prediction.",
 )
+BASELINE_OPTION = click.option(
+    "--baseline",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="OLD.json",
+    help="Exit 1 when an error is larger, or the coverage smaller, than in this report.",
+)
+
+
+@validate.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@OUT_OPTION
+@click.option(
+    "--fail-above",
+    type=finite_number(unit="a fraction such as 0.1", maximum=1e6),
+    metavar="X",
+    help="Exit 1 when the median error of any device, family and dtype is above this fraction.",
+)
+@BASELINE_OPTION
+@profiles_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def kernels(
+    *,
+    path: Path,
+    out: Path | None,
+    fail_above: float | None,
+    baseline: Path | None,
+    profile_dirs: tuple[Path, ...],
+    as_json: bool,
+) -> int:
+    """Compare kernel models with measured kernels.
+
+    PATH is a table of GEMM, attention, collectives, memory-bound operations or memory bandwidth
+    (told by its columns), or a folder of tables named gemm, attention, collectives, ops, membw.
+    """
+    from hardware_profiles.catalogue import Catalogue
+    from twin.validation.kernels import validate_kernels
+
+    old = None if baseline is None else read_baseline(baseline, key="by_device")
+    with progress_on_stderr():
+        found = validate_kernels(path, catalogue=Catalogue(profile_dirs))
+    if out is not None:
+        write_kernel_rows(found.tables, path=out)
+    if as_json:
+        emit_json(found.report, command=current_command(), profile_hashes=found.profile_hashes)
+    else:
+        click.echo("\n".join(kernel_lines(found.report, path=path)))
+    complaints = kernel_failures(found.report, fail_above=fail_above, old=old)
+    for complaint in complaints:
+        click.echo(f"twin: {complaint}", err=True)
+    return EXIT_FAILED if complaints else EXIT_PASSED
+
+
+@validate.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path), metavar="[FILE.csv]")
+@OUT_OPTION
 @click.option(
     "--fail-above",
     type=finite_number(unit="a fraction such as 0.15", maximum=1e6),
     metavar="X",
     help="Exit 1 when the median absolute relative error is above this fraction.",
 )
-@click.option(
-    "--baseline",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="OLD.json",
-    help="Exit 1 when an error is larger, or the coverage smaller, than in this report.",
-)
+@BASELINE_OPTION
 @profiles_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def runs(

@@ -90,15 +90,15 @@ def write_rows(rows: Sequence[Mapping[str, Any]], *, path: Path) -> None:
         raise ReportError(msg) from refusal
 
 
-def read_baseline(path: Path) -> dict[str, Any]:
-    """Read the JSON of an earlier report."""
+def read_baseline(path: Path, *, key: str = "median_ape") -> dict[str, Any]:
+    """Read the JSON of an earlier report, which carries this key."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as refusal:
         msg = f"--baseline {path}: not a JSON report ({refusal})"
         raise ReportError(msg) from refusal
-    if not isinstance(document, dict) or "median_ape" not in document:
-        msg = f"--baseline {path}: expected the JSON of `twin validate runs --json`"
+    if not isinstance(document, dict) or key not in document:
+        msg = f"--baseline {path}: expected the JSON of twin validate, which has a key {key}"
         raise ReportError(msg)
     return document
 

@@ -17,14 +17,14 @@ from hardware_profiles.errors import TweelingError
 from kernels.all_reduce.model import CollectiveMachine
 from kernels.attention.machine import attention_machine
 from kernels.attention.model import AttentionMachine
+from kernels.families.inheritance import calibration_sources
 from kernels.gemm.model import GemmMachine
+from kernels.gemm.precision import nearest_dtype
 from kernels.memory_bound.model import StreamMachine
-from kernels.priors import datasheet_power_calibration, prior_calibration
+from kernels.power_prior import datasheet_power_calibration
+from kernels.prediction.machines import collective_machine
 
 __all__ = ["DeviceModel", "PrecisionError"]
-
-_SIBLING_DTYPES = {"fp16": ("bf16",), "bf16": ("fp16",), "tf32": ("bf16",), "fp8": ("bf16",)}
-"""Dtypes whose parameters stand in when the dtype itself has none."""
 
 
 class PrecisionError(TweelingError):
@@ -56,42 +56,45 @@ class DeviceModel:
         return "bf16" if self.precision == "fp8" else self.precision
 
     def gemm_calibration(self, dtype: str) -> GemmCalibration:
-        """Fitted parameters of a dtype, or of its nearest sibling, or the prior."""
-        for source in (self.accelerator.calibration, self._prior):
-            for candidate in (dtype, *_SIBLING_DTYPES.get(dtype, ())):
-                if candidate in source.gemm:
-                    return source.gemm[candidate]
+        """Fitted parameters of a dtype or its nearest sibling: the device's own or its family's."""
+        for source in self._sources:
+            nearest = nearest_dtype(dtype, source.gemm)
+            if nearest:
+                return source.gemm[nearest]
         msg = f"{self.accelerator.name}: no GEMM parameters for {dtype}"
         raise PrecisionError(msg)
 
     @property
-    def _prior(self) -> Calibration:
-        return prior_calibration()
+    def _sources(self) -> tuple[Calibration, ...]:
+        return calibration_sources(self.accelerator)
+
+    @property
+    def _attention_source(self) -> Calibration:
+        """The nearest calibration that knows attention at all."""
+        return next(source for source in self._sources if source.attention)
 
     @property
     def attention_implementation(self) -> str:
-        """The first wanted implementation that the device's profile knows."""
-        known = self.accelerator.calibration.attention
+        """The first wanted implementation that the device's or its family's profile knows."""
+        known = self._attention_source.attention
         for name in self.attention_implementations:
             if name in known:
                 return name
-        return next(iter(known), "prior")
+        return next(iter(known))
 
     @property
     def attention_calibration(self) -> AttentionCalibration:
         """Parameters of the attention implementation in use."""
-        known = self.accelerator.calibration.attention
-        return known.get(self.attention_implementation) or self._prior.attention["prior"]
+        return self._attention_source.attention[self.attention_implementation]
 
     @property
     def memory_bound_calibration(self) -> MemoryBoundCalibration:
         """Parameters of streaming kernels."""
-        prior = self._prior.memory_bound
-        found = self.accelerator.calibration.memory_bound or prior
-        if found is None:
-            msg = f"{self.accelerator.name}: no parameters for memory-bound kernels"
-            raise PrecisionError(msg)
-        return found
+        for source in self._sources:
+            if source.memory_bound is not None:
+                return source.memory_bound
+        msg = f"{self.accelerator.name}: no parameters for memory-bound kernels"
+        raise PrecisionError(msg)
 
     @property
     def power_calibration(self) -> PowerCalibration:
@@ -101,8 +104,11 @@ class DeviceModel:
 
     def collective_calibration(self, operation: str) -> CollectiveCalibration:
         """Parameters of one collective inside a node."""
-        found = self.accelerator.calibration.collective.get(operation)
-        return found or self._prior.collective[operation]
+        return next(
+            source.collective[operation]
+            for source in self._sources
+            if operation in source.collective
+        )
 
     def gemm(self, dtype: str, clock_fraction: float) -> GemmMachine:
         """GEMM machine of a dtype; arithmetic and caches follow the clock, memory does not."""
@@ -116,6 +122,7 @@ class DeviceModel:
             launch_s=fitted.launch_s,
             feed_ratio=fitted.feed_ratio * clock_fraction,
             fill_depth=fitted.fill_depth,
+            fill_repeat_fraction=fitted.fill_repeat_fraction,
             wave_smoothing_fraction=fitted.wave_smoothing_fraction,
             split_s=fitted.split_s,
             # Droop is the clock that falls in a long lone kernel; a step takes its clock from the
@@ -148,13 +155,4 @@ class DeviceModel:
     def collective(self, operation: str, has_in_switch_reduction: bool) -> CollectiveMachine:
         """Machine of one collective operation inside a node."""
         fitted = self.collective_calibration(operation)
-        return CollectiveMachine(
-            bandwidth_efficiency_fraction=fitted.bandwidth_efficiency_fraction,
-            latency_s=fitted.latency_s,
-            latency_per_rank_s=fitted.latency_per_rank_s,
-            local_copy_fraction=fitted.local_copy_fraction,
-            pipeline_exponent=fitted.pipeline_exponent,
-            low_latency_fraction=fitted.low_latency_fraction,
-            low_latency_slowdown=fitted.low_latency_slowdown,
-            in_switch_gain=fitted.in_switch_gain if has_in_switch_reduction else 1.0,
-        )
+        return collective_machine(fitted, switch_adds=has_in_switch_reduction)

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kernels.all_reduce.model import CollectiveGroup, collective_time_s, point_to_point_time_s
+from kernels.all_reduce.model import (
+    PATTERNS,
+    CollectiveGroup,
+    NetworkMachine,
+    collective_time_s,
+    point_to_point_time_s,
+)
 from twin.training.device_model import DeviceModel
 from twin.training.job import TrainingJob
 from twin.training.plan import Plan
@@ -77,16 +83,25 @@ class Communicators:
     def group(self, n_ranks: int, stride: int) -> CollectiveGroup:
         """The group of `n_ranks` whose neighbours are `stride` devices apart."""
         inside = self.ranks_per_node(n_ranks, stride)
-        fabric = self.job.machine.cluster.fabric
         n_domains = max(1.0, n_ranks / inside)
         return CollectiveGroup(
             n_ranks=float(n_ranks),
             n_ranks_per_node=float(inside),
             link_bandwidth_bytes_per_s=self.link_bandwidth_bytes_per_s(max(2, inside), stride),
             network_bandwidth_bytes_per_s=self.network_bandwidth_bytes_per_s(inside, n_domains),
-            network_efficiency_fraction=fabric.bandwidth_efficiency_fraction,
-            network_latency_s=fabric.latency_s,
-            network_latency_per_doubling_s=fabric.latency_per_node_s,
+            network=self._network_machine(),
+        )
+
+    def _network_machine(self) -> NetworkMachine:
+        fabric = self.job.machine.cluster.fabric
+        return NetworkMachine(
+            ring_efficiency_fraction=fabric.bandwidth_efficiency_fraction,
+            tree_efficiency_fraction=fabric.tree_efficiency_fraction,
+            latency_s=fabric.latency_s,
+            latency_per_doubling_s=fabric.latency_per_node_s,
+            latency_per_hop_s=fabric.latency_per_hop_s,
+            chunk_ratio=fabric.chunk_ratio,
+            decline_exponent=fabric.decline_exponent,
         )
 
     def time_s(self, operation: str, message_bytes: float, *, n_ranks: int, stride: int) -> float:
@@ -96,7 +111,7 @@ class Communicators:
         has_switch = self.job.machine.node.intra_node.has_in_switch_reduction
         machine = self.device.collective(operation, has_switch)
         group = self.group(n_ranks, stride)
-        return collective_time_s(message_bytes, operation == "all_reduce", machine, group)
+        return collective_time_s(message_bytes, PATTERNS[operation], machine, group)
 
     def tensor_time_s(self, operation: str, message_bytes: float) -> float:
         """Time of one tensor-parallel collective. [s]"""

@@ -145,7 +145,7 @@ def _unfused_scores(timer: Timer, *, is_forward: bool) -> tuple[KernelTime, ...]
     width = ELEMENT_BYTES[dtype]
     rows = heads * shape.query_len
     products = FORWARD_PRODUCTS if is_forward else 2.0 * FORWARD_PRODUCTS
-    one = GemmShape(rows, shape.key_len, shape.head_dim, width, width, width)
+    one = GemmShape(shape.query_len, shape.key_len, shape.head_dim, width, width, width, heads)
     time = gemm_time(one, timer.device.gemm(dtype, timer.clock_fraction))
     flop = 2.0 * rows * shape.key_len * shape.head_dim
     score_bytes = rows * shape.key_len * width

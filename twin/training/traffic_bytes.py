@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernels.all_reduce.model import wire_factor
+from kernels.all_reduce.model import PATTERNS, wire_factor
 from twin.training.job import TrainingJob
 from twin.training.operations import micro_batch_tokens
 from twin.training.plan import Plan
@@ -18,6 +18,8 @@ CONTEXT_PASSES = 3.0
 
 ZERO_SHARDS_PARAMETERS = 3
 
+ALL_REDUCE, ALL_GATHER = PATTERNS["all_reduce"], PATTERNS["all_gather"]
+
 
 def link_bytes_per_step(job: TrainingJob, plan: Plan, n_micro_batches: int) -> float:
     """Bytes sent by the mean device in one step, over all parallel dimensions. [byte]"""
@@ -26,13 +28,13 @@ def link_bytes_per_step(job: TrainingJob, plan: Plan, n_micro_batches: int) -> f
     layers = n_micro_batches * job.model.n_layers / plan.pp
     sent = 0.0
     if plan.tp > 1:
-        sent += layers * TENSOR_REDUCTIONS * activation * wire_factor(plan.tp, True)
+        sent += layers * TENSOR_REDUCTIONS * activation * wire_factor(plan.tp, ALL_REDUCE)
     if plan.pp > 1:
         sent += 2.0 * plan.vpp * n_micro_batches * activation / plan.tp
     if plan.cp > 1:
         kv_width = 2.0 * max(job.model.n_kv_heads / plan.tp, 1.0) * job.model.head_dim
         message = plan.micro_batch * job.seq_len * kv_width * job.activation_bytes
-        sent += CONTEXT_PASSES * layers * message * wire_factor(plan.cp, False)
+        sent += CONTEXT_PASSES * layers * message * wire_factor(plan.cp, ALL_GATHER)
     shards = plan.dp * plan.cp
     if shards > 1:
         times = n_micro_batches if plan.zero == ZERO_SHARDS_PARAMETERS else 1
@@ -42,5 +44,7 @@ def link_bytes_per_step(job: TrainingJob, plan: Plan, n_micro_batches: int) -> f
             width = 2.0 * gradient
         elif plan.zero == ZERO_SHARDS_PARAMETERS:
             width = gradient + 2.0 * job.activation_bytes
-        sent += times * parameters_per_rank(job.model, plan) * width * wire_factor(shards, False)
+        sent += (
+            times * parameters_per_rank(job.model, plan) * width * wire_factor(shards, ALL_GATHER)
+        )
     return sent

@@ -11,30 +11,35 @@ import msgspec
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.catalogue import Catalogue
 from hardware_profiles.cluster import Machine
+from hardware_profiles.errors import ProfileError
 
 __all__ = ["RunMachines"]
 
 TEMPLATE_CLUSTERS = {
     "a100": "dgx-a100",
     "a800": "dgx-a100",
-    "v100": "dgx-a100",
+    "v100": "jean-zay-v100",
     "h100": "dgx-h100",
     "h800": "dgx-h100",
     "h200": "dgx-h200",
     "gh200": "dgx-h100",
     "b200": "dgx-b200",
     "gb200": "dgx-b200",
-    "l40s": "dgx-h100",
+    "b300": "dgx-b300",
+    "gb300": "dgx-b300",
+    "l40s": "l40s-server",
+    "rtx": "rtx-pro-6000-server",
     "mi250": "lumi-g",
     "mi250x": "lumi-g",
     "mi300x": "mi300x-oam8",
-    "mi325x": "mi300x-oam8",
-    "mi350x": "mi300x-oam8",
-    "mi355x": "mi300x-oam8",
+    "mi308x": "mi300x-oam8",
+    "mi325x": "mi325x-oam8",
+    "mi350x": "mi350x-oam8",
+    "mi355x": "mi355x-oam8",
 }
 """Family (the accelerator's name up to its first dash) to the cluster template."""
 
-RACK_SCALE_DOMAIN_DEVICES = {"gb200": 72}
+RACK_SCALE_DOMAIN_DEVICES = {"gb200": 72, "gb300": 72}
 """Devices that share one link domain although servers are smaller. [1]"""
 
 
@@ -47,6 +52,9 @@ class RunMachines:
 
     def _template(self, accelerator: Accelerator) -> Machine:
         family = accelerator.name.partition("-")[0]
+        if family not in TEMPLATE_CLUSTERS:
+            msg = f"{accelerator.name}: no server is known that usually carries it"
+            raise ProfileError(msg)
         cluster = TEMPLATE_CLUSTERS[family]
         if cluster not in self._templates:
             self._templates[cluster] = self._catalogue.machine(cluster)

@@ -1,4 +1,4 @@
-"""Fits of attention find planted parameters, keep to the bars on real rows, and pass constants on."""
+"""Fits of attention find what was planted, keep to the bars on real rows, pass constants on."""
 
 import os
 from pathlib import Path
@@ -10,13 +10,8 @@ import pytest
 from hardware_profiles.calibration import AttentionCalibration, Calibration, Provenance
 from hardware_profiles.catalogue import Catalogue
 from kernels.calibration.attention_backward import pass_ratio, with_pass_ratio
-from kernels.calibration.attention_family import (
-    family_attention,
-    inherited_attention,
-    scaled_attention,
-)
+from kernels.calibration.attention_family import family_attention, scaled_attention
 from kernels.calibration.attention_rows import attention_rows, profile_of
-from kernels.calibration.attention_rules import load_rules
 from kernels.calibration.fit_attention import (
     NO_BLOCKS,
     AttentionFitter,
@@ -151,18 +146,6 @@ def test_a_family_takes_the_middle_of_its_members(hopper):
     assert family_attention(members)["a"].matrix_efficiency_fraction == pytest.approx(0.6)
 
 
-def test_a_device_without_a_family_inherits_from_the_nearest_architecture(hopper):
-    target = msgspec.structs.replace(hopper, name="new", architecture="blackwell")
-    members = [(hopper, {"flash-3": entry()})]
-    found = inherited_attention(target, members, load_rules().nearest)
-    inside = inherited_attention(
-        msgspec.structs.replace(hopper, name="new"), members, load_rules().nearest
-    )
-    assert set(found) == set(inside) == {"flash-3"}
-    spreads = [one["flash-3"].provenance.relative_spread_fraction for one in (inside, found)]
-    assert spreads[0] < spreads[1]
-
-
 def test_scaled_rates_stretch_the_time(fitter, hopper):
     rows = synthetic_rows(200)
     times_s = [
@@ -173,15 +156,15 @@ def test_scaled_rates_stretch_the_time(fitter, hopper):
 
 
 def test_drivers_and_tables_name_a_profile_alike():
-    catalogue = Catalogue()
-    named = [profile_of(name, catalogue) for name in ("H100-SXM5-80GB", "NVIDIA H100-SXM5-80GB")]
+    session = Session(folder=Path())
+    named = [profile_of(name, session) for name in ("H100-SXM5-80GB", "NVIDIA H100-SXM5-80GB")]
     assert [one.name for one in named if one is not None] == ["h100-sxm", "h100-sxm"]
-    assert profile_of("no such device", catalogue) is None
+    assert profile_of("no such device", session) is None
 
 
 def test_real_rows_set_aside_are_within_the_bars(fitter):
     session = Session(folder=measured_folder())
-    devices = attention_rows(session, (), Catalogue())
+    devices = attention_rows(session)
     ampere = next((one for one in devices if one.accelerator.name == "a100-sxm-80gb"), None)
     assert ampere is not None
     rows = ampere.of("trtllm")

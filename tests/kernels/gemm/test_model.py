@@ -17,6 +17,7 @@ HOPPER = GemmMachine(
     memory_efficiency_fraction=0.82,
     launch_s=2.4e-6,
     feed_ratio=7.0,
+    fill_repeat_fraction=1.0,
     fill_depth=170.0,
     wave_smoothing_fraction=0.9,
     split_s=2.4e-6,
@@ -30,7 +31,7 @@ GROWTH = st.floats(1.0, 8.0)
 
 
 def shape(m, n, k):
-    return GemmShape(float(m), float(n), float(k), 2.0, 2.0, 2.0)
+    return GemmShape(float(m), float(n), float(k), 2.0, 2.0, 2.0, 1.0)
 
 
 @given(m=SIZES, n=SIZES, k=SIZES, more=st.integers(0, 5000), axis=st.sampled_from("mnk"))
@@ -78,6 +79,7 @@ def test_with_unlimited_bandwidth_a_full_product_takes_its_arithmetic():
     machine = HOPPER._replace(
         memory_bandwidth_bytes_per_s=1e30,
         wave_smoothing_fraction=1.0,
+        fill_repeat_fraction=1.0,
         fill_depth=0.0,
         launch_s=0.0,
         droop_fraction=0.0,

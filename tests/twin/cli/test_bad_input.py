@@ -64,6 +64,7 @@ CASES = {
     "--set accelerator.memory.capacity_bytes=lots": ["capacity_bytes", "lots"],
     "--set accelerator.memory.capacity_bytes=-1": ["capacity_bytes", "-1"],
     "--set accelerator.memory.capacity_bytes=0": ["capacity_bytes"],
+    "--set node.accelerator=mi430x": ["mi430x.toml", "announced", "power.tdp_w"],
     "--profiles no/such/folder": ["--profiles", "no/such/folder"],
     "--modle x": ["--modle", "--model"],
     "surplus": ["surplus"],

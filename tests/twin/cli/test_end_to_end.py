@@ -35,6 +35,13 @@ def test_numbers_are_within_their_ranges_and_consistent(twin, base, cluster):
         assert interval["p10"] <= interval["p50"] <= interval["p90"]
 
 
+@pytest.mark.parametrize(("cluster", "is_announced"), [("rubin-nvl72", True), ("dgx-h100", False)])
+def test_a_prediction_on_an_announced_part_says_so(twin, base, cluster, is_announced):
+    document = predicted(twin, base, "--cluster", cluster)
+    codes = {warning["code"] for warning in document["warnings"]}
+    assert ("W_ANNOUNCED" in codes) == is_announced
+
+
 def test_the_command_line_and_the_library_agree_to_the_last_digit(twin, base):
     document = predicted(twin, base)
     scenario = Scenario(

@@ -1,0 +1,178 @@
+"""Rows of collective measurements as the fits take them: by device, operation and library."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hardware_profiles.accelerator import Accelerator
+from kernels.all_reduce.networks import MeasuredNetwork, measured_network
+from kernels.all_reduce.wires import measured_wires
+from kernels.calibration.measurements import Mask, Table
+from kernels.calibration.session import Session
+from kernels.calibration.simplex import FloatArray
+from kernels.calibration.split import is_heldout
+from kernels.libraries import implementation
+from kernels.prediction.collectives import (
+    VENDOR_LIBRARY,
+    operation_name,
+    row_sizes,
+    switch_adds,
+)
+
+__all__ = [
+    "COLLECTIVE_COLUMNS",
+    "MESSAGE_FLOOR_BYTES",
+    "CollectiveRows",
+    "is_set_aside",
+    "node_rows",
+    "weights",
+]
+
+COLLECTIVE_COLUMNS = (
+    "device",
+    "op",
+    "dtype",
+    "ranks",
+    "nodes",
+    "link",
+    "message_bytes",
+    "latency_us",
+    "library",
+    "source_id",
+    "flag",
+)
+
+TABLES = ("collectives.csv", "collectives_more.csv")
+
+MESSAGE_FLOOR_BYTES = float(2**20)
+"""Errors are judged from this size on. [byte]"""
+
+COARSE_SOURCES = ("VIDUR",)
+"""Sources with a time resolution of a microsecond: small messages tell nothing of the latency."""
+
+SMALL_MESSAGE_WEIGHT = 0.3
+"""Weight of a size class below a mebibyte over that of one above. [1]"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectiveRows:
+    """Rows of one device, operation and library inside a node or over one network."""
+
+    accelerator: Accelerator
+    operation: str
+    library: str
+    switch_adds: bool
+    wires_kind: str
+    network: MeasuredNetwork | None
+    sizes: FloatArray
+    measured_s: FloatArray
+    heldout: Mask
+    weights: FloatArray
+
+    def where(self, mask: Mask) -> CollectiveRows:
+        """The rows at which the mask holds."""
+        return CollectiveRows(
+            accelerator=self.accelerator,
+            operation=self.operation,
+            library=self.library,
+            switch_adds=self.switch_adds,
+            wires_kind=self.wires_kind,
+            network=self.network,
+            sizes=self.sizes[mask],
+            measured_s=self.measured_s[mask],
+            heldout=self.heldout[mask],
+            weights=self.weights[mask],
+        )
+
+    @property
+    def is_large(self) -> Mask:
+        """Messages that errors are judged on."""
+        return np.asarray(self.sizes[:, 0] >= MESSAGE_FLOOR_BYTES)
+
+
+def is_set_aside(rows: Table) -> Mask:
+    """Whole groups (device, operation, ranks, nodes, library) that no judged fit may see."""
+    keys = zip(*(rows[name] for name in ("device", "op", "ranks", "nodes", "library")), strict=True)
+    return np.array(
+        [
+            is_heldout("collective", (device, op, int(ranks), int(nodes), library))
+            for device, op, ranks, nodes, library in keys
+        ],
+        dtype=bool,
+    )
+
+
+def weights(rows: Table) -> FloatArray:
+    """Each (ranks, nodes, size class) of a set of rows counts alike, small messages less."""
+    octave = np.round(np.log2(np.maximum(rows["message_bytes"], 1.0)))
+    key = np.column_stack([rows["ranks"], rows["nodes"], octave])
+    _, where, counts = np.unique(key, axis=0, return_inverse=True, return_counts=True)
+    large = rows["message_bytes"] >= MESSAGE_FLOOR_BYTES
+    found = np.where(large, 1.0, SMALL_MESSAGE_WEIGHT) / counts[where.ravel()]
+    coarse = np.isin(rows["source_id"], COARSE_SOURCES) & ~large & (rows["op"] != "p2p")
+    return np.where(coarse, 0.0, found)
+
+
+def _label(rows: Table, number: int) -> tuple[object, ...]:
+    link, library = str(rows["link"][number]), str(rows["library"][number])
+    nodes = int(rows["nodes"][number])
+    device = str(rows["device"][number])
+    return (
+        device,
+        operation_name(str(rows["op"][number])),
+        implementation("collectives", library) or VENDOR_LIBRARY,
+        switch_adds(str(rows["dtype"][number]), link),
+        link,
+        measured_network(device, link, library) if nodes > 1 else None,
+        nodes > 1,
+    )
+
+
+def node_rows(session: Session, *, across_nodes: bool = False) -> list[CollectiveRows]:
+    """All measured rows inside nodes, or across them, that the model covers."""
+    found: list[CollectiveRows] = []
+    for name in filter(session.has_table, TABLES):
+        table = session.table(name, COLLECTIVE_COLUMNS)
+        table = table.where((table["latency_us"] > 0) & (table["flag"] != "host_memory"))
+        found += _labelled_rows(session, table, across_nodes=across_nodes)
+    return found
+
+
+def _labelled_rows(session: Session, table: Table, *, across_nodes: bool) -> list[CollectiveRows]:
+    by_label: dict[tuple[object, ...], list[int]] = {}
+    for number in range(len(table)):
+        by_label.setdefault(_label(table, number), []).append(number)
+    found = []
+    for label, numbers in by_label.items():
+        rows = table.where(np.array(numbers))
+        made = _made(session, label, rows) if label[-1] is across_nodes else None
+        if made is not None:
+            found.append(made)
+    return found
+
+
+def _made(session: Session, label: Sequence[object], rows: Table) -> CollectiveRows | None:
+    device, operation, library, adds, link, network, is_across = label
+    accelerator = session.accelerator(str(device))
+    wires = measured_wires(str(link))
+    if accelerator is None or (is_across and network is None):
+        return None
+    assert network is None or isinstance(network, MeasuredNetwork)
+    sizes = row_sizes(rows, accelerator, network)
+    made = CollectiveRows(
+        accelerator=accelerator,
+        operation=str(operation),
+        library=str(library),
+        switch_adds=bool(adds),
+        wires_kind=wires.kind if wires else "",
+        network=network,
+        sizes=sizes,
+        measured_s=rows["latency_us"] * 1e-6,
+        heldout=is_set_aside(rows),
+        weights=weights(rows),
+    )
+    known = np.asarray(np.isfinite(sizes).all(axis=1))
+    return made.where(known) if known.any() else None

@@ -1,0 +1,326 @@
+"""Fit of the GEMM model for one device and dtype: kernel, libraries, correction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+
+from hardware_profiles.accelerator import Accelerator
+from hardware_profiles.calibration import (
+    GemmCalibration,
+    GemmImplementation,
+    Provenance,
+    Residual,
+)
+from kernels.calibration.fit_residual import GridAxis, ResidualFitter
+from kernels.calibration.gemm_rows import (
+    GemmRows,
+    balanced_sample,
+    balanced_weights,
+    merged_over_libraries,
+)
+from kernels.calibration.measurements import Mask
+from kernels.calibration.simplex import Bound, FloatArray, fit_parameters, robust_loss
+from kernels.gemm.timing import gemm_library, library_machine, library_residual
+from kernels.prediction.gemm import GemmTimes, gemm_machine
+
+__all__ = ["GEMM_BOUNDS", "GemmFitter", "device_constants", "library_constants"]
+
+N_FIT_SHAPES = 3000
+"""Shapes that one search uses, half of them large. [1]"""
+
+N_LIBRARY_SHAPES = 1500
+
+LEAST_SHAPES = 25
+"""Shapes that a library needs for constants of its own. [1]"""
+
+LEAST_RESIDUAL_SHAPES = 600
+"""Shapes from which a correction on a grid is tried. [1]"""
+
+GEMM_BOUNDS: dict[str, Bound] = {
+    "tensor_efficiency_fraction": Bound(low=0.2, high=1.0, start=0.8),
+    "memory_efficiency_fraction": Bound(low=0.4, high=0.95, start=0.8),
+    "launch_s": Bound(low=0.5e-6, high=6e-6, start=2e-6),
+    "feed_ratio": Bound(low=1.0, high=16.0, start=5.0),
+    "fill_depth": Bound(low=8.0, high=2000.0, start=120.0),
+    "fill_repeat_fraction": Bound(low=0.01, high=1.0, start=0.5),
+    "wave_smoothing_fraction": Bound(low=0.05, high=1.0, start=0.85),
+    "split_s": Bound(low=0.3e-6, high=8e-6, start=2.5e-6),
+    "droop_fraction": Bound(low=0.005, high=0.6, start=0.15),
+    "droop_time_s": Bound(low=4e-3, high=4e-3, start=4e-3),
+    "overlap_exponent": Bound(low=6.0, high=6.0, start=6.0),
+}
+"""Ranges: shares below one; launch inside a tight loop; the rest as seen over the families."""
+
+HARNESS_BOUNDS: dict[str, Bound] = {
+    "rate_ratio": Bound(low=0.5, high=2.0, start=1.0),
+    "memory_ratio": Bound(low=0.5, high=2.0, start=1.0),
+    "fill_ratio": Bound(low=0.1, high=10.0, start=1.0),
+    "overhead_s": Bound(low=0.02e-6, high=60e-6, start=1e-6),
+    "conversion_bytes_per_element": Bound(low=0.01, high=30.0, start=4.0),
+}
+"""Constants of one library: ratios to the device's own, and what the timing adds."""
+
+CONVERTED_DTYPES = ("fp8", "fp8_block128", "nvfp4")
+"""Dtypes to which serving libraries convert 16-bit activations inside the timing."""
+
+CONVERTING_LIBRARIES = ("trtllm", "vllm", "sglang")
+"""The one whose times are smoothest in the sizes first."""
+
+HOSTED_LIBRARIES = ("torch-linear", "torch-bmm", "torch-graph", "hipblaslt")
+"""Libraries whose timings hold the framework's launch from the host."""
+
+FALLBACK_LIBRARIES = ("aiter-triton",)
+"""Generic kernels that a tuner falls back on; a device's constants come from the tuned ones."""
+
+HIDDEN_LAUNCH_S = 2.3e-6
+"""Launch floor where conversions or host time hide it: as 16-bit products in a tight loop. [s]"""
+
+SEARCH_EFFORT = {"n_restarts": 3, "n_evaluations": 600, "n_scattered": 150}
+LIBRARY_EFFORT = {"n_restarts": 2, "n_evaluations": 220}
+"""A library has at most five constants, and they start near their values. [1]"""
+
+PRIOR_SIGMA = 0.15
+"""How far a device's constants lie from its family's, in the natural log. [1]"""
+
+RESIDUAL_GRIDS = (
+    (
+        GridAxis(start_log2=0.0, step_log2=2.0, count=9),
+        GridAxis(start_log2=5.0, step_log2=2.0, count=7),
+        GridAxis(start_log2=5.0, step_log2=2.0, count=7),
+    ),
+    (
+        GridAxis(start_log2=0.0, step_log2=1.0, count=17),
+        GridAxis(start_log2=5.0, step_log2=2.0, count=7),
+        GridAxis(start_log2=5.0, step_log2=2.0, count=7),
+    ),
+    (
+        GridAxis(start_log2=0.0, step_log2=2.0, count=9),
+        GridAxis(start_log2=5.0, step_log2=2.0, count=7),
+        GridAxis(start_log2=5.0, step_log2=1.0, count=13),
+    ),
+    (GridAxis(start_log2=6.0, step_log2=1.0, count=7),) * 3,
+)
+"""Tokens from 1 to 65536, weight sizes from 32 to 131072: a node every factor of four, or two for
+libraries that choose their kernel by the tokens and for devices whose channels collide at some
+depths; or 64 to 4096 each way by factors of two, for
+products of heads."""
+
+HEAVIEST_ROW = 3.0
+"""Most that a large shape counts in a correction, over the mean row. [1]"""
+
+UNJUDGED = Provenance(figure_class="fitted", source="", relative_spread_fraction=0.0)
+
+
+def device_constants(
+    values: Mapping[str, float], *, provenance: Provenance = UNJUDGED
+) -> GemmCalibration:
+    """Constants of a device from values by name; others among them are left aside."""
+    chosen = {name: values[name] for name in GEMM_BOUNDS}
+    return msgspec.convert({**chosen, "provenance": provenance}, GemmCalibration)
+
+
+def library_constants(
+    values: Mapping[str, float], *, provenance: Provenance = UNJUDGED
+) -> GemmImplementation:
+    """Constants of a library from values by name; those not among them add nothing."""
+    chosen = {name: values[name] for name in HARNESS_BOUNDS if name in values}
+    return msgspec.convert({**chosen, "provenance": provenance}, GemmImplementation)
+
+
+def holds_conversion(dtype: str, library: str) -> bool:
+    """Whether timings of this library convert the activations first."""
+    return dtype in CONVERTED_DTYPES and library in CONVERTING_LIBRARIES
+
+
+def adds_to_kernel(rows: GemmRows) -> Mask:
+    """Rows whose timings hold something besides the kernel."""
+    names = [str(name) for name in rows.libraries]
+    adds = [holds_conversion(rows.dtype, name) or name in HOSTED_LIBRARIES for name in names]
+    return np.array(adds, dtype=bool)
+
+
+def _reference(rows: GemmRows) -> tuple[GemmRows, str]:
+    """Rows that show the kernel best, and one library whose additions they hold; "" for none.
+
+    Libraries that time the bare kernel are merged; where most timings hold something besides it,
+    the additions are fitted with the kernel, so that they do not end up in its parameters; the
+    first of the lists above stands for the device, and the others differ from it.
+    """
+    rows = rows.where(~np.isin(rows.libraries.astype(str), FALLBACK_LIBRARIES))
+    adds = adds_to_kernel(rows)
+    if 3 * (~adds).sum() >= adds.sum():
+        return merged_over_libraries(rows.where(~adds)), ""
+    names = set(rows.libraries[adds])
+    ranked = [name for name in (*CONVERTING_LIBRARIES, *HOSTED_LIBRARIES) if name in names]
+    return rows.where(rows.libraries == ranked[0]), ranked[0]
+
+
+def _base_bounds(prior: GemmCalibration | None, *, hides_launch: bool) -> dict[str, Bound]:
+    bounds = dict(GEMM_BOUNDS)
+    if hides_launch:
+        bounds["launch_s"] = Bound(low=HIDDEN_LAUNCH_S, high=HIDDEN_LAUNCH_S, start=HIDDEN_LAUNCH_S)
+    if prior is None:
+        return bounds
+    return {
+        name: Bound(
+            low=bound.low,
+            high=bound.high,
+            start=min(max(float(getattr(prior, name)), bound.low), bound.high),
+            prior_sigma=PRIOR_SIGMA,
+        )
+        for name, bound in bounds.items()
+    }
+
+
+def _harness_bounds(dtype: str, library: str, *, is_reference: bool) -> dict[str, Bound]:
+    """Which constants of a library can be told apart."""
+    names = [] if is_reference else ["rate_ratio", "memory_ratio", "fill_ratio"]
+    names += ["overhead_s"]
+    if holds_conversion(dtype, library):
+        names += ["conversion_bytes_per_element"]
+    return {name: HARNESS_BOUNDS[name] for name in names}
+
+
+@dataclass(slots=True)
+class GemmFitter:
+    """Fits devices one after the other; keeps the compiled model between them."""
+
+    times: GemmTimes = field(default_factory=GemmTimes)
+    residuals: ResidualFitter = field(default_factory=ResidualFitter)
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+
+    def fit(
+        self, rows: GemmRows, accelerator: Accelerator, *, prior: GemmCalibration | None = None
+    ) -> GemmCalibration:
+        """Parameters from the rows that are not set aside; the caller judges and names sources.
+
+        Parameters
+        ----------
+        rows
+            Rows of one device and dtype.
+        accelerator
+            Its datasheet figures.
+        prior
+            Constants of the family, towards which thin tables are pulled.
+
+        Returns
+        -------
+        GemmCalibration
+            Device constants, constants of each library, and corrections where they help.
+        """
+        free = rows.where(~rows.is_heldout)
+        reference, library = _reference(free)
+        bounds = _base_bounds(prior, hides_launch=bool(library))
+        if library:
+            bounds |= _harness_bounds(rows.dtype, library, is_reference=True)
+        found = self._search(reference, accelerator, bounds, n_shapes=N_FIT_SHAPES)
+        base = device_constants(found)
+        if library:
+            implementations = {library: library_constants(found)}
+            base = msgspec.structs.replace(base, implementations=implementations)
+        base = self._with_libraries(free, accelerator, base)
+        return self._with_residuals(free, accelerator, base)
+
+    def rows_times_s(
+        self, rows: GemmRows, accelerator: Accelerator, fitted: GemmCalibration
+    ) -> FloatArray:
+        """Predicted times of rows, each for its library. [s]"""
+        times_s = np.full(len(rows.sizes), np.nan)
+        machine = gemm_machine(accelerator, rows.precision, fitted)
+        if machine is None:
+            return times_s
+        for name in set(rows.libraries):
+            one = fitted.implementations.get(str(name))
+            chosen = rows.libraries == name
+            times_s[chosen] = self.times.kernel_times_s(
+                rows.sizes[chosen],
+                rows.precision,
+                library_machine(machine, one),
+                library=gemm_library(one),
+                residual=library_residual(fitted, one),
+            )
+        return times_s
+
+    def _search(
+        self,
+        rows: GemmRows,
+        accelerator: Accelerator,
+        bounds: Mapping[str, Bound],
+        *,
+        n_shapes: int,
+        base: GemmCalibration | None = None,
+    ) -> dict[str, float]:
+        """Device constants, or with a base given those of a library, that fit rows best."""
+        sample = balanced_sample(rows, n_shapes, self.rng)
+        weights = balanced_weights(sample)
+        has_prior = any(bound.prior_sigma is not None for bound in bounds.values())
+
+        def loss(values: dict[str, float]) -> float:
+            device = base or device_constants(values)
+            one = library_constants(values)
+            machine = gemm_machine(accelerator, rows.precision, device)
+            if machine is None:
+                msg = f"{accelerator.name} has no peak for {rows.dtype}"
+                raise ValueError(msg)
+            times_s = self.times.kernel_times_s(
+                sample.sizes,
+                rows.precision,
+                library_machine(machine, one),
+                library=gemm_library(one),
+                residual=None,
+            )
+            return robust_loss(times_s, sample.measured_s, weights)
+
+        prior_weight = 1.0 / max(len(sample.sizes), 1) if has_prior else 0.0
+        effort = SEARCH_EFFORT if base is None else LIBRARY_EFFORT
+        return fit_parameters(loss, bounds, prior_weight=prior_weight, **effort)
+
+    def _with_libraries(
+        self, rows: GemmRows, accelerator: Accelerator, base: GemmCalibration
+    ) -> GemmCalibration:
+        implementations = dict(base.implementations)
+        for name in sorted({str(name) for name in rows.libraries} - {"", *implementations}):
+            own = rows.where(rows.libraries == name)
+            if len(own.sizes) < LEAST_SHAPES:
+                continue
+            bounds = _harness_bounds(rows.dtype, name, is_reference=False)
+            found = self._search(own, accelerator, bounds, n_shapes=N_LIBRARY_SHAPES, base=base)
+            implementations[name] = library_constants(found)
+        return msgspec.structs.replace(base, implementations=implementations)
+
+    def _with_residuals(
+        self, rows: GemmRows, accelerator: Accelerator, base: GemmCalibration
+    ) -> GemmCalibration:
+        """A correction of the kernel, and one of its own for each library that gains by it.
+
+        The kernel's is fitted on timings of the bare kernel alone: what conversions and hosts leave
+        over says nothing about it.
+        """
+        if len(rows.sizes) < LEAST_RESIDUAL_SHAPES:
+            return base
+        errors = np.log(rows.measured_s / self.rows_times_s(rows, accelerator, base))
+        bare = ~adds_to_kernel(rows) & ~np.isin(rows.libraries.astype(str), FALLBACK_LIBRARIES)
+        shared = self._residual(rows.where(bare), errors[bare])
+        left = errors - self.residuals.logs(rows.sizes[:, :3], shared)
+        implementations = {}
+        for name, one in base.implementations.items():
+            chosen = rows.libraries == name
+            rival = errors if adds_to_kernel(rows.where(chosen)).any() else left
+            own = self._residual(rows.where(chosen), errors[chosen], rival=rival[chosen])
+            implementations[name] = msgspec.structs.replace(one, residual=own)
+        return msgspec.structs.replace(base, residual=shared, implementations=implementations)
+
+    def _residual(
+        self, rows: GemmRows, errors: FloatArray, *, rival: FloatArray | None = None
+    ) -> Residual | None:
+        if len(rows.sizes) < LEAST_RESIDUAL_SHAPES:
+            return None
+        sizes = rows.sizes[:, :3]
+        weights = np.minimum(balanced_weights(rows) * len(sizes), HEAVIEST_ROW)
+        return self.residuals.fit(
+            sizes, errors, rows.keys, RESIDUAL_GRIDS, rival=rival, weights=weights
+        )

@@ -1,0 +1,118 @@
+"""Rows of memory-bound measurements as the fits take them: by accelerator and operation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hardware_profiles.accelerator import Accelerator
+from kernels.calibration.measurements import Mask, Table, read_table
+from kernels.calibration.session import Session
+from kernels.calibration.simplex import FloatArray
+from kernels.calibration.split import is_heldout
+from kernels.prediction.operations import matrix_sizes, operation_class
+
+__all__ = [
+    "BANDWIDTH_COLUMNS",
+    "OPERATION_COLUMNS",
+    "OWN_MEASUREMENTS",
+    "OperationRows",
+    "bandwidth_tables",
+    "operation_rows",
+]
+
+OPERATION_COLUMNS = ("device", "op", "dtype", "rows", "cols", "library", "latency_us", "flag")
+
+BANDWIDTH_COLUMNS = ("device", "op", "GBps", "library")
+
+OWN_COLUMNS = ("device", "op", "direction", "dtype", "rows", "cols", "latency_us")
+
+SURVEY_FLOOR_BYTES = float(2**29)
+"""Smaller streams of a survey tell of launches and caches, not of the memory. [byte]"""
+
+OWN_MEASUREMENTS = Path(__file__).parents[2] / "benches" / "measured"
+"""Surveys of this repository, a folder for each machine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationRows:
+    """Rows of one class of operations on one accelerator."""
+
+    accelerator: Accelerator
+    name: str
+    sizes: FloatArray
+    """Rows, columns, element size, passes, alignment."""
+    measured_s: FloatArray
+    heldout: Mask
+    keys: npt.NDArray[np.int64]
+    """Number of each (rows, columns) pair."""
+
+    def where(self, mask: Mask) -> OperationRows:
+        """The rows at which the mask holds."""
+        return OperationRows(
+            accelerator=self.accelerator,
+            name=self.name,
+            sizes=self.sizes[mask],
+            measured_s=self.measured_s[mask],
+            heldout=self.heldout[mask],
+            keys=self.keys[mask],
+        )
+
+
+def _split(session: Session, table: Table) -> Iterator[OperationRows]:
+    names = operation_class(table)
+    sizes = matrix_sizes(table)
+    known = np.isfinite(sizes).all(axis=1) & (table["latency_us"] > 0)
+    pairs = [(int(n_rows), int(n_columns)) for n_rows, n_columns in sizes[:, :2]]
+    heldout = np.array([is_heldout("operations", pair) for pair in pairs], dtype=bool)
+    _, keys = np.unique(sizes[:, :2], axis=0, return_inverse=True)
+    for device in sorted(set(table["device"])):
+        accelerator = session.accelerator(str(device))
+        if accelerator is None:
+            continue
+        for name in sorted(set(names[table["device"] == device])):
+            mask = known & (table["device"] == device) & (names == name)
+            if mask.any():
+                yield OperationRows(
+                    accelerator=accelerator,
+                    name=str(name),
+                    sizes=sizes[mask],
+                    measured_s=table["latency_us"][mask] * 1e-6,
+                    heldout=heldout[mask],
+                    keys=keys.ravel()[mask],
+                )
+
+
+def operation_rows(session: Session) -> list[OperationRows]:
+    """All rows of operations that ``operations.toml`` lists, this repository's surveys included."""
+    tables = [session.table(name, OPERATION_COLUMNS) for name in _present(session, "ops.csv")]
+    tables += [_survey(path, OWN_COLUMNS) for path in _surveys("memory_bound.csv")]
+    return [rows for table in tables for rows in _split(session, table)]
+
+
+def bandwidth_tables(session: Session) -> list[Table]:
+    """All rows of streaming kernels with their occupancy, this repository's surveys included."""
+    tables = [session.table(name, BANDWIDTH_COLUMNS) for name in _present(session, "membw.csv")]
+    surveys = [_survey(path, (*BANDWIDTH_COLUMNS, "bytes")) for path in _surveys("bandwidth.csv")]
+    return tables + [table.where(table["bytes"] >= SURVEY_FLOOR_BYTES) for table in surveys]
+
+
+def _present(session: Session, name: str) -> list[str]:
+    return [name] if session.has_table(name) else []
+
+
+def _survey(path: Path, columns: tuple[str, ...]) -> Table:
+    """A table of a survey; its folder carries the name of the accelerator's profile."""
+    table = read_table(path, columns)
+    device = np.full(len(table), path.parent.name, dtype=object)
+    return Table(columns={**table.columns, "device": device})
+
+
+def _surveys(name: str) -> list[Path]:
+    folders = sorted(OWN_MEASUREMENTS.iterdir()) if OWN_MEASUREMENTS.is_dir() else []
+    paths = [folder / name for folder in folders if not folder.name.startswith("host")]
+    return [path for path in paths if path.is_file()]

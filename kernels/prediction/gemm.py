@@ -1,0 +1,141 @@
+"""Predicted times of the rows of a GEMM table, each for the library that was timed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hardware_profiles.accelerator import Accelerator
+from hardware_profiles.calibration import Calibration, GemmCalibration, Residual
+from kernels.calibration.fit_residual import compiled_grid
+from kernels.calibration.measurements import Table
+from kernels.calibration.simplex import FloatArray
+from kernels.compiled_formula import FormulaCompiler
+from kernels.gemm.model import GemmMachine, GemmShape
+from kernels.gemm.precision import PRECISIONS, Precision, nearest_dtype
+from kernels.gemm.timing import (
+    GemmLibrary,
+    gemm_library,
+    library_machine,
+    library_residual,
+    timed_gemm_s,
+)
+from kernels.libraries import implementation
+from kernels.residual import ResidualGrid
+
+__all__ = ["GEMM_COLUMNS", "GemmTimes", "gemm_machine", "gemm_sizes"]
+
+GEMM_COLUMNS = ("device", "dtype", "m", "n", "k", "batch", "library", "latency_us")
+
+PARAMETERS = tuple(
+    name for name in GemmMachine._fields if name in GemmCalibration.__struct_fields__
+)
+
+
+def gemm_sizes(rows: Table) -> FloatArray:
+    """Columns m, n, k, batch of a table; [elements], [1]."""
+    return np.column_stack([rows[name] for name in ("m", "n", "k", "batch")]).astype(np.float64)
+
+
+def gemm_machine(
+    accelerator: Accelerator, precision: Precision, fitted: GemmCalibration
+) -> GemmMachine | None:
+    """The device as the model sees it at one precision; None where it has no such peak."""
+    peak = accelerator.compute.peak_flop_per_s.get(precision.peak)
+    if peak is None:
+        return None
+    return GemmMachine(
+        n_units=float(accelerator.compute.n_units),
+        peak_flop_per_s=peak,
+        memory_bandwidth_bytes_per_s=accelerator.memory.bandwidth_bytes_per_s,
+        **{name: getattr(fitted, name) for name in PARAMETERS},
+    )
+
+
+def _fill_times(  # noqa: PLR0917 - compiled functions are called by position
+    sizes: FloatArray,
+    widths: FloatArray,
+    machine: GemmMachine,
+    library: GemmLibrary,
+    residual: ResidualGrid,
+    times_s: FloatArray,
+) -> None:
+    for row in range(len(times_s)):
+        shape = GemmShape(
+            sizes[row, 0],
+            sizes[row, 1],
+            sizes[row, 2],
+            widths[0],
+            widths[0],
+            widths[1],
+            sizes[row, 3],
+        )
+        times_s[row] = timed_gemm_s(shape, machine, library, residual)
+
+
+class GemmTimes:
+    """Predicts tables one after the other; keeps the compiled model between them."""
+
+    def __init__(self) -> None:
+        self._fill = FormulaCompiler().compile(_fill_times)
+
+    def kernel_times_s(
+        self,
+        sizes: FloatArray,
+        precision: Precision,
+        machine: GemmMachine,
+        *,
+        library: GemmLibrary,
+        residual: Residual | None,
+    ) -> FloatArray:
+        """Times of rows (m, n, k, batch) on one machine. [s]"""
+        times_s = np.empty(len(sizes))
+        widths = np.array([precision.operand_bytes, precision.result_bytes])
+        ordered = np.ascontiguousarray(sizes)
+        self._fill(ordered, widths, machine, library, compiled_grid(residual), times_s)
+        return times_s
+
+    def times_s(
+        self, rows: Table, accelerator: Accelerator, calibration: Calibration
+    ) -> FloatArray:
+        """Predicted time of every row of one device. [s]
+
+        Parameters
+        ----------
+        rows
+            Columns dtype, m, n, k, batch, library; the device column is not looked at.
+        accelerator
+            The device's figures.
+        calibration
+            Its parameters, completed by its family's where it has none of its own.
+
+        Returns
+        -------
+        ndarray
+            Seconds; NaN where the device has no peak, or neither it nor its relatives have
+            constants, for the dtype.
+        """
+        times_s = np.full(len(rows), np.nan)
+        sizes = gemm_sizes(rows)
+        groups = np.array(
+            [f"{d}\t{t}" for d, t in zip(rows["dtype"], rows["library"], strict=True)], dtype=object
+        )
+        for group in set(groups):
+            dtype, _, text = str(group).partition("\t")
+            nearest = nearest_dtype(dtype, calibration.gemm)
+            fitted = calibration.gemm[nearest] if nearest else None
+            precision = PRECISIONS.get(dtype)
+            if fitted is None or precision is None:
+                continue
+            machine = gemm_machine(accelerator, precision, fitted)
+            if machine is None:
+                continue
+            one = fitted.implementations.get(implementation("gemm", text) or "")
+            chosen = groups == group
+            times_s[chosen] = self.kernel_times_s(
+                sizes[chosen],
+                precision,
+                library_machine(machine, one),
+                library=gemm_library(one),
+                residual=library_residual(fitted, one),
+            )
+        return times_s

@@ -1,0 +1,115 @@
+"""Fits of collectives recover planted parameters and reach their bars on groups set aside."""
+
+import numpy as np
+import pytest
+
+from hardware_profiles.catalogue import Catalogue
+from kernels.calibration.collective_fit import VENDOR_BOUNDS, CollectiveFitter
+from kernels.calibration.collective_rows import CollectiveRows, node_rows
+from kernels.calibration.collectives import (
+    collective_calibrations,
+    family_collectives,
+    fit_collectives,
+    judged_errors,
+    set_aside,
+)
+from kernels.calibration.networks import NetworkFitter, node_count_errors
+from kernels.calibration.session import Session
+
+TRUTH = {
+    "bandwidth_efficiency_fraction": 0.83,
+    "latency_s": 17e-6,
+    "latency_per_rank_s": 2e-6,
+    "local_copy_fraction": 0.5,
+    "pipeline_exponent": 0.9,
+    "low_latency_fraction": 0.4,
+    "low_latency_slowdown": 1.5,
+    "in_switch_gain": 1.0,
+}
+
+
+def planted_rows(fitter):
+    sizes = [
+        (2.0**octave, ranks, ranks, 450e9, 1.0)
+        for octave in range(10, 33)
+        for ranks in (2.0, 4.0, 8.0)
+    ]
+    n_rows = len(sizes)
+    rows = CollectiveRows(
+        accelerator=Catalogue().accelerator("h100-sxm"),
+        operation="all_gather",
+        library="vendor",
+        switch_adds=False,
+        wires_kind="switch",
+        network=None,
+        sizes=np.array(sizes),
+        measured_s=np.ones(n_rows),
+        heldout=np.zeros(n_rows, dtype=bool),
+        weights=np.ones(n_rows),
+    )
+    times_s = fitter.predict_s(rows, TRUTH, {})
+    return CollectiveRows(
+        **{name: getattr(rows, name) for name in rows.__dataclass_fields__ if name != "measured_s"},
+        measured_s=times_s,
+    )
+
+
+def test_a_fit_recovers_planted_parameters():
+    fitter = CollectiveFitter()
+    rows = planted_rows(fitter)
+    fitted = fit_collectives(fitter, [rows])
+    values = fitted.vendor["h100-sxm", "all_gather"]
+    efficiency = values["bandwidth_efficiency_fraction"]
+    assert efficiency == pytest.approx(TRUTH["bandwidth_efficiency_fraction"], rel=0.03)
+    assert values["latency_s"] == pytest.approx(TRUTH["latency_s"], rel=0.15)
+    assert judged_errors(fitter, fitted, [rows]).median_ape_fraction < 0.01
+    assert all(b.low <= values[name] <= b.high for name, b in VENDOR_BOUNDS.items())
+
+
+@pytest.fixture(scope="module")
+def hopper_rows(shared_data):
+    session = Session(folder=shared_data("measurements"))
+    names = ("h100-sxm", "h200-sxm")
+    return [rows for rows in node_rows(session) if rows.accelerator.name in names]
+
+
+def test_groups_set_aside_on_switched_machines_are_within_eight_per_cent(hopper_rows):
+    fitter = CollectiveFitter()
+    fitted = fit_collectives(fitter, set_aside(hopper_rows, is_seen=True))
+    errors = judged_errors(fitter, fitted, set_aside(hopper_rows, is_seen=False))
+    assert errors.n_rows > 100
+    assert errors.median_ape_fraction < 0.08
+
+
+def test_a_family_is_between_its_members(hopper_rows, monkeypatch):
+    monkeypatch.setattr(
+        "kernels.calibration.collectives.node_rows",
+        lambda _session: [rows for rows in hopper_rows if rows.operation == "all_gather"],
+    )
+    session = Session(folder=None)
+    found = collective_calibrations(session)
+    catalogue = Catalogue()
+    members = [(catalogue.accelerator(name), one) for name, one in found.items()]
+    family = family_collectives(members)["all_gather"]
+    shares = [one["all_gather"].bandwidth_efficiency_fraction for _, one in members]
+    assert min(shares) <= family.bandwidth_efficiency_fraction <= max(shares)
+    assert family.provenance.figure_class == "inherited"
+    provenance = found["h200-sxm"]["all_gather"].provenance
+    assert provenance.n_heldout > 0
+    assert provenance.heldout_mean_ape_fraction is not None
+
+
+def test_numbers_of_nodes_left_out_are_within_a_quarter(shared_data):
+    """NCCL on MareNostrum 5: each of 4, 8 and 32 nodes by a fit on the other two."""
+    session = Session(folder=shared_data("measurements"))
+    catalogue = Catalogue()
+    rows = [
+        one
+        for one in node_rows(session, across_nodes=True)
+        if one.network.libraries == ("nccl",) and "MareNostrum" in one.network.link
+    ]
+    name = rows[0].accelerator.name
+    calibrations = {name: catalogue.accelerator("h100-sxm").calibration.collective}
+    errors = node_count_errors(NetworkFitter(calibrations), rows)
+    assert sorted(errors) == [4, 8, 32]
+    assert all(one.median_ape_fraction < 0.25 for one in errors.values())

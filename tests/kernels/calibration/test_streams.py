@@ -1,0 +1,98 @@
+"""Fits of memory-bound operations recover planted parameters and reach their bars."""
+
+import numpy as np
+import pytest
+
+from hardware_profiles.catalogue import Catalogue
+from kernels.calibration.session import Session
+from kernels.calibration.simplex import judge
+from kernels.calibration.stream_fit import OperationFitter, fit_occupancy
+from kernels.calibration.stream_rows import OperationRows, operation_rows
+from kernels.calibration.streams import (
+    family_memory_bound,
+    fit_streams,
+    memory_bound_calibrations,
+)
+from kernels.memory_bound.occupancy import OccupancyMachine, occupied_bandwidth_bytes_per_s
+
+TRUTH = {
+    "traffic_ratio": 1.1,
+    "launch_s": 12e-6,
+    "row_s": 0.0,
+    "unaligned_row_s": 0.0,
+    "long_row_bytes": 0.0,
+    "long_row_traffic_ratio": 1.0,
+}
+
+
+def planted_rows():
+    rng = np.random.default_rng(5)
+    sizes = np.column_stack(
+        [
+            np.floor(2.0 ** rng.uniform(10, 20, 200)),
+            np.floor(2.0 ** rng.uniform(9, 14, 200)),
+            np.full((200, 3), (4.0, 3.0, 1.0)),
+        ]
+    )
+    return OperationRows(
+        accelerator=Catalogue().accelerator("a100-sxm-80gb"),
+        name="add",
+        sizes=sizes,
+        measured_s=np.ones(200),
+        heldout=np.zeros(200, dtype=bool),
+        keys=np.arange(200),
+    )
+
+
+def test_a_fit_recovers_planted_parameters():
+    fitter, rows = OperationFitter(), planted_rows()
+    machine = fitter.machine(rows, 0.87, TRUTH)
+    grid = fitter.times
+    from kernels.calibration.fit_residual import compiled_grid
+
+    rows.measured_s[:] = grid.filled(rows.sizes, machine, compiled_grid(None))
+    fitted = fitter.fit(rows, 0.87)
+    assert fitted.parameters["traffic_ratio"] == pytest.approx(1.1, rel=0.01)
+    assert fitted.parameters["launch_s"] == pytest.approx(12e-6, rel=0.05)
+    assert fitted.residual is None
+
+
+def test_occupancy_is_fitted_by_littles_law():
+    occupancy = np.linspace(0.03, 1.0, 32)
+    machine = OccupancyMachine(1.0, 0.9, 0.35, 3.0)
+    share = np.array([occupied_bandwidth_bytes_per_s(one, machine) for one in occupancy])
+    fitted = fit_occupancy(occupancy, share)
+    assert fitted.peak_fraction == pytest.approx(0.9, rel=0.02)
+    assert fitted.saturation_fraction == pytest.approx(0.35, rel=0.05)
+    alone = fit_occupancy(np.ones(1), np.array([0.8]))
+    assert alone.peak_fraction == 0.8
+
+
+@pytest.mark.parametrize("name", ["l4", "a100-pcie-80gb"])
+def test_sizes_set_aside_are_within_two_per_cent(shared_data, name):
+    session = Session(folder=shared_data("measurements"))
+    fitter = OperationFitter()
+    own = [rows for rows in operation_rows(session) if rows.accelerator.name == name]
+    fitted = fit_streams(fitter, [rows.where(~rows.heldout) for rows in own], {})
+    unseen = [rows.where(rows.heldout) for rows in own]
+    predicted = [
+        fitter.predict_s(rows, fitted.efficiency[name], fitted.operations[name, rows.name])
+        for rows in unseen
+    ]
+    measured = np.concatenate([rows.measured_s for rows in unseen])
+    errors = judge(np.concatenate(predicted), measured)
+    assert errors.median_ape_fraction < 0.02
+    assert errors.mean_ape_fraction < 0.08
+
+
+def test_a_family_takes_over_shares_and_operations(shared_data, monkeypatch):
+    session = Session(folder=shared_data("measurements"))
+    own = [rows for rows in operation_rows(session) if rows.accelerator.name == "l4"]
+    monkeypatch.setattr("kernels.calibration.streams.operation_rows", lambda _session: own)
+    monkeypatch.setattr("kernels.calibration.streams.bandwidth_tables", lambda _session: [])
+    found = memory_bound_calibrations(session)
+    assert 0.7 < found["l4"].bandwidth_efficiency_fraction < 0.85
+    family = family_memory_bound([(Catalogue().accelerator("l4"), found["l4"])])
+    assert family.provenance.figure_class == "inherited"
+    assert set(family.operations) == set(found["l4"].operations)
+    assert all(one.residual is None for one in family.operations.values())

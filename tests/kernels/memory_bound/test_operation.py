@@ -1,0 +1,78 @@
+"""Truths about single memory-bound operations and about bandwidth against occupancy."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernels.memory_bound.occupancy import OccupancyMachine, occupied_bandwidth_bytes_per_s
+from kernels.memory_bound.operation import Matrix, OperationMachine, operation_time_s
+
+SOFTMAX = OperationMachine(
+    memory_bandwidth_bytes_per_s=2e12,
+    bandwidth_efficiency_fraction=0.87,
+    cached_bandwidth_ratio=1.0,
+    cache_bytes=0.0,
+    n_units=108.0,
+    launch_s=10e-6,
+    traffic_ratio=1.0,
+    row_s=0.4e-6,
+    unaligned_row_s=0.6e-6,
+    short_row_columns=1024.0,
+    long_row_bytes=48e3,
+    long_row_traffic_ratio=2.0,
+)
+
+SIZES = st.floats(1.0, 1e5)
+
+
+def matrix(n_rows, n_columns, is_aligned=1.0):
+    return Matrix(float(n_rows), float(n_columns), 4.0, 2.0, is_aligned)
+
+
+@given(rows=SIZES, columns=SIZES, factor=st.floats(1.0, 10.0))
+def test_more_rows_or_longer_ones_are_never_faster(rows, columns, factor):
+    base_s = operation_time_s(matrix(rows, columns), SOFTMAX)
+    assert operation_time_s(matrix(rows * factor, columns), SOFTMAX) >= base_s
+    assert operation_time_s(matrix(rows, columns * factor), SOFTMAX) >= base_s * (1 - 1e-12)
+
+
+def test_rows_of_one_warp_cost_their_traffic_only():
+    n_bytes = 1e5 * 1024 * 4 * 2
+    expected_s = 10e-6 + n_bytes / (0.87 * 2e12)
+    assert operation_time_s(matrix(1e5, 1024), SOFTMAX) == pytest.approx(expected_s, rel=1e-6)
+
+
+def test_a_row_that_outgrows_the_chip_is_read_again():
+    plain = SOFTMAX._replace(row_s=0.0)
+    per_byte = [
+        (operation_time_s(matrix(1e6, columns), plain) - 10e-6) / columns
+        for columns in (8192, 131072)
+    ]
+    assert per_byte[1] / per_byte[0] == pytest.approx(2.0, rel=0.1)
+
+
+def test_rows_off_the_alignment_cost_more():
+    aligned_s = operation_time_s(matrix(1e5, 2000, 1.0), SOFTMAX)
+    assert operation_time_s(matrix(1e5, 2000, 0.0), SOFTMAX) > aligned_s
+
+
+def test_data_in_the_cache_is_faster_than_memory():
+    cached = SOFTMAX._replace(cache_bytes=40e6, cached_bandwidth_ratio=2.0)
+    assert operation_time_s(matrix(1e3, 512), cached) < operation_time_s(matrix(1e3, 512), SOFTMAX)
+    big = matrix(1e7, 512)
+    assert operation_time_s(big, cached) == pytest.approx(operation_time_s(big, SOFTMAX))
+
+
+KERNEL = OccupancyMachine(2e12, 0.9, 0.4, 3.0)
+
+
+@given(occupancy=st.floats(0.01, 0.99), step=st.floats(1.0, 1.5))
+def test_bandwidth_grows_with_occupancy_up_to_its_ceiling(occupancy, step):
+    low = occupied_bandwidth_bytes_per_s(occupancy, KERNEL)
+    high = occupied_bandwidth_bytes_per_s(min(1.0, occupancy * step), KERNEL)
+    assert low * (1 - 1e-12) <= high <= 0.9 * 2e12
+
+
+def test_few_threads_follow_littles_law():
+    one = occupied_bandwidth_bytes_per_s(0.01, KERNEL)
+    assert one == pytest.approx(0.9 * 2e12 * 0.01 / 0.4, rel=1e-3)

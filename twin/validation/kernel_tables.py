@@ -1,0 +1,179 @@
+"""Measured kernels on disk: which family a table belongs to, and its rows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kernels.calibration.measurements import (
+    MeasurementError,
+    Table,
+    column_names,
+    read_table,
+    require_positive,
+)
+
+__all__ = ["FAMILIES", "Family", "KernelTable", "find_tables", "read_kernel_table"]
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".parquet", ".csv")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """One kind of measurement table."""
+
+    name: str
+    columns: tuple[str, ...]
+    defaults: Mapping[str, float | str]
+    """What a column that is left out means."""
+    positive: tuple[str, ...]
+    """Columns that must hold numbers above 0."""
+    measured: str
+    """Column of the measured value."""
+    to_base: float
+    """Factor that turns it into seconds or bytes per second."""
+    telling: frozenset[str]
+    """Columns that tell this family from the others."""
+
+
+def _family(
+    name: str,
+    sizes: tuple[str, ...],
+    texts: tuple[str, ...],
+    *,
+    telling: tuple[str, ...],
+    defaults: Mapping[str, float | str],
+    measured: str = "latency_us",
+    to_base: float = 1e-6,
+) -> Family:
+    return Family(
+        name=name,
+        columns=("device", *texts, *sizes, "library", measured),
+        defaults={"library": "", **defaults},
+        positive=(*sizes, measured),
+        measured=measured,
+        to_base=to_base,
+        telling=frozenset(telling),
+    )
+
+
+FAMILIES = {
+    family.name: family
+    for family in (
+        _family(
+            "gemm",
+            ("m", "n", "k", "batch"),
+            ("dtype",),
+            telling=("m", "n", "k"),
+            defaults={"batch": 1.0},
+        ),
+        _family(
+            "attention",
+            ("batch", "heads_q", "heads_kv", "seq_q", "seq_kv", "head_dim"),
+            ("dtype", "causal", "direction"),
+            telling=("heads_q", "seq_q"),
+            defaults={},
+        ),
+        _family(
+            "collectives",
+            ("ranks", "nodes", "message_bytes"),
+            ("op", "dtype", "link", "source_id", "flag"),
+            telling=("ranks", "message_bytes"),
+            defaults={"link": "", "source_id": "", "flag": "", "nodes": 1.0},
+        ),
+        _family(
+            "ops",
+            ("rows", "cols"),
+            ("op", "dtype", "direction", "flag"),
+            telling=("op", "rows", "cols"),
+            defaults={"direction": "", "flag": ""},
+        ),
+        _family(
+            "membw",
+            (),
+            ("op", "source_id"),
+            telling=("op", "GBps"),
+            defaults={"source_id": ""},
+            measured="GBps",
+            to_base=1e9,
+        ),
+    )
+}
+"""By the name that a file of the family begins with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelTable:
+    """Rows of one file."""
+
+    path: Path
+    family: Family
+    rows: Table
+
+
+def find_tables(path: Path) -> list[tuple[Path, Family]]:
+    """Tables that a path stands for: a file by its columns, a folder by the names of its files.
+
+    Files of a folder that are no measured kernels are left aside with a warning.
+
+    Raises
+    ------
+    MeasurementError
+        Nothing there, or no measured kernels.
+    """
+    if path.is_file():
+        return [(path, _family_of_columns(path))]
+    if not path.is_dir():
+        message = f"{path}: no such file or folder; expected measured kernels"
+        raise MeasurementError(message)
+    found, aside = [], []
+    for file in sorted(path.iterdir()):
+        family = FAMILIES.get(file.stem.removesuffix("_more"))
+        if family is not None and file.suffix in SUFFIXES and _tells(family, column_names(file)):
+            found.append((file, family))
+        elif file.is_file():
+            aside.append(file.name)
+    if aside:
+        logger.warning("%s: left aside, no measured kernels: %s", path, ", ".join(aside))
+    if not found:
+        names = ", ".join(f"{name}.parquet or {name}.csv" for name in FAMILIES)
+        message = f"{path}: holds no measured kernels; expected files named {names}"
+        raise MeasurementError(message)
+    return found
+
+
+def _tells(family: Family, names: tuple[str, ...]) -> bool:
+    return family.telling <= set(names)
+
+
+def _family_of_columns(path: Path) -> Family:
+    if path.suffix not in SUFFIXES:
+        message = f"{path}: expected a table, one of {', '.join(SUFFIXES)}"
+        raise MeasurementError(message)
+    names = column_names(path)
+    for family in FAMILIES.values():
+        if _tells(family, names):
+            return family
+    kinds = "; ".join(f"{f.name}: {', '.join(sorted(f.telling))}" for f in FAMILIES.values())
+    message = f"{path}: columns {', '.join(names) or '(none)'} are of no known family ({kinds})"
+    raise MeasurementError(message)
+
+
+def read_kernel_table(path: Path, family: Family) -> KernelTable:
+    """Rows of one file, checked.
+
+    Raises
+    ------
+    MeasurementError
+        Not a table, a column missing, or a size or time that is no number above 0.
+    """
+    rows = read_table(path, family.columns, defaults=family.defaults)
+    if not len(rows):
+        message = f"{path}: holds no rows"
+        raise MeasurementError(message)
+    require_positive(rows, family.positive, path=path)
+    return KernelTable(path=path, family=family, rows=rows)
