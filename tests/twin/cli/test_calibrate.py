@@ -1,5 +1,7 @@
 """`twin calibrate --from`: fits, reports, writes profiles that work, goes on after a stop."""
 
+import contextlib
+import io
 import json
 
 import numpy as np
@@ -13,8 +15,9 @@ from kernels.families.inheritance import completed_calibration
 from kernels.gemm.precision import PRECISIONS
 from kernels.gemm.timing import KERNEL_ALONE
 from kernels.prediction.gemm import GemmTimes, gemm_machine
+from twin.cli.main import run
 
-N_SHAPES = 700
+N_SHAPES = 500
 
 
 @pytest.fixture(scope="module")
@@ -39,18 +42,19 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def calibrated(twin, folder, tmp_path):
-    """A finished calibration: its folder and what the verb said."""
-    out = tmp_path / "calibrated"
-    answer = twin("calibrate", "--from", str(folder), "--out", str(out), "--json")
-    assert answer.code == 0, answer.err
-    return out, answer
+@pytest.fixture(scope="module")
+def calibrated(folder, tmp_path_factory):
+    """A finished calibration: its folder and the document that the verb wrote."""
+    out = tmp_path_factory.mktemp("fitted") / "calibrated"
+    document = io.StringIO()
+    with contextlib.redirect_stdout(document):
+        code = run(("calibrate", "--from", str(folder), "--out", str(out), "--json"))
+    assert code == 0
+    return out, json.loads(document.getvalue())
 
 
 def test_the_report_counts_what_was_set_aside_and_the_profile_can_be_used(twin, calibrated):
-    out, answer = calibrated
-    document = json.loads(answer.out)
+    out, document = calibrated
     assert list(document)[:3] == ["tweeling_version", "command", "profile_hashes"]
     (entry,) = document["devices"]
     assert (entry["device"], entry["family"], entry["dtype"]) == ("b300-sxm", "gemm", "bf16")
