@@ -27,6 +27,20 @@ __all__ = ["GEMM_TABLES", "GemmResult", "calibrate_gemm", "family_gemm"]
 
 GEMM_TABLES = ("gemm.parquet",)
 
+FIT_CODE = (
+    "gemm",
+    "residual.py",
+    "smooth.py",
+    "libraries.toml",
+    "prediction/gemm.py",
+    "calibration/gemm_fit.py",
+    "calibration/gemm_rows.py",
+    "calibration/fit_residual.py",
+    "calibration/simplex.py",
+    "calibration/split.py",
+)
+"""What a finished fit depends on besides its rows: another version of it fits again."""
+
 RICH_SHAPES = 400
 """Shapes from which a device and dtype are fitted without their family's help. [1]"""
 
@@ -111,6 +125,7 @@ def _fitted(
         [*key, group.accelerator.memory, prior],
         GemmCalibration,
         lambda: fitter.fit(rows, group.accelerator, prior=prior),
+        code=FIT_CODE,
     )
 
 

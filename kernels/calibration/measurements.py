@@ -164,8 +164,12 @@ def require_positive(table: Table, names: Sequence[str], *, path: Path) -> None:
             raise MeasurementError(message)
 
 
-def _is_positive(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value) and value > 0.0
+def _is_positive(text: object) -> bool:
+    """Whether a cell of a column that is no column of numbers would be one by itself."""
+    try:
+        return 0.0 < float(str(text)) < math.inf
+    except ValueError:
+        return False
 
 
 def _column(column: Any) -> Array:  # noqa: ANN401 - pyarrow has no types

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Provenance
 from hardware_profiles.catalogue import Catalogue
-from kernels.calibration.measurements import Table, read_table
+from kernels.calibration.measurements import Table, read_table, require_positive
 from kernels.calibration.simplex import FittedErrors
 
 __all__ = ["Session"]
@@ -30,6 +30,25 @@ logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Struct = TypeVar("Struct", bound=msgspec.Struct)
+
+DEFAULTS: dict[str, float | str] = {
+    "batch": 1.0,
+    "nodes": 1.0,
+    "library": "",
+    "link": "",
+    "source_id": "",
+    "flag": "",
+    "direction": "",
+}
+"""What a column that a table leaves out means."""
+
+POSITIVE_COLUMNS = frozenset(
+    {
+        *("m", "n", "k", "batch", "heads_q", "heads_kv", "seq_q", "seq_kv", "head_dim"),
+        *("ranks", "nodes", "message_bytes", "rows", "cols", "latency_us", "GBps"),
+    }
+)
+"""Columns that hold numbers above 0 in every row."""
 
 SMALLEST_SPREAD = 0.03
 """Two libraries differ by this on one shape: no interval is narrower. [1]"""
@@ -60,10 +79,14 @@ def _digest(parts: Sequence[object]) -> str:
 
 
 @functools.cache
-def _code_hash() -> str:
-    """Of every source file that a fit may depend on."""
-    folder = Path(__file__).resolve().parents[1]
-    files = sorted(file for kind in ("*.py", "*.toml") for file in folder.rglob(kind))
+def _code_hash(code: tuple[str, ...]) -> str:
+    """Of the source files named, and of all below the folders named."""
+    top = Path(__file__).resolve().parents[1]
+    files = [
+        file
+        for name in code
+        for file in ([top / name] if (top / name).is_file() else sorted((top / name).rglob("*.py")))
+    ]
     return _digest([file.read_bytes() for file in files])
 
 
@@ -91,14 +114,31 @@ class Session:
     _hashes: dict[str, str] = field(default_factory=dict)
 
     def table(self, name: str, columns: tuple[str, ...]) -> Table:
-        """A table of the folder, read once."""
+        """A table of the folder, read once and checked; CSV stands in for Parquet and back.
+
+        Raises
+        ------
+        MeasurementError
+            No such table, a column missing, or a size or time that is no number above 0.
+        """
         if name not in self._tables:
-            self._tables[name] = read_table(self.folder / name, columns)
+            path = self._path(name)
+            table = read_table(path or self.folder / name, columns, defaults=DEFAULTS)
+            positive = [column for column in columns if column in POSITIVE_COLUMNS]
+            require_positive(table, positive, path=path or self.folder / name)
+            self._tables[name] = table
         return self._tables[name]
 
     def has_table(self, name: str) -> bool:
         """Whether the folder holds this table."""
-        return (self.folder / name).is_file()
+        return self._path(name) is not None
+
+    def _path(self, name: str) -> Path | None:
+        stem = name.rsplit(".", 1)[0]
+        for candidate in (name, f"{stem}.parquet", f"{stem}.csv"):
+            if (self.folder / candidate).is_file():
+                return self.folder / candidate
+        return None
 
     def accelerator(self, device: str) -> Accelerator | None:
         """Profile of a device named in a table; None where no profile carries the name."""
@@ -130,7 +170,12 @@ class Session:
         return dict(self._hashes)
 
     def cached(
-        self, key: Sequence[object], kind: type[Struct], fit: Callable[[], Struct]
+        self,
+        key: Sequence[object],
+        kind: type[Struct],
+        fit: Callable[[], Struct],
+        *,
+        code: tuple[str, ...],
     ) -> Struct:
         """A fit, or what an earlier run with the same key, data and code has left.
 
@@ -142,10 +187,12 @@ class Session:
             Struct that the fit yields.
         fit
             What to do when it is not there.
+        code
+            Files and folders, below this package's, that the fit runs through.
         """
         if self.cache is None:
             return fit()
-        path = self.cache / f"{_digest([_code_hash(), *key])}.json"
+        path = self.cache / f"{_digest([_code_hash(code), *key])}.json"
         if path.is_file():
             return msgspec.json.decode(path.read_bytes(), type=kind)
         found = fit()

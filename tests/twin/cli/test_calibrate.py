@@ -1,0 +1,139 @@
+"""`twin calibrate --from`: fits, reports, writes profiles that work, goes on after a stop."""
+
+import contextlib
+import io
+import json
+
+import numpy as np
+import pytest
+
+from hardware_profiles.catalogue import Catalogue
+from kernels.calibration.profiles import calibrated_profile
+from kernels.calibration.render import rendered_calibration
+from kernels.calibration.session import Session
+from kernels.families.inheritance import completed_calibration
+from kernels.gemm.precision import PRECISIONS
+from kernels.gemm.timing import KERNEL_ALONE
+from kernels.prediction.gemm import GemmTimes, gemm_machine
+from twin.cli.main import run
+
+N_SHAPES = 500
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Products of a device that nobody measured, as its family would take them."""
+    folder = tmp_path_factory.mktemp("measurements")
+    rng = np.random.default_rng(11)
+    sizes = np.floor(2.0 ** rng.uniform(5.0, 13.0, size=(N_SHAPES, 3)))
+    sizes = np.column_stack([sizes, np.ones(N_SHAPES)])
+    b300 = Catalogue().accelerator("b300-sxm")
+    fitted, precision = completed_calibration(b300).gemm["bf16"], PRECISIONS["bf16"]
+    machine = gemm_machine(b300, precision, fitted)
+    times_s = GemmTimes().kernel_times_s(
+        sizes, precision, machine, library=KERNEL_ALONE, residual=None
+    )
+    rows = [
+        f"B300-SXM,bf16,{m:.0f},{n:.0f},{k:.0f},1,bench,{float(1e6 * time_s)!r},TWEELING"
+        for (m, n, k, _), time_s in zip(sizes, times_s, strict=True)
+    ]
+    head = "device,dtype,m,n,k,batch,library,latency_us,source_id"
+    (folder / "gemm.csv").write_text("\n".join([head, *rows]) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def calibrated(folder, tmp_path_factory):
+    """A finished calibration: its folder and the document that the verb wrote."""
+    out = tmp_path_factory.mktemp("fitted") / "calibrated"
+    document = io.StringIO()
+    with contextlib.redirect_stdout(document):
+        code = run(("calibrate", "--from", str(folder), "--out", str(out), "--json"))
+    assert code == 0
+    return out, json.loads(document.getvalue())
+
+
+def test_the_report_counts_what_was_set_aside_and_the_profile_can_be_used(twin, calibrated):
+    out, document = calibrated
+    assert list(document)[:3] == ["tweeling_version", "command", "profile_hashes"]
+    (entry,) = document["devices"]
+    assert (entry["device"], entry["family"], entry["dtype"]) == ("b300-sxm", "gemm", "bf16")
+    assert entry["n_fitted"] + entry["n_heldout"] == N_SHAPES
+    assert entry["median_ape_heldout"] < 0.03
+    assert entry["mape_heldout"] >= 0.0
+    assert not (out / ".fits").exists()
+    shown = json.loads(twin("profiles", "show", "b300-sxm", "--profiles", str(out), "--json").out)
+    keys = {figure["key"]: figure for figure in shown["figures"]}
+    figure = keys["calibration.gemm.bf16.tensor_efficiency_fraction"]
+    assert figure["figure_class"] == "fitted"
+    assert "set aside" in figure["source"]
+    checked = twin("profiles", "check", *(str(path) for path in out.rglob("b300*.toml")))
+    assert checked.code == 0, checked.out
+
+
+def test_the_fit_says_when_by_which_version_and_on_how_much(calibrated):
+    out, _ = calibrated
+    gemm = Catalogue([out]).accelerator("b300-sxm").calibration.gemm["bf16"]
+    assert gemm.provenance.n_samples > 0.7 * N_SHAPES
+    assert gemm.provenance.n_heldout > 0
+    assert gemm.provenance.date is not None
+    assert gemm.provenance.code_version is not None
+
+
+def test_facts_and_comments_above_the_tables_stay(calibrated):
+    out, _ = calibrated
+    (path,) = (path for path in out.rglob("b300-sxm.toml") if "accelerators" in path.parts)
+    shipped = Catalogue().path("accelerator", "b300-sxm").read_text()
+    facts = shipped.split("[calibration", 1)[0].split("# Below:", 1)[0].rstrip()
+    assert path.read_text().startswith(facts)
+
+
+def test_writing_again_changes_nothing():
+    h100 = Catalogue().accelerator("h100-sxm").calibration
+    once = calibrated_profile('name = "x"\n', h100)
+    assert calibrated_profile(once, h100) == once
+    assert rendered_calibration(h100) in once
+
+
+def test_finished_fits_are_not_done_again(folder, tmp_path):
+    session = Session(folder=folder, cache=tmp_path / "fits")
+    kind = type(Catalogue().accelerator("h100-sxm").calibration)
+    made = []
+
+    def fit():
+        made.append(1)
+        return kind()
+
+    for _ in range(2):
+        session.cached(["a", np.arange(3)], kind, fit, code=("smooth.py",))
+    assert made == [1]
+    session.cached(["a", np.arange(4)], kind, fit, code=("smooth.py",))
+    session.cached(["a", np.arange(3)], kind, fit, code=("residual.py",))
+    assert made == [1, 1, 1]
+    session.drop_cache()
+    assert not (tmp_path / "fits").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (None, "holds none of gemm"),
+        ("device,m\nx,1\n", "'dtype' is missing"),
+        ("device,dtype,m,n,k,latency_us\nH100,bf16,1,1,1,-5\n", "row 1: latency_us = -5"),
+    ],
+)
+def test_bad_input_is_one_line_exit_two_and_nothing_written(twin, tmp_path, text, complaint):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    if text is not None:
+        (folder / "gemm.csv").write_text(text)
+    answer = twin("calibrate", "--from", str(folder), "--out", str(tmp_path / "out"))
+    assert answer.code == 2
+    assert complaint in answer.err_lines[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_folder_is_named(twin, tmp_path):
+    answer = twin("calibrate", "--from", str(tmp_path / "no"), "--out", str(tmp_path / "out"))
+    assert answer.code == 2
+    assert "no such folder" in answer.err_lines[-1]

@@ -1,0 +1,158 @@
+"""`validate_kernels`: which table is what, what is covered, and how errors are counted."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from hardware_profiles.catalogue import Catalogue
+from kernels.calibration.measurements import MeasurementError
+from twin.validation.kernel_tables import find_tables
+from twin.validation.kernels import validate_kernels
+
+GEMM = "device,dtype,m,n,k,batch,library,latency_us\n"
+CATALOGUE = Catalogue()
+
+
+def written(folder, name, text):
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def gemm_rows(*, device="H100-SXM5-80GB", latency_us=200.0, dtype="bf16"):
+    sizes = [(4096, 4096, 4096), (8192, 4096, 4096), (64, 4096, 4096)]
+    rows = [f"{device},{dtype},{m},{n},{k},1,vllm-0.24.0:x,{latency_us}" for m, n, k in sizes]
+    return GEMM + "\n".join(rows) + "\n"
+
+
+def report_of(path):
+    return validate_kernels(path, catalogue=CATALOGUE).report
+
+
+def test_errors_are_those_of_the_rows(tmp_path):
+    path = written(tmp_path, "mine.csv", gemm_rows())
+    first = validate_kernels(path, catalogue=CATALOGUE)
+    predicted = first.tables[0].predicted
+    (entry,) = first.report["by_device"]
+    errors = sorted(abs(value / 200.0 - 1.0) for value in predicted)
+    assert entry["median_ape"] == pytest.approx(errors[1])
+    assert entry["mape"] == pytest.approx(sum(errors) / 3.0)
+    assert (entry["n"], entry["covered"], entry["large"]["n"]) == (3, 3, 2)
+    assert entry["by_library"][0]["library"] == "vllm-0.24.0:x"
+
+
+def test_a_perfect_measurement_has_no_error(tmp_path):
+    path = written(tmp_path, "mine.csv", gemm_rows())
+    predicted = validate_kernels(path, catalogue=CATALOGUE).tables[0].predicted
+    lines = path.read_text().splitlines()
+    cells = [line.rsplit(",", 1)[0] for line in lines[1:]]
+    perfect = [f"{cell},{float(value)!r}" for cell, value in zip(cells, predicted, strict=True)]
+    again = written(tmp_path, "again.csv", "\n".join([lines[0], *perfect]) + "\n")
+    assert report_of(again)["mape"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_device_without_a_profile_is_counted_and_not_covered(tmp_path):
+    path = written(
+        tmp_path, "mine.csv", gemm_rows() + gemm_rows(device="Unheard-Of").split("\n", 1)[1]
+    )
+    report = report_of(path)
+    by_device = {entry["device"]: entry for entry in report["by_device"]}
+    assert by_device["Unheard-Of"]["covered"] == 0
+    assert by_device["Unheard-Of"]["median_ape"] is None
+    assert report["unknown_devices"] == ["Unheard-Of"]
+    assert report["covered"] == 3
+
+
+def test_a_precision_the_device_lacks_is_not_covered(tmp_path):
+    path = written(tmp_path, "mine.csv", gemm_rows(device="A100-SXM4-80GB", dtype="fp8"))
+    assert report_of(path)["covered"] == 0
+
+
+def test_a_device_that_nobody_measured_is_covered_by_its_family(tmp_path):
+    path = written(tmp_path, "mine.csv", gemm_rows(device="B300-SXM"))
+    assert report_of(path)["covered"] == 3
+
+
+def test_an_unknown_library_is_the_kernel_alone(tmp_path):
+    path = written(tmp_path, "mine.csv", gemm_rows().replace("vllm-0.24.0:x", "never-heard-of"))
+    assert report_of(path)["covered"] == 3
+
+
+def test_batch_may_be_left_out(tmp_path):
+    rows = gemm_rows().replace("batch,", "").replace(",1,vllm", ",vllm")
+    assert report_of(written(tmp_path, "mine.csv", rows))["covered"] == 3
+
+
+def test_parquet_is_read_like_csv(tmp_path):
+    csv = written(tmp_path, "mine.csv", gemm_rows())
+    names, *rows = [line.split(",") for line in csv.read_text().splitlines()]
+    columns = {
+        name: [
+            row[number] if name in ("device", "dtype", "library") else float(row[number])
+            for row in rows
+        ]
+        for number, name in enumerate(names)
+    }
+    parquet = tmp_path / "mine.parquet"
+    pq.write_table(pa.table(columns), parquet)
+    assert report_of(parquet)["by_device"] == report_of(csv)["by_device"]
+
+
+def test_a_folder_is_read_by_the_names_of_its_files(tmp_path, caplog):
+    written(tmp_path, "gemm.csv", gemm_rows())
+    written(tmp_path, "gemm_more.csv", gemm_rows(device="A100-SXM4-80GB"))
+    written(tmp_path, "README.md", "words")
+    written(tmp_path, "power.csv", "device,power_w\nx,1\n")
+    report = report_of(tmp_path)
+    assert report["rows"] == 6
+    assert {entry["family"] for entry in report["by_device"]} == {"gemm"}
+    assert "README.md" in caplog.text
+    assert "power.csv" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("columns", "family"),
+    [
+        ("device,dtype,m,n,k,latency_us", "gemm"),
+        ("device,dtype,batch,heads_q,heads_kv,seq_q,seq_kv,head_dim,causal,direction", "attention"),
+        ("device,op,dtype,ranks,nodes,message_bytes,latency_us", "collectives"),
+        ("device,op,dtype,rows,cols,latency_us", "ops"),
+        ("device,op,GBps", "membw"),
+    ],
+)
+def test_a_file_is_told_by_its_columns(tmp_path, columns, family):
+    ((_, found),) = find_tables(written(tmp_path, "any.csv", columns + "\n"))
+    assert found.name == family
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "complaint"),
+    [
+        ("a.csv", "x,y\n1,2\n", "no known family"),
+        ("a.csv", "", "no known family"),
+        ("a.txt", "x\n", "expected a table"),
+        ("a.parquet", "not parquet", "not a Parquet table"),
+        ("a.csv", GEMM, "holds no rows"),
+        ("a.csv", GEMM + "d,bf16,64,64,64,1,l,-1\n", r"row 1: latency_us = -1.*above 0"),
+        ("a.csv", GEMM + "d,bf16,64,64,nan,1,l,5\n", "row 1: k = "),
+        ("a.csv", GEMM + "d,bf16,0,64,64,1,l,5\n", r"row 1: m = 0"),
+        ("a.csv", GEMM + "d,bf16,64,64,64,1,l,fast\n", r"row 1: latency_us = fast"),
+        ("a.csv", GEMM + "d,bf16,64,64\n", "a.csv: "),
+        ("a.csv", "device,m,n,k,latency_us\nd,1,1,1,1\n", "'dtype' is missing"),
+    ],
+)
+def test_bad_input_names_file_row_and_value(tmp_path, name, text, complaint):
+    with pytest.raises(MeasurementError, match=complaint) as refusal:
+        report_of(written(tmp_path, name, text))
+    assert name in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_empty_folder_says_what_was_expected(tmp_path):
+    with pytest.raises(MeasurementError, match=r"gemm\.parquet"):
+        report_of(tmp_path)
+
+
+def test_a_missing_path_is_named(tmp_path):
+    with pytest.raises(MeasurementError, match="no such file or folder"):
+        report_of(tmp_path / "nowhere")
