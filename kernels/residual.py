@@ -9,6 +9,7 @@ values are capped when they are fitted, so that it may correct and never carry.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -38,6 +39,7 @@ N_AXES = 3
 """Axes of every grid: three sizes tell most of a kernel, and a cell then has eight corners."""
 
 
+@functools.lru_cache(maxsize=512)
 def residual_grid(residual: Residual | None) -> ResidualGrid:
     """The grid of a profile's residual; none corrects nothing."""
     if residual is None:
@@ -46,7 +48,7 @@ def residual_grid(residual: Residual | None) -> ResidualGrid:
         residual.starts_log2,
         residual.steps_log2,
         residual.counts,
-        tuple(PERMILLE * value for value in residual.values_permille),
+        tuple(PERMILLE * value for value in residual.values),
     )
 
 

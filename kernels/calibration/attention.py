@@ -55,6 +55,21 @@ UNKNOWN = Provenance(
     figure_class="assumed", source="not judged yet", relative_spread_fraction=FAR_SPREAD
 )
 
+FIT_CODE = (
+    "attention",
+    "residual.py",
+    "smooth.py",
+    "libraries.toml",
+    "prediction/attention.py",
+    "calibration/fit_attention.py",
+    "calibration/attention_parameters.toml",
+    "calibration/attention_rows.py",
+    "calibration/log_least_squares.py",
+    "calibration/fit_residual.py",
+    "calibration/split.py",
+)
+"""What a finished fit depends on besides its rows: another version of it fits again."""
+
 NO_SIDE = {"side_query_ratio": 0.0, "side_key_ratio": 0.0}
 
 
@@ -180,6 +195,7 @@ class AttentionCalibrator:
             [*key, accelerator.compute, accelerator.memory],
             _FittedValues,
             lambda: _FittedValues(self.fitter.forward(rows, accelerator, relative=relative)),
+            code=FIT_CODE,
         )
         return found.values
 

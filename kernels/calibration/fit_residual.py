@@ -169,7 +169,7 @@ def _fitted(rows: _Rows, axes: tuple[GridAxis, ...]) -> Residual:
         starts_log2=tuple(axis.start_log2 for axis in axes),
         steps_log2=tuple(axis.step_log2 for axis in axes),
         counts=tuple(axis.count for axis in axes),
-        values_permille=tuple(round(1000.0 * value) for value in values),
+        values_permille=" ".join(str(round(1000.0 * value)) for value in values),
     )
 
 

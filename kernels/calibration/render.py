@@ -16,6 +16,9 @@ SIGNIFICANT_DIGITS = 4
 
 LINE_LENGTH = 100
 
+GRID = "values_permille"
+"""The one text that is longer than a line should be: numbers, so that it can be wrapped."""
+
 
 def _value(value: object) -> str:
     if isinstance(value, tuple | list):
@@ -38,11 +41,11 @@ def _key(name: str) -> str:
 
 def _entry(name: str, value: object) -> list[str]:
     line = f"{_key(name)} = {_value(value)}"
-    if len(line) <= LINE_LENGTH or not isinstance(value, tuple | list):
+    if len(line) <= LINE_LENGTH or name != GRID:
         return [line]
-    body = ", ".join(_value(item) for item in value)
-    wrapped = textwrap.wrap(body, LINE_LENGTH - 2, break_long_words=False, break_on_hyphens=False)
-    return [f"{_key(name)} = [", *(f"  {part}" for part in wrapped), "]"]
+    body = str(value)
+    wrapped = textwrap.wrap(body, LINE_LENGTH, break_long_words=False, break_on_hyphens=False)
+    return [f'{_key(name)} = """', *wrapped, '"""']
 
 
 def _lines(path: str, table: Mapping[str, object]) -> list[str]:

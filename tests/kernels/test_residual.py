@@ -16,7 +16,7 @@ RESIDUAL = Residual(
     starts_log2=(0.0, 4.0, 5.0),
     steps_log2=(2.0, 1.0, 2.0),
     counts=(4, 3, 2),
-    values_permille=tuple(int(value) for value in RNG.integers(-300, 300, size=24)),
+    values_permille=" ".join(str(value) for value in RNG.integers(-300, 300, size=24)),
 )
 GRID = residual_grid(RESIDUAL)
 EXPONENTS = st.floats(-4.0, 20.0)
@@ -27,7 +27,7 @@ def at(*exponents):
 
 
 def test_a_node_holds_its_value():
-    for number, value in enumerate(RESIDUAL.values_permille):
+    for number, value in enumerate(RESIDUAL.values):
         i, j, k = np.unravel_index(number, RESIDUAL.counts)
         assert at(2.0 * i, 4.0 + j, 5.0 + 2.0 * k) == pytest.approx(1e-3 * value, abs=1e-12)
 
@@ -45,7 +45,7 @@ def test_one_step_outside_and_beyond_it_is_silent():
 
 @given(EXPONENTS, EXPONENTS, EXPONENTS)
 def test_it_is_bounded_by_its_largest_value(x, y, z):
-    assert abs(at(x, y, z)) <= 1e-3 * max(map(abs, RESIDUAL.values_permille)) + 1e-12
+    assert abs(at(x, y, z)) <= 1e-3 * max(map(abs, RESIDUAL.values)) + 1e-12
 
 
 @given(EXPONENTS, EXPONENTS, EXPONENTS, st.integers(0, 2))
@@ -70,6 +70,7 @@ def test_compiled_and_plain_agree():
     ("change", "complaint"),
     [
         ({"counts": (4, 3, 3)}, "expected 36 numbers"),
+        ({"values_permille": "1 2 many"}, "whole numbers"),
         ({"starts_log2": (0.0, 1.0)}, "expected 3 numbers"),
         ({"steps_log2": (0.0, 1.0, 1.0)}, "above 0"),
     ],

@@ -30,7 +30,7 @@ def test_what_another_correction_does_as_well_is_not_corrected_again():
 def test_it_may_correct_and_never_carry():
     residual = FITTER.fit(SIZES, np.full(3000, 2.0), KEYS, (AXES,))
     assert residual is not None
-    assert max(map(abs, residual.values_permille)) <= 1000.0 * LARGEST_LOG
+    assert max(map(abs, residual.values)) <= 1000.0 * LARGEST_LOG
 
 
 def test_a_finer_grid_must_earn_its_nodes():

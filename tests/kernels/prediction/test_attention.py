@@ -32,7 +32,7 @@ RESIDUAL = Residual(
     starts_log2=(0.0, 0.0, 6.0),
     steps_log2=(4.0, 4.0, 1.0),
     counts=(4, 5, 3),
-    values_permille=tuple(range(-120, 120, 4)),
+    values_permille=" ".join(str(value) for value in range(-120, 120, 4)),
 )
 
 FLASH = AttentionCalibration(
