@@ -51,16 +51,6 @@ BORROWED_SPREAD = 0.12
 FAR_SPREAD = 0.2
 """The same from another architecture. [1]"""
 
-FIT_CODE = (
-    "attention",
-    "smooth.py",
-    "prediction/attention.py",
-    "calibration/attention_parameters.toml",
-    "calibration/fit_attention.py",
-    "calibration/log_least_squares.py",
-)
-"""What fitted parameters depend on besides the rows."""
-
 UNKNOWN = Provenance(
     figure_class="assumed", source="not judged yet", relative_spread_fraction=FAR_SPREAD
 )
