@@ -19,10 +19,17 @@ import msgspec
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Calibration
 
-__all__ = ["calibration_sources", "completed_calibration", "family_calibration"]
+__all__ = [
+    "GENERIC",
+    "calibration_sources",
+    "completed_calibration",
+    "family_calibration",
+    "family_names",
+]
 
 FOLDER = Path(__file__).parent
 GENERIC = "generic"
+"""Family of middle values over everything that was measured."""
 
 Entry = TypeVar("Entry")
 
@@ -46,10 +53,14 @@ def _relatives() -> dict[str, list[str]]:
         return tomllib.load(file)
 
 
+def family_names(architecture: str) -> tuple[str, ...]:
+    """Families in which an architecture looks for constants, nearest first."""
+    return (architecture, *_relatives().get(architecture, []), GENERIC)
+
+
 @functools.cache
 def _family_sources(architecture: str) -> tuple[Calibration, ...]:
-    names = [architecture, *_relatives().get(architecture, []), GENERIC]
-    found = [family_calibration(name) for name in names]
+    found = [family_calibration(name) for name in family_names(architecture)]
     return tuple(one for one in found if one is not None)
 
 
