@@ -6,7 +6,9 @@ accelerator has no figure where nobody has published one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import datetime
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -20,10 +22,20 @@ from twin.calibration_view import FitRow, calibration_summary, fit_rows
 from twin.figures import parse_figure
 from twin.filter_expression import Filter, Term, holds, parse_filter
 from twin.model_figures import model_figures
-from twin.profile_override import SET_BY_USER
+from twin.profile_override import SET_BY_USER, FileChange, Wish, override
 from twin.scenario.resolve import Catalogues
 
-__all__ = ["FIELDS", "KINDS", "CatalogueView", "Details", "Entry", "Figure", "Value", "matches"]
+__all__ = [
+    "FIELDS",
+    "KINDS",
+    "CatalogueView",
+    "Details",
+    "Entry",
+    "Figure",
+    "Value",
+    "matches",
+    "show_command",
+]
 
 KINDS = ("accelerator", "node", "cluster", "site", "model")
 """Kinds of things in the order of the tree."""
@@ -124,6 +136,16 @@ class Details:
         return calibration_summary(self.fits)
 
 
+def show_command(kind: str, name: str, *, profile_dirs: Sequence[Path] = ()) -> str:
+    """The command that shows the same figures."""
+    verb = ["twin", "models", "show", name]
+    if kind != "model":
+        verb = ["twin", "profiles", "show", name, "--kind", kind]
+    for folder in profile_dirs:
+        verb += ["--profiles", str(folder)]
+    return shlex.join(verb)
+
+
 def matches(entry: Entry, wanted: Filter) -> bool:
     """Whether an entry satisfies every term of a filter."""
     return all(_matches(entry, term) is not term.is_negated for term in wanted.terms)
@@ -143,6 +165,7 @@ class CatalogueView:
     """Looks through the catalogues; reads a file when it is first asked for."""
 
     def __init__(self, catalogues: Catalogues) -> None:
+        self._catalogues = catalogues
         self._profiles: Catalogue = catalogues.profiles
         self._models = catalogues.models
         self._entries: dict[tuple[str, str], Entry] = {}
@@ -202,6 +225,19 @@ class CatalogueView:
             except TweelingError:  # a broken file says so where it is looked at itself
                 continue
         return tuple(found)
+
+    def override(self, entry: Entry, figure: Figure, value: float, *, folder: Path) -> FileChange:
+        """What has to be written to a folder of the user's so that a figure has another value."""
+        wish = Wish(
+            kind=entry.kind,
+            name=entry.name,
+            key=figure.key,
+            value=value,
+            before=figure.value,
+            figure_class=figure.figure_class,
+            day=datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        )
+        return override(wish, self._catalogues, folder)
 
     def device_of(self, kind: str, name: str) -> str | None:
         """Name of the accelerator of a thing; None where it has none or cannot be read."""
@@ -367,11 +403,11 @@ def _derived(loaded: Loaded) -> Iterator[Figure]:
     for dtype in ("bf16", "fp8"):
         peak = known.get(f"compute.peak_flop_per_s.{dtype}")
         if peak and tdp_w:
-            yield _computed(f"derived.{dtype}_flop_per_j", peak / tdp_w, words)
+            yield _computed(f"derived.{dtype}_per_watt_flop_per_j", peak / tdp_w, words)
         if peak and bandwidth:
             yield _computed(f"derived.{dtype}_ridge_flop_per_byte", peak / bandwidth, words)
     if bandwidth and tdp_w:
-        yield _computed("derived.memory_bytes_per_j", bandwidth / tdp_w, words)
+        yield _computed("derived.memory_per_watt_bytes_per_j", bandwidth / tdp_w, words)
 
 
 def _computed(key: str, value: float, source: str) -> Figure:

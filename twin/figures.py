@@ -13,7 +13,15 @@ from hardware_profiles.errors import TweelingError
 from hardware_profiles.units import UNITS, split_unit
 from twin.quantities import Better
 
-__all__ = ["UNKNOWN", "FigureError", "better", "display_unit", "parse_figure", "shown_figure"]
+__all__ = [
+    "UNKNOWN",
+    "FigureError",
+    "better",
+    "display_unit",
+    "figure_name",
+    "parse_figure",
+    "shown_figure",
+]
 
 
 class FigureError(TweelingError):
@@ -78,6 +86,18 @@ def better(key: str) -> Better:
     if any(name.endswith(part) for part in _LOWER) and "minimum" not in name:
         return "lower"
     return "neither"
+
+
+def figure_name(key: str) -> tuple[str, str]:
+    """Section and name of a figure in words, without the unit: ("memory", "capacity")."""
+    *tables, name = key.split(".")
+    if tables and tables[-1].endswith("flop_per_s"):
+        return " ".join(tables[:-1]), f"peak {name}"
+    parted = split_unit(name)
+    word = parted[0] if parted and parted[1].base != "_flop_per_s" else name
+    if tables == ["derived"]:
+        word = next((name.removesuffix(f"_{end}") for end in _DERIVED if name.endswith(end)), name)
+    return " ".join(tables).replace("_", " "), word.replace("_", " ")
 
 
 def display_unit(key: str) -> str:
