@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import locale
 import os
 from collections.abc import Callable, Iterable
@@ -97,6 +98,9 @@ class TweelingApp(App[None]):
         def import_all() -> None:
             for entry in SCREENS:
                 screen_class(entry)
+            # What was imported lives as long as the program: no collection looks at it again.
+            gc.collect()
+            gc.freeze()
 
         self.run_worker(import_all, thread=True, group="warm-up", exit_on_error=False)
 

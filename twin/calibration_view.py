@@ -11,7 +11,15 @@ from hardware_profiles.calibration import Calibration, Provenance
 from kernels.families.inheritance import GENERIC, family_calibration, family_names
 from kernels.gemm.precision import PRECISIONS
 
-__all__ = ["Basis", "FitRow", "basis_words", "calibration_summary", "fit_rows"]
+__all__ = [
+    "BASIS_CLASS",
+    "Basis",
+    "FitRow",
+    "basis_words",
+    "best_fits",
+    "calibration_summary",
+    "fit_rows",
+]
 
 Basis = Literal["fitted", "inherited", "assumed", "datasheet"]
 """fitted on this device; taken over from a relative or a sibling dtype; reasoned, without a
@@ -90,21 +98,25 @@ def fit_rows(device: Accelerator) -> tuple[FitRow, ...]:
     return tuple(sorted(rows, key=lambda row: order.index(row.family)))
 
 
-def calibration_summary(rows: tuple[FitRow, ...]) -> tuple[tuple[str, str], ...]:
-    """For each family in short: (class of figure for the mark, words), the best variant's."""
+def best_fits(rows: tuple[FitRow, ...]) -> dict[str, FitRow]:
+    """The best calibrated variant of each family; all-reduce stands for the collectives."""
     best: dict[str, FitRow] = {}
     for row in rows:
-        name = row.variant if row.family == "collective" else row.family
         if row.family == "collective" and row.variant != "all_reduce":
             continue
-        held = best.get(name)
+        held = best.get(row.family)
         if held is None or _rank(row) > _rank(held):
-            best[name] = row
-    return tuple((BASIS_CLASS[row.basis], _short(name, row)) for name, row in best.items())
+            best[row.family] = row
+    return best
 
 
-def _short(name: str, row: FitRow) -> str:
-    said = f"{name} {row.variant}" if row.family in ("gemm", "attention") else name
+def calibration_summary(rows: tuple[FitRow, ...]) -> tuple[tuple[str, str], ...]:
+    """For each family in short: (class of figure for the mark, words), the best variant's."""
+    return tuple((BASIS_CLASS[row.basis], _short(row)) for row in best_fits(rows).values())
+
+
+def _short(row: FitRow) -> str:
+    said = row.variant if row.family == "collective" else row.name
     said = said.replace("_", " ")
     if row.basis != "fitted":
         return f"{said} {row.words}"

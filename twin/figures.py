@@ -7,6 +7,7 @@ and the text that somebody types becomes the base unit again.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from hardware_profiles.errors import TweelingError
@@ -78,6 +79,7 @@ _LOWER = ("_w", "launch_s", "latency_s", "pue", "oversubscription", "_per_flop_j
 _NUMBER = re.compile(r"([-+]?(?:\d+(?:[.,]\d+)?|\.\d+)(?:e[-+]?\d+)?)\s*(.*)", re.IGNORECASE)
 
 
+@lru_cache(maxsize=4096)
 def better(key: str) -> Better:
     """Which direction of a figure is better for a buyer; neither where that depends."""
     name = key if "peak_flop_per_s" in key else key.rsplit(".", maxsplit=1)[-1]
@@ -88,6 +90,7 @@ def better(key: str) -> Better:
     return "neither"
 
 
+@lru_cache(maxsize=4096)
 def figure_name(key: str) -> tuple[str, str]:
     """Section and name of a figure in words, without the unit: ("memory", "capacity")."""
     *tables, name = key.split(".")
@@ -145,6 +148,7 @@ def parse_figure(key: str, text: str) -> float:
     return number * _typed_scale(key, unit)
 
 
+@lru_cache(maxsize=4096)
 def _shown(key: str) -> Shown:
     name = _measure(key)
     for ending, unit in _DERIVED.items():
@@ -164,6 +168,7 @@ def _measure(key: str) -> str:
     return tables[-1] if tables and tables[-1].endswith("flop_per_s") else name
 
 
+@lru_cache(maxsize=4096)
 def _scale(key: str) -> float:
     """Base units in one unit of the screen. [1]"""
     shown = _shown(key)

@@ -24,6 +24,7 @@ from tui.screens.catalogue_text import (
     figure_rows,
     figure_text,
     help_text,
+    problem_text,
     source_lines,
     table_text,
     tree_rows,
@@ -33,7 +34,6 @@ from tui.screens.work_screen import WorkScreen, bindings_of
 from tui.state import Session, change_words, journal_path, write_journal
 from tui.widgets.dialogs import AskScreen
 from tui.widgets.filter_line import FilterLine
-from tui.widgets.lines import content
 from tui.widgets.row_list import RowList
 from twin.catalogue_view import KINDS, matches, show_command
 from twin.figures import display_unit, parse_figure
@@ -102,16 +102,17 @@ class CatalogueScreen(WorkScreen):
         yield Static("", id="title", markup=False)
         yield FilterLine(EXAMPLE)
         with Horizontal(id="main"):
-            yield RowList(id="tree", empty=" reading profiles …")
+            yield RowList(id="tree", empty=" reading profiles …", is_ascii=self.is_ascii)
             with Vertical(id="right"):
                 yield Static("", id="thing", markup=False)
-                yield RowList(id="figures")
+                yield RowList(id="figures", is_ascii=self.is_ascii)
         yield Static("", id="source", markup=False)
         yield Static("", id="calibration", markup=False)
         yield Static(KEYS, classes="keys", markup=False)
 
     def on_mount(self) -> None:
         """Read the profiles."""
+        self.is_ready = True
         self.query_one("#tree", RowList).focus()
         self.read()
 
@@ -143,8 +144,12 @@ class CatalogueScreen(WorkScreen):
         if message.version == self._version:
             self.entries = message.entries
             self.draw_tree()
-            if self.thing is None and self.is_complete:
+            if not self.is_complete:
+                return
+            if self.thing is None or self.thing not in self.entries:
                 self._show_first()
+            else:
+                self.show_thing(*self.thing)
 
     @property
     def is_complete(self) -> bool:
@@ -159,7 +164,7 @@ class CatalogueScreen(WorkScreen):
     def take_compute(self, compute: Compute) -> None:
         """Use another twin: read its profiles."""
         super().take_compute(compute)
-        if self.is_mounted:
+        if self.is_ready:
             self.read()
 
     # -- drawing --------------------------------------------------------------------------------
@@ -198,14 +203,13 @@ class CatalogueScreen(WorkScreen):
         entry = details.entry
         status = f"   {entry.texts['status']}" if "status" in entry.texts else ""
         also = f"   also {', '.join(entry.aliases)}" if entry.aliases else ""
-        self.query_one("#thing", Static).update(
-            f" {entry.kind} {entry.name}   {entry.title}{status}{also}"
-        )
+        head = f" {entry.kind} {entry.name}   {entry.title}{status}{also}"
+        self.query_one("#thing", Static).update(self.drawn([[(head, "")]]), layout=False)
         rows = figure_rows(details, width=figures.size.width or 50, is_ascii=self.is_ascii)
-        figures.empty = " This file cannot be used; what is wrong stands below."
+        figures.empty = problem_text(details, width=figures.size.width or 50)
         figures.show_rows(rows)
         lines = calibration_lines(details, width=self.size.width or 80, is_ascii=self.is_ascii)
-        self.query_one("#calibration", Static).update(content(lines))
+        self.query_one("#calibration", Static).update(self.drawn(lines), layout=False)
         self.draw_source()
 
     def draw_source(self) -> None:
@@ -214,7 +218,7 @@ class CatalogueScreen(WorkScreen):
         lines = source_lines(
             self.figure, width=self.size.width or 80, n_lines=height, is_ascii=self.is_ascii
         )
-        self.query_one("#source", Static).update(content(lines))
+        self.query_one("#source", Static).update(self.drawn(lines), layout=False)
 
     @property
     def details(self) -> Details | None:
@@ -246,6 +250,8 @@ class CatalogueScreen(WorkScreen):
     def show_thing(self, kind: str, name: str) -> None:
         """Put the cursor of the tree on a thing, opening what hides it."""
         self.thing = (kind, name)
+        if not self.is_ready or self.thing not in self.entries:
+            return  # shown when it is read
         entry = self.entries.get(self.thing)
         self._collapsed -= {kind, (kind, entry.vendor if entry else "", "")}
         if entry is not None and self._filter and not matches(entry, self._filter):

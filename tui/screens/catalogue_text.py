@@ -23,6 +23,7 @@ __all__ = [
     "figure_rows",
     "figure_text",
     "help_text",
+    "problem_text",
     "section_rank",
     "source_lines",
     "table_text",
@@ -191,8 +192,7 @@ def source_lines(
 def calibration_lines(details: Details, *, width: int, is_ascii: bool = False) -> list[Line]:
     """How much of a profile is calibrated, in one line."""
     if details.entry.problem:
-        text = f" ! {details.entry.problem}"
-        return [[(part, "$error")] for part in textwrap.wrap(text, max(20, width - 1))[:3]]
+        return [[(short(f" ! {details.entry.problem}", width), "$error")]]
     if not details.fits:
         unknown = [figure.key for figure in details.figures if figure.value is None]
         if unknown:
@@ -211,6 +211,15 @@ def calibration_lines(details: Details, *, width: int, is_ascii: bool = False) -
         line.append((text, ""))
         room -= len(text)
     return [line]
+
+
+def problem_text(details: Details, *, width: int) -> str:
+    """What is wrong with a file: file, key, value, what was expected; the rest works."""
+    if not details.entry.problem:
+        return ""
+    wrapped = textwrap.wrap(f"! {details.entry.problem}", max(20, width - 2))
+    rest = ["", "The rest of the catalogue works. r reads the files again."]
+    return "\n".join(f" {text}" for text in [*wrapped, *rest])
 
 
 def _marked(words: str, mark: str) -> str:

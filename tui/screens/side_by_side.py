@@ -136,7 +136,8 @@ class SideBySideScreen(ModalScreen[None]):
         """Title, names of the things, rows, keys."""
         yield Static("", id="side-title", markup=False)
         yield Static("", id="side-names", markup=False)
-        yield RowList(id="side-rows", empty=" The things do not differ.")
+        is_ascii = self._view.is_ascii
+        yield RowList(id="side-rows", empty=" The things do not differ.", is_ascii=is_ascii)
         keys = " left right scroll   d differing rows only   Y copy as a table   esc back"
         yield Static(keys, id="side-keys", markup=False)
 

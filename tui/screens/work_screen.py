@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
@@ -14,7 +15,7 @@ from tui.compute import Compute
 from tui.keymap import actions_of
 from tui.state import Session
 from tui.widgets.dialogs import AskScreen, ConfirmScreen, TextScreen
-from tui.widgets.lines import content
+from tui.widgets.lines import Line, content
 from tui.widgets.tab_line import tab_line
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class WorkScreen(Screen[None]):
         self.session = session
         self.is_ascii = is_ascii
         self._words = ""
+        self.is_ready = False
+        """Whether its panes are there to draw on."""
 
     @property
     def workplace(self) -> TweelingApp:
@@ -75,7 +78,7 @@ class WorkScreen(Screen[None]):
         line = tab_line(
             self.ID, width=self.size.width or 80, right=right, name=self.scenario_name()
         )
-        self.query_one("#title", Static).update(content([line]))
+        self.query_one("#title", Static).update(self.drawn([line]), layout=False)
 
     def say(self, words: str) -> None:
         """Tell in the title line, where it covers no number, until the next key that draws."""
@@ -99,6 +102,10 @@ class WorkScreen(Screen[None]):
         if is_typing and action not in ("back", "app.focus_next", "app.focus_previous"):
             return False
         return super().check_action(action, parameters)
+
+    def drawn(self, lines: Sequence[Line]) -> Content:
+        """Lines in the glyphs that the terminal has."""
+        return content(lines, is_ascii=self.is_ascii)
 
     # -- panes ----------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 
-from tui.widgets.lines import Line, content, plain
+from tui.widgets.lines import Line, ascii_text, content, plain
 
 __all__ = ["ListRow", "RowList"]
 
@@ -68,8 +68,9 @@ class RowList(Widget, can_focus=True):
             super().__init__(rows, key)
             self.step = step
 
-    def __init__(self, *, id: str, empty: str = "") -> None:
+    def __init__(self, *, id: str, empty: str = "", is_ascii: bool = False) -> None:
         super().__init__(id=id)
+        self._is_ascii = is_ascii
         self.rows: tuple[ListRow, ...] = ()
         self.cursor = 0
         self.empty = empty
@@ -102,17 +103,18 @@ class RowList(Widget, can_focus=True):
     def render(self) -> Content:
         """The rows that fit."""
         if not self.rows:
-            return Content(self.empty)
+            return Content(ascii_text(self.empty) if self._is_ascii else self.empty)
         height = max(1, self.size.height)
         shown = self.rows[self._top : self._top + height]
         lines = [self._line(row, self._top + place) for place, row in enumerate(shown)]
-        return content(lines)
+        return content(lines, is_ascii=self._is_ascii)
 
     def _line(self, row: ListRow, place: int) -> Line:
         if place != self.cursor or row.is_heading:
             return row.line
         if self.has_focus:
-            return [("".join(text for text, _ in row.line), "reverse")]
+            text = "".join(text for text, _ in row.line)
+            return [(text.ljust(self.size.width), "reverse")]
         return [(text, f"{tone} bold underline".strip()) for text, tone in row.line]
 
     def action_move(self, step: int) -> None:
