@@ -67,7 +67,7 @@ class FormulaCompiler:
 
 
 class PlainFormulas:
-    """In place of a compiler where there are too few rows for one: leaves every formula as it is."""
+    """In place of a compiler, where rows are too few for one: leaves formulas as they are."""
 
     def compile(self, formula: Callable[..., Any]) -> Callable[..., Any]:
         """The formula itself."""

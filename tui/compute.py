@@ -17,8 +17,8 @@ from hardware_profiles.errors import TweelingError
 
 if TYPE_CHECKING:
     from twin.catalogue_view import CatalogueView
-    from twin.kernel_view import KernelView
     from twin.explain.term import Term
+    from twin.kernel_view import KernelView
     from twin.prediction import Prediction
     from twin.scenario.resolve import Catalogues
     from twin.scenario.scenario import Scenario

@@ -116,7 +116,7 @@ def calibration_summary(rows: tuple[FitRow, ...]) -> tuple[tuple[str, str], ...]
 
 
 def _short(row: FitRow) -> str:
-    said = row.variant if row.family == "collective" else row.name
+    said = {"gemm": row.name, "collective": row.variant}.get(row.family, row.family)
     said = said.replace("_", " ")
     if row.basis != "fitted":
         return f"{said} {row.words}"

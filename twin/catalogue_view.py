@@ -211,7 +211,7 @@ class CatalogueView:
         )
 
     def clusters_with(self, kind: str, name: str) -> tuple[str, ...]:
-        """Clusters, with their partition where that is not the first, that hold a node or device."""
+        """Clusters that hold a node or device, with the partition where that is not the first."""
         found: list[str] = []
         for cluster in self._profiles.names("cluster"):
             try:
@@ -361,7 +361,7 @@ def _numbers(loaded: Loaded) -> Iterator[Figure]:
     own = {key for key, _ in _all_numbers(loaded.own_table)} if _is_own(loaded.path) else set()
     for key, value in _all_numbers(loaded.table):
         source = figure_source(loaded.thing, key)  # type: ignore[arg-type]  # any loaded thing
-        figure_class = source.figure_class if source else "assumed"
+        figure_class: str = source.figure_class if source else "assumed"
         text = source.text if source else ""
         if key in own and (text.startswith(SET_BY_USER) or _is_bare_fit(loaded, key)):
             figure_class = "user"

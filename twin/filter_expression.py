@@ -14,14 +14,15 @@ it is typed.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from hardware_profiles.errors import TweelingError, nearest
 
-__all__ = ["GRAMMAR", "Comparison", "Filter", "Term", "holds", "parse_filter"]
+__all__ = ["COMPARE", "GRAMMAR", "Comparison", "Filter", "Term", "holds", "parse_filter"]
 
 Comparison = Literal[">", "<", ">=", "<=", "=", ":"]
 
@@ -32,6 +33,9 @@ GRAMMAR = (
     "  h200  nvl  \"mi 300\"                      a word of a name, a title or another text",
     "  -pcie  -vendor:nvidia                    a minus turns a term round",
 )  # fmt: skip
+
+NEAR_FRACTION = 0.005
+"""How far a value may be from the one asked for, as it was rounded for the screen. [1]"""
 
 NOT_KNOWN = ("n/a", "unknown", "-")
 
@@ -146,14 +150,19 @@ def holds(term: Term, value: float | str | None) -> bool:
         return value.lower() == term.text if term.comparison == "=" else term.text in value.lower()
     if term.number is None:
         return term.text in f"{value:g}" and term.text not in NOT_KNOWN
-    match term.comparison:
-        case ">":
-            return value > term.number
-        case "<":
-            return value < term.number
-        case ">=":
-            return value >= term.number
-        case "<=":
-            return value <= term.number
-        case _:
-            return abs(value - term.number) <= 0.005 * abs(term.number)
+    return bool(COMPARE[term.comparison](value, term.number))
+
+
+def _is_near(value: Any, number: float) -> Any:  # noqa: ANN401 - numbers and arrays alike
+    return abs(value - number) <= NEAR_FRACTION * abs(number)
+
+
+COMPARE: Mapping[Comparison, Callable[[Any, float], Any]] = {
+    ">": operator.gt,
+    "<": operator.lt,
+    ">=": operator.ge,
+    "<=": operator.le,
+    "=": _is_near,
+    ":": _is_near,
+}
+"""What each comparison asks of a number, or of an array of them."""

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from twin.figures import FigureError
-from twin.filter_expression import Filter, Term, holds, parse_filter
+from twin.filter_expression import COMPARE, Filter, Term, holds, parse_filter
 
 __all__ = [
     "FAMILIES",
@@ -142,7 +142,7 @@ class KernelColumns:
 
     @property
     def intensity_flop_per_byte(self) -> FloatArray:
-        """Arithmetic over traffic; 1 for what does no matrix work, so that its rate is bytes. [1]"""
+        """Arithmetic over traffic; 1 where there is no matrix work, so that rates are bytes. [1]"""
         with np.errstate(invalid="ignore", divide="ignore"):
             intensity = self.flop / self.traffic_bytes
         return np.where(self.flop > 0.0, intensity, 1.0)
@@ -322,17 +322,7 @@ def _number_mask(columns: KernelColumns, term: Term) -> Mask:
         return np.asarray(is_unknown if holds(term, None) else np.zeros_like(is_unknown))
     if term.field == "error" and term.comparison in (">", ">="):
         values = np.abs(values)  # an error of more than ten percent, in either direction
-    match term.comparison:
-        case ">":
-            return np.asarray(values > term.number)
-        case "<":
-            return np.asarray(values < term.number)
-        case ">=":
-            return np.asarray(values >= term.number)
-        case "<=":
-            return np.asarray(values <= term.number)
-        case _:
-            return np.asarray(np.abs(values - term.number) <= 0.005 * abs(term.number))
+    return np.asarray(COMPARE[term.comparison](values, term.number))
 
 
 def _values(columns: KernelColumns, field: str) -> FloatArray | None:
@@ -340,8 +330,8 @@ def _values(columns: KernelColumns, field: str) -> FloatArray | None:
         family, place = _SIZE_PLACES[field]
         return np.where(columns.family == family, columns.sizes[:, place], np.nan)
     if field == "batch":
-        place = np.where(columns.family == GEMM, columns.sizes[:, 3], columns.sizes[:, 0])
-        return np.where(columns.family <= ATTENTION, place, np.nan)
+        batch = np.where(columns.family == GEMM, columns.sizes[:, 3], columns.sizes[:, 0])
+        return np.where(columns.family <= ATTENTION, batch, np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
             "error": lambda: columns.error_fraction,

@@ -360,7 +360,8 @@ def _attention_work(
     products = np.where(is_both, BACKWARD_PRODUCTS + FORWARD_PRODUCTS, products)
     once = 2.0 * batch * width * widths * (query * heads + key * kv_heads)
     passes = np.where(is_backward, 2.0, np.where(is_both, 3.0, 1.0))
-    return np.asarray(attention_flop(shape, products)), np.asarray(passes * once)
+    flop = attention_flop(shape, products)  # type: ignore[arg-type]  # arrays serve as well
+    return np.asarray(flop), np.asarray(passes * once)
 
 
 def _roofs_s(
@@ -377,7 +378,7 @@ def _roofs_s(
         for name in set(rows["dtype"].tolist())
     }
     rates = np.array([peaks[str(name)] or np.nan for name in rows["dtype"]])
-    return np.maximum(flop / rates, memory_s)
+    return np.asarray(np.maximum(flop / rates, memory_s))
 
 
 def _peak_name(dtype: str) -> str:

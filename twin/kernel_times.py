@@ -45,6 +45,8 @@ ROWS_IN_PLAIN_PYTHON = 20_000
 
 CAUSAL_FRACTION = 0.5
 STREAM_PRECISION = "bf16"
+ELEMENT_BYTES = 2.0
+"""Width of an element of attention. [byte]"""
 
 
 class TableTimes(Protocol):
@@ -91,7 +93,9 @@ def _made(kind: str, *, is_small: bool) -> TableTimes | None:
     module_name, class_name = CLASSES.get(kind, ("", ""))
     if not module_name or importlib.util.find_spec(module_name) is None:
         return None
-    make = cast("Callable[..., TableTimes]", getattr(importlib.import_module(module_name), class_name))
+    make = cast(
+        "Callable[..., TableTimes]", getattr(importlib.import_module(module_name), class_name)
+    )
     if is_small and kind == "gemm":
         return make(PlainFormulas())
     return make()
@@ -122,10 +126,11 @@ def _attention_s(
         machine = device.attention(1.0)
     except (TweelingError, KeyError):
         return float("nan")
-    *shape, causal = sizes
+    batch, heads, kv_heads, query, key, width, causal = sizes
     visible = CAUSAL_FRACTION if causal else 1.0
+    shape = AttentionShape(batch, heads, kv_heads, query, key, width, visible, ELEMENT_BYTES)
     time = attention_forward_time if direction == "fwd" else attention_backward_time
-    return time(AttentionShape(*shape, visible, 2.0), machine).time_s
+    return time(shape, machine).time_s
 
 
 def _implementations(library: str) -> tuple[str, ...]:
@@ -142,6 +147,5 @@ def _stream_times_s(rows: Table, accelerator: Accelerator) -> FloatArray:
     """A stream of the traffic that the table states. [s]"""
     machine = DeviceModel(accelerator, STREAM_PRECISION, ()).stream()
     traffic = rows["bytes"].astype(np.float64)
-    # The formula multiplies and adds: an array serves as well as a number.
-    times_s = np.asarray(stream_time_s(traffic, 1.0, machine))
+    times_s = np.array([stream_time_s(one, 1.0, machine) for one in traffic.tolist()])
     return np.where(traffic > 0.0, times_s, np.nan)

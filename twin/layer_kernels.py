@@ -73,10 +73,10 @@ def layer_kernels(accelerator: Accelerator, catalogues: Catalogues) -> tuple[Lay
         forward, backward = layer_passes(job, plan, device, FULL_CLOCK_FRACTION)
         sizes = _sizes(job, plan)
         for direction, layer in (("fwd", forward), ("bwd", backward)):
-            for kernel in layer.kernels:
-                found.append(
-                    _kernel(kernel, roofs, direction=direction, origin=origin, sizes=sizes)
-                )
+            found += [
+                _kernel(kernel, roofs, direction=direction, origin=origin, sizes=sizes)
+                for kernel in layer.kernels
+            ]
         if machine_name is not None:
             found += _collectives(job, plan, device, roofs=roofs, origin=origin)
     return tuple(found)
@@ -153,9 +153,7 @@ def _kernel(
         flop=kernel.flop,
         traffic_bytes=kernel.hbm_bytes,
         predicted_s=kernel.time_s,
-        roof_s=roof_s(
-            kernel.flop, kernel.hbm_bytes, peak_flop_per_s=peak, bytes_per_s=bandwidth
-        ),
+        roof_s=roof_s(kernel.flop, kernel.hbm_bytes, peak_flop_per_s=peak, bytes_per_s=bandwidth),
     )
 
 

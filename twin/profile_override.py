@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from hardware_profiles.catalogue import SHIPPED, Catalogue
 from hardware_profiles.errors import ProfileError
@@ -122,7 +123,8 @@ def override(wish: Wish, catalogues: Catalogues, folder: Path) -> FileChange:
     if SHIPPED not in loaded.path.parents:
         path = loaded.path
     before = _text(path)
-    text = before if before is not None else _head(wish, tuple(map(str, loaded.table.get("aliases", ()))))  # type: ignore[arg-type]
+    aliases = cast("list[str]", loaded.table.get("aliases", []))
+    text = before if before is not None else _head(wish, aliases)
     text = _with_source(_with_value(text, wish), wish)
     _prove_profile(wish, text, catalogues.profiles)
     return FileChange(path=path, before=before, after=text, words=wish.words)
@@ -163,13 +165,11 @@ def _with_value(text: str, wish: Wish) -> str:
         if found and not in_list:
             written = f"{here}.{found[2]}" if here else found[2]
             if base_pattern(written, struct) == wish.key:
-                key = _base_spelling(found[2], here)
+                key = _base_spelling(found[2])
                 lines[number] = f"{found[1]}{key}{found[3]}{_number(wish.value)}{found[5]}"
                 return "\n".join(lines) + "\n"
     line = f"{name} = {_number(wish.value)}"
-    has_table = any(
-        (found := _HEADER.match(one)) and found[1].strip() == table for one in lines
-    )
+    has_table = any((found := _HEADER.match(one)) and found[1].strip() == table for one in lines)
     if table and not has_table:
         return "\n".join([*lines, "", f"[{table}]", line]) + "\n"
     at = len(lines) if end_of_table is None else end_of_table
@@ -181,11 +181,10 @@ def _table_base(table: str) -> str:
     return ".".join([*above, UNIT_PER_ENTRY.get(last, last)])
 
 
-def _base_spelling(key: str, table: str) -> str:
+def _base_spelling(key: str) -> str:
     """The key in base units, as it is spelled in its table."""
     parted = split_unit(key)
-    is_entry = table.split(".")[-1] in UNIT_PER_ENTRY
-    return parted[0] + parted[1].base if parted and (is_entry or parted) else key
+    return parted[0] + parted[1].base if parted else key
 
 
 def _number(value: float) -> str:

@@ -36,7 +36,11 @@ def test_a_folder_without_environment_is_named_after_itself(tmp_path):
     assert measured_by(tmp_path).words == tmp_path.name
 
 
-@pytest.mark.parametrize("path", sorted(MEASURED.glob("*/*.csv")), ids=lambda path: str(path.parent.name + "/" + path.stem))
+@pytest.mark.parametrize(
+    "path",
+    sorted(MEASURED.glob("*/*.csv")),
+    ids=lambda path: str(path.parent.name + "/" + path.stem),
+)
 def test_every_table_reads(path):
     assert read_measurements(path, TABLES[path.stem])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from textual.widgets import Static
 from textual.worker import get_current_worker
 
 from hardware_profiles.errors import TweelingError
+from tui.changes import Change, Changes
 from tui.compute import Compute
 from tui.export import export_details
 from tui.screens.catalogue_text import (
@@ -58,15 +58,6 @@ USED_BY_NAME = ("cluster", "model", "site")
 Key = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Something that was done here and can be taken back."""
-
-    words: str
-    undo: Callable[[], None]
-    redo: Callable[[], None]
-
-
 class CatalogueScreen(WorkScreen):
     """A tree on the left, the figures of the thing under its cursor on the right."""
 
@@ -89,9 +80,7 @@ class CatalogueScreen(WorkScreen):
         self.thing: Key | None = None
         """What the right side shows."""
         self.marked: list[Key] = []
-        self.changes: list[Change] = []
-        self.n_done = 0
-        """Changes that are in force; those after it were taken back."""
+        self.changes = Changes()
         self._collapsed: set[object] = set()
         self._details: dict[Key, Details] = {}
         self._version = 0
@@ -287,7 +276,7 @@ class CatalogueScreen(WorkScreen):
 
     def _above(self, key: object) -> object:
         """The branch that a row of the tree hangs on."""
-        entry = self.entries.get(key) if isinstance(key, tuple) else None  # type: ignore[call-overload]
+        entry = self.entries.get(key) if isinstance(key, tuple) else None
         if entry is not None and entry.kind == "accelerator":
             return ("accelerator", entry.vendor, "")
         return key[0] if isinstance(key, tuple) else key
@@ -391,7 +380,7 @@ class CatalogueScreen(WorkScreen):
         elif clusters:
             self.say(f"in {', '.join(clusters)}: enter on one of them")
         else:
-            self.say(f"no cluster has it; twin profiles new NAME --kind cluster makes one")
+            self.say("no cluster has it; twin profiles new NAME --kind cluster makes one")
 
     def _use(self, field_name: str, name: str) -> None:
         before = self.session.scenario
@@ -402,7 +391,9 @@ class CatalogueScreen(WorkScreen):
             return
         write_journal(self.session, journal_path())
         position = self.session.position
-        self._done(Change(words, partial(self._step_back, position), partial(self._step_on, position)))
+        self.changes.add(
+            Change(words, partial(self._step_back, position), partial(self._step_on, position))
+        )
         self.say(f"Compose: {words}   u takes it back")
 
     def _step_back(self, position: int) -> None:
@@ -418,38 +409,21 @@ class CatalogueScreen(WorkScreen):
             raise TweelingError(msg)
         write_journal(self.session, journal_path())
 
-    def _done(self, change: Change) -> None:
-        del self.changes[self.n_done :]
-        self.changes.append(change)
-        self.n_done += 1
-
     def action_undo(self) -> None:
         """Take back what was last done here: a figure that was set, a thing that was used."""
-        if not self.n_done:
-            self.say("nothing to undo here")
-            return
-        change = self.changes[self.n_done - 1]
-        if self._tried(change.undo):
-            self.n_done -= 1
-            self.say(f"undone: {change.words}")
+        self._step(self.changes.undo, "undo")
 
     def action_redo(self) -> None:
         """Do it again."""
-        if self.n_done == len(self.changes):
-            self.say("nothing to redo here")
-            return
-        change = self.changes[self.n_done]
-        if self._tried(change.redo):
-            self.n_done += 1
-            self.say(f"redone: {change.words}")
+        self._step(self.changes.redo, "redo")
 
-    def _tried(self, step: Callable[[], None]) -> bool:
+    def _step(self, step: Callable[[], str | None], name: str) -> None:
         try:
-            step()
+            words = step()
         except TweelingError as refusal:
-            self.notify(str(refusal), severity="error", markup=False)
-            return False
-        return True
+            self.refuse(refusal)
+            return
+        self.say(f"{name}: {words}" if words else f"nothing to {name} here")
 
     # -- setting a figure -----------------------------------------------------------------------
 
@@ -478,14 +452,16 @@ class CatalogueScreen(WorkScreen):
             change = view.override(entry, figure, value, folder=self.workplace.profile_dir)
             change.make()
         except TweelingError as refusal:
-            self.notify(str(refusal), severity="error", markup=False)
+            self.refuse(refusal)
             return
 
         def made(step: Callable[[], None]) -> None:
             step()
             self.workplace.reload_twin()
 
-        self._done(Change(change.words, partial(made, change.take_back), partial(made, change.make)))
+        self.changes.add(
+            Change(change.words, partial(made, change.take_back), partial(made, change.make))
+        )
         self.workplace.reload_twin()
         self.say(f"{change.words}   u takes it back")
 
@@ -535,8 +511,12 @@ class CatalogueScreen(WorkScreen):
         if name is None or self.details is None:
             return
         path = Path(name).expanduser()
-        if self._tried(partial(export_details, self.details, path)):
-            self.say(f"exported to {path}")
+        try:
+            export_details(self.details, path)
+        except TweelingError as refusal:
+            self.refuse(refusal)
+            return
+        self.say(f"exported to {path}")
 
     def action_kernels_of(self) -> None:
         """Go to the kernels of the device."""

@@ -1,4 +1,4 @@
-"""Words of the Catalogue: the tree, the figures of a thing, things side by side. No widgets here."""
+"""Words of the Catalogue: the tree, the figures of a thing, their sources. No widgets here."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ CLASS_WORDS = {
     "assumed": "assumed",
     "user": "set by you",
 }
+CUT_HINT = "  w shows all"
 VALUE_WIDTH = 10
 UNIT_WIDTH = 9
 WIDE_FIGURES = 70
@@ -111,9 +112,13 @@ def _leaf(entry: Entry, view: TreeView, *, depth: int) -> ListRow:
         note, style = "announced", "dim"
     elif entry.is_own:
         note = "own"
-    room = view.width - len(note) - 1
-    text = fixed(f"{'  ' * depth}{mark} {entry.name}", room)
-    return ListRow(key=key, line=[(text, style), (f"{note} ", "dim" if note != "broken" else style)])
+    name = f"{'  ' * depth}{mark} {entry.name}"
+    if len(name) + len(note) + 2 > view.width:
+        note = note[:3]
+    text = fixed(name, view.width - len(note) - 1)
+    return ListRow(
+        key=key, line=[(text, style), (f"{note} ", "dim" if note != "broken" else style)]
+    )
 
 
 def figure_rows(details: Details, *, width: int, is_ascii: bool = False) -> list[ListRow]:
@@ -130,7 +135,8 @@ def figure_rows(details: Details, *, width: int, is_ascii: bool = False) -> list
         for figure in figures:
             number, unit = shown_figure(figure.key, figure.value)
             tone = "" if figure.value is not None else "dim"
-            mark = marks.get(figure.figure_class or "", " ")
+            figure_class = "" if figure.value is None else figure.figure_class or ""
+            mark = marks.get(figure_class, " ")
             is_text = not unit and isinstance(figure.value, str)
             fixed_width = name_width + 2 + VALUE_WIDTH + 1 + UNIT_WIDTH + 3
             line = [(fixed(f" {figure_name(figure.key)[1]}", name_width), "dim"), ("  ", "")]
@@ -184,8 +190,8 @@ def source_lines(
     room = n_lines - 1
     for place, text in enumerate(wrapped[:room]):
         is_cut = place == room - 1 and len(wrapped) > room
-        shown = short(text, width - 14) + "  … w shows all" if is_cut else text
-        lines.append([(f" {shown}", "$text-muted")])
+        cut = short(text, width - len(CUT_HINT) - 1) + CUT_HINT
+        lines.append([(f" {cut if is_cut else text}", "$text-muted")])
     return lines
 
 
@@ -200,8 +206,8 @@ def calibration_lines(details: Details, *, width: int, is_ascii: bool = False) -
             return [[(short(words, width), "$warning")]]
         return []
     marks = ASCII_MARKS if is_ascii else MARKS
-    name = details.device if details.device != details.entry.name else "calibration"
-    line: list[Span] = [(f" {name}: ", "dim")]
+    name = f"{details.device}: " if details.device != details.entry.name else ""
+    line: list[Span] = [(f" {name}", "dim")]
     room = width - len(line[0][0])
     for place, (figure_class, words) in enumerate(details.summary):
         text = f"{', ' if place else ''}{_marked(words, marks[figure_class])}"
@@ -227,7 +233,7 @@ def _marked(words: str, mark: str) -> str:
     for start in ("datasheet only", "inherited from", "assumed"):
         if start in words:
             head, _, _ = words.partition(start)
-            return f"{head}{mark} {words[len(head):]}"
+            return f"{head}{mark} {words[len(head) :]}"
     parts = words.split(" ")
     digits = next((i for i, part in enumerate(parts) if part[:1].isdigit()), len(parts))
     return " ".join([*parts[:digits], mark, *parts[digits:]])
@@ -236,10 +242,9 @@ def _marked(words: str, mark: str) -> str:
 def table_text(details: Details) -> str:
     """Every figure of a thing as tab-separated text, in base units."""
     rows = ["key\tvalue\tclass\tsource"]
-    rows += [
-        f"{one.key}\t{'' if one.value is None else one.value}\t{one.figure_class or ''}\t{one.source}"
-        for one in details.figures
-    ]
+    for figure in details.figures:
+        value = "" if figure.value is None else str(figure.value)
+        rows.append("\t".join([figure.key, value, figure.figure_class or "", figure.source]))
     return "\n".join(rows)
 
 

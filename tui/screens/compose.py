@@ -55,6 +55,7 @@ TALL_NOTES = 8
 SHORT_NOTES = 2
 """Lines of notes on tall and on short terminals. [1]"""
 
+
 class ComposeScreen(WorkScreen):
     """A form on the left, what it delivers on the right."""
 

@@ -7,8 +7,8 @@ import textwrap
 from tui.compute import Answer
 from tui.format import short
 from tui.state import Session
-from tui.widgets.key_words import key_rows
 from tui.widgets.headline import HEADLINE
+from tui.widgets.key_words import key_rows
 from tui.widgets.lines import Line
 from twin.prediction import Prediction
 from twin.quantities import quantity

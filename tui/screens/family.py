@@ -15,7 +15,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui.charts.axes import Axis
-from tui.charts.picture import Size, Style
+from tui.charts.picture import Picture, Size, Style
 from tui.charts.scatter import Scatter, scatter
 from tui.format import fixed, short
 from tui.screens.kernels_text import fit_lines, microseconds, signed_percent
@@ -45,9 +45,7 @@ FAR_ROWS = 200
 """Rows of the list, those with the largest errors first. [1]"""
 
 
-def error_bars(
-    error: npt.NDArray[np.float64], *, bin_percent: int, n_bins: int
-) -> list[Line]:
+def error_bars(error: npt.NDArray[np.float64], *, bin_percent: int, n_bins: int) -> list[Line]:
     """How the errors are spread, as bars."""
     half = n_bins // 2
     edges = (np.arange(n_bins - 1) - half + 0.5) * bin_percent / PERCENT
@@ -60,7 +58,9 @@ def error_bars(
         label = f"< {label}" if place == 0 else f"> {label}" if place == n_bins - 1 else label
         bar = "#" * round(BAR_WIDTH * count / most)
         tone = "$primary" if abs(middle) <= GOOD_PERCENT else "$secondary"
-        lines.append([(fixed(label, 7, align="right"), "dim"), (f" {bar}", tone), (f" {count}", "")])
+        lines.append(
+            [(fixed(label, 7, align="right"), "dim"), (f" {bar}", tone), (f" {count}", "")]
+        )
     return lines
 
 
@@ -123,7 +123,7 @@ class FamilyScreen(ModalScreen[None]):
 
     def on_mount(self) -> None:
         """Draw; the list has focus."""
-        point, columns = self._point, self._columns
+        point = self._point
         title = f" {point.family} {point.dtype} {point.library}: predicted against measured"
         self.query_one("#family-title", Static).update(title)
         pane = self.query_one("#family-scatter", ChartPane)
@@ -138,7 +138,7 @@ class FamilyScreen(ModalScreen[None]):
         if self.query("#family-source"):
             self._draw_words()
 
-    def _scatter(self, size: Size, style: Style):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    def _scatter(self, size: Size, style: Style) -> Picture:
         columns = self._columns
         chart = Scatter(
             x=MEASURED,

@@ -16,6 +16,7 @@ from textual.widgets import Static
 from textual.worker import get_current_worker
 
 from hardware_profiles.errors import TweelingError
+from tui.charts.frame import nothing
 from tui.charts.picture import Style
 from tui.charts.roofline import roofline
 from tui.compute import Compute
@@ -116,7 +117,9 @@ class KernelsScreen(WorkScreen):
                 empty = " Nothing is known of this device's kernels."
                 yield RowList(id="basis", empty=empty, is_ascii=self.is_ascii)
         yield FilterLine(EXAMPLE)
-        yield ColumnTable(id="kernels", empty="No kernels: the filter hides all, or none are known.")
+        yield ColumnTable(
+            id="kernels", empty="No kernels: the filter hides all, or none are known."
+        )
         yield Static("", id="kernel", markup=False)
         yield Static(KEYS, classes="keys", markup=False)
 
@@ -156,6 +159,7 @@ class KernelsScreen(WorkScreen):
         self.draw_basis()
         self.draw_chart()
         self.draw_kernel()
+        self._say_count()
         if not problem:
             self._load(self._version)
 
@@ -236,7 +240,8 @@ class KernelsScreen(WorkScreen):
         roofs = self._roofs
         if roofs is None:
             words = self.progress or "No roofs are known."
-            pane.show(lambda size, style: _sentence(words, size, style), [[(f" {words}", "")]])
+            draw = partial(nothing, words, title="Roofline")
+            pane.show(lambda size, style: draw(size=size, style=style), [[(f" {words}", "")]])
             return
         sheet = self.sheet if self.sheet is not None else sheet_of(concatenated([]))
         selected = self.query_one(ColumnTable).selected_id
@@ -467,7 +472,7 @@ class KernelsScreen(WorkScreen):
             rows = self._rows(EXPORTED_ROWS)
             export_rows(path, rows, head={"device": self.device})
         except ExportError as refusal:
-            self.notify(str(refusal), severity="error", markup=False)
+            self.refuse(refusal)
             return
         self.say(f"exported {len(rows)} kernels to {path}")
 
@@ -500,11 +505,7 @@ class KernelsScreen(WorkScreen):
         """Kernels of any device."""
         for device in self._compute.twin.kernel_view.devices():
             yield SystemCommand(
-                f"kernels of {device}", "roofline and calibration", partial(self.show_device, device)
+                f"kernels of {device}",
+                "roofline and calibration",
+                partial(self.show_device, device),
             )
-
-
-def _sentence(words, size, style):  # type: ignore[no-untyped-def]
-    from tui.charts.frame import nothing
-
-    return nothing(words, title="Roofline", size=size, style=style)

@@ -1,4 +1,4 @@
-"""Words of the Kernels screen: the device, one kernel in full, quality of calibration. No widgets."""
+"""Words of the Kernels screen: device, kernel in full, quality of calibration. No widgets here."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ SAMPLES_WIDTH = 8
 NUMBER_WIDTH = 6
 
 FILTER_HELP = (
-    "  family:gemm dtype:bf16 lib:cudnn from:llama dir:bwd      texts; a bare word finds any of them",
-    "  err>10 share<50 m>=4096 k<1024 heads>16 seq>8192         err and share in %, err in size",
-    "  time>1ms  measured:n/a  predicted:n/a  heldout=1         times in µs unless they say otherwise",
+    "  family:gemm dtype:bf16 lib:cudnn from:llama dir:bwd  texts; a bare word finds any",
+    "  err>10 share<50 m>=4096 k<1024 heads>16 seq>8192     err and share in %, err in size",
+    "  time>1ms  measured:n/a  predicted:n/a  heldout=1     times in µs unless they say more",
 )
 
 
@@ -119,7 +119,11 @@ def kernel_lines(
     if fit is not None:
         mark = (ASCII_MARKS if is_ascii else MARKS)[BASIS_CLASS[fit.basis]]
         aside = "   of a shape that was set aside" if point.is_heldout else ""
-        error = "" if fit.median_fraction is None else f", held-out median {_maybe(fit.median_fraction)} %"
+        error = (
+            ""
+            if fit.median_fraction is None
+            else f", held-out median {_maybe(fit.median_fraction)} %"
+        )
         text = f" {mark} {fit.name}: {fit.words}{error}{aside}"
         lines.append([(short(text, width), "$text-muted")])
     return lines
@@ -169,9 +173,7 @@ def basis_rows(fits: Sequence[FitRow], *, width: int, is_ascii: bool = False) ->
     return rows
 
 
-def fit_lines(
-    fit: FitRow, *, width: int, n_lines: int, hint: str = "  … w shows all"
-) -> list[Line]:
+def fit_lines(fit: FitRow, *, width: int, n_lines: int, hint: str = "  w shows all") -> list[Line]:
     """One fit in full: on what it rests, when, by which version, from which source."""
     words = [fit.name, fit.words]
     if fit.n_samples is not None:
@@ -192,7 +194,9 @@ def roof_lines(roofs: DeviceRoofs, *, width: int, is_ascii: bool = False) -> Ite
     """The roofs as a table: what the chart draws, with class and source."""
     marks = ASCII_MARKS if is_ascii else MARKS
     yield [(fixed(" roof", 14) + fixed("", 18) + "source", "$text-muted bold")]
-    roofed = [(one.dtype, si(one.flop_per_s, RATE), one.figure_class, one.source) for one in roofs.peaks]
+    roofed = [
+        (one.dtype, si(one.flop_per_s, RATE), one.figure_class, one.source) for one in roofs.peaks
+    ]
     roofed += [
         (one.level, si(one.bytes_per_s, BYTE_RATE), one.figure_class, one.source)
         for one in roofs.memories

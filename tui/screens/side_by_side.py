@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SideBySide", "SideBySideScreen", "side_rows", "side_text"]
 
-NAME_WIDTH = 26
-UNIT_WIDTH = 18
+NAME_WIDTH = 24
+UNIT_WIDTH = 22
 COLUMN_WIDTH = 16
 ARROWS = {"higher": "↑ better", "lower": "↓ better", "neither": ""}
 WORDS = {"higher": "more better", "lower": "less better", "neither": ""}
@@ -70,9 +70,7 @@ def _rank(key: str) -> int:
     return section_rank(figure_name(key)[0] or "general")
 
 
-def _row(
-    key: str, name: str, figures: Sequence[Figure | None], view: SideBySide
-) -> list[Span]:
+def _row(key: str, name: str, figures: Sequence[Figure | None], view: SideBySide) -> list[Span]:
     direction = (WORDS if view.is_ascii else ARROWS)[better(key)]
     unit = f"{display_unit(key)} {direction}".strip()
     line: list[Span] = [
@@ -84,7 +82,8 @@ def _row(
     last = view.i_first + view.n_columns
     for place, figure in enumerate(figures[view.i_first : last], start=view.i_first):
         text = shown_figure(key, figure.value if figure else None)[0]
-        mark = marks.get((figure.figure_class if figure else "") or "", " ")
+        is_known = figure is not None and figure.value is not None
+        mark = marks.get(figure.figure_class or "", " ") if figure and is_known else " "
         cell = short(text, COLUMN_WIDTH - 4)
         line.append((" " * (COLUMN_WIDTH - 2 - len(cell)), ""))
         line.append((cell, "bold underline" if place in best else ""))
@@ -163,7 +162,10 @@ class SideBySideScreen(ModalScreen[None]):
         self.query_one("#side-title", Static).update(title)
         names: list[Span] = [(" " * (NAME_WIDTH + UNIT_WIDTH), "")]
         names += [
-            (fixed(f"{short(one.entry.name, COLUMN_WIDTH - 3)}  ", COLUMN_WIDTH, align="right"), "bold")
+            (
+                fixed(f"{short(one.entry.name, COLUMN_WIDTH - 3)}  ", COLUMN_WIDTH, align="right"),
+                "bold",
+            )
             for one in shown
         ]
         self.query_one("#side-names", Static).update(content([names]))

@@ -26,7 +26,9 @@ __all__ = ["WorkScreen", "bindings_of"]
 
 def bindings_of(screen: str) -> list[BindingType]:
     """Keys of a screen, from the table of all actions."""
-    return [Binding(a.keys, a.action, a.words, id=a.id, show=a.in_footer) for a in actions_of(screen)]
+    return [
+        Binding(a.keys, a.action, a.words, id=a.id, show=a.in_footer) for a in actions_of(screen)
+    ]
 
 
 class WorkScreen(Screen[None]):
@@ -85,6 +87,10 @@ class WorkScreen(Screen[None]):
         self._words = words
         self.draw_title()
         self._words = ""
+
+    def refuse(self, refusal: Exception) -> None:
+        """Show why something was not done."""
+        self.notify(str(refusal), severity="error", markup=False)
 
     def on_screen_resume(self) -> None:
         """Other screens may have changed the scenario."""
