@@ -219,6 +219,12 @@ class Catalogue:
         )
         return _machine(parts, partition)
 
+    def in_front(self, folder: Path) -> Catalogue:
+        """Catalogue that looks into one more folder before all others."""
+        wider = Catalogue()
+        wider._folders = [Folder(folder), *self._folders]
+        return wider
+
     def beside(self, path: Path) -> Catalogue:
         """Catalogue that also knows the folder in which a file lies, without those below it."""
         if not path.is_file():

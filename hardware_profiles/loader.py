@@ -117,7 +117,8 @@ def _convert_source_keys(table: Table, struct: type[msgspec.Struct]) -> None:
 def merge(base: Table, child: Table, *, base_name: str) -> Table:
     """Lay a child's table over its base: deep, sources joined, fits marked as inherited."""
     inherited = {key: value for key, value in base.items() if key not in _NEVER_INHERITED}
-    if "calibration" in inherited:
+    # A file that carries its base's name is the same device with other figures.
+    if "calibration" in inherited and child.get("name") != base_name:
         inherited["calibration"] = _as_inherited(inherited["calibration"], base_name)
     merged = overlay(inherited, child)
     own = cast("list[Table]", child.get("sources", []))

@@ -9,13 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from hardware_profiles.errors import TweelingError
 
 if TYPE_CHECKING:
+    from twin.catalogue_view import CatalogueView
     from twin.explain.term import Term
+    from twin.kernel_view import KernelView
     from twin.prediction import Prediction
     from twin.scenario.resolve import Catalogues
     from twin.scenario.scenario import Scenario
@@ -39,6 +42,21 @@ class Twin(Protocol):
         """Names and files that fields choose from."""
         ...
 
+    @property
+    def profile_dirs(self) -> tuple[Path, ...]:
+        """The user's folders of profiles, the first one found first."""
+        ...
+
+    @property
+    def catalogue_view(self) -> CatalogueView:
+        """Looks through the catalogue."""
+        ...
+
+    @property
+    def kernel_view(self) -> KernelView:
+        """Answers about kernels."""
+        ...
+
     def predict(self, scenario: Scenario) -> Prediction:
         """Predict one scenario."""
         ...
@@ -55,6 +73,22 @@ class RealTwin:
         from twin.predict import Predictor
 
         self._predictor = Predictor(profile_dirs)
+        self.profile_dirs = tuple(Path(folder) for folder in profile_dirs)
+        """The user's folders of profiles, the first one found first."""
+
+    @cached_property
+    def catalogue_view(self) -> CatalogueView:
+        """Looks through the catalogue."""
+        from twin.catalogue_view import CatalogueView
+
+        return CatalogueView(self.catalogues)
+
+    @cached_property
+    def kernel_view(self) -> KernelView:
+        """Answers about kernels."""
+        from twin.kernel_view import KernelView
+
+        return KernelView(self.catalogues)
 
     @property
     def catalogues(self) -> Catalogues:

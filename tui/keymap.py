@@ -7,44 +7,59 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ACTIONS", "Action", "load_keymap", "settings_path"]
+__all__ = ["ACTIONS", "Action", "actions_of", "load_keymap", "settings_path"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """One thing that a key does."""
+    """One thing that a key does, the same on every screen that has it."""
 
     id: str
     keys: str
     action: str
     words: str
     in_footer: bool = False
+    screens: tuple[str, ...] = ()
+    """Screens that have it; empty for all."""
 
+
+_COMPOSE = ("compose",)
+_LOOKING = ("catalogue", "kernels")
 
 ACTIONS: tuple[Action, ...] = (
-    Action(id="edit", keys="e,enter", action="edit", words="edit", in_footer=True),
-    Action(id="step_up", keys="plus,equals_sign", action="step(1)", words="next value"),
-    Action(id="step_down", keys="minus", action="step(-1)", words="previous value"),
+    Action(id="edit", keys="e", action="edit", words="edit", in_footer=True,
+           screens=("compose", "catalogue")),
+    Action(id="enter", keys="enter", action="enter", words="open, use",
+           screens=("compose", "catalogue")),
+    Action(id="step_up", keys="plus", action="step(1)", words="next value", screens=_COMPOSE),
+    Action(id="step_down", keys="minus", action="step(-1)", words="previous value",
+           screens=_COMPOSE),
     Action(id="alternative_next", keys="right_square_bracket", action="alternative(1)",
-           words="next alternative"),
+           words="next alternative", screens=("compose", "kernels")),
     Action(id="alternative_previous", keys="left_square_bracket", action="alternative(-1)",
-           words="previous alternative"),
-    Action(id="auto", keys="a", action="auto_plan", words="auto plan", in_footer=True),
+           words="previous alternative", screens=("compose", "kernels")),
+    Action(id="auto", keys="a", action="auto_plan", words="auto plan", in_footer=True,
+           screens=_COMPOSE),
     Action(id="why", keys="w", action="why", words="why", in_footer=True),
-    Action(id="undo", keys="u", action="undo", words="undo", in_footer=True),
-    Action(id="redo", keys="U", action="redo", words="redo"),
-    Action(id="pin", keys="p", action="pin", words="pin for comparison"),
-    Action(id="unpin", keys="P", action="unpin", words="unpin"),
-    Action(id="intervals", keys="i", action="toggle_intervals", words="intervals on or off"),
-    Action(id="table", keys="t", action="toggle_table", words="bars as a table and back"),
+    Action(id="undo", keys="u", action="undo", words="undo", in_footer=True,
+           screens=("compose", "catalogue")),
+    Action(id="redo", keys="U", action="redo", words="redo", screens=("compose", "catalogue")),
+    Action(id="pin", keys="p", action="pin", words="pin for comparison", screens=_COMPOSE),
+    Action(id="unpin", keys="P", action="unpin", words="unpin", screens=_COMPOSE),
+    Action(id="intervals", keys="i", action="toggle_intervals", words="intervals on or off",
+           screens=_COMPOSE),
+    Action(id="table", keys="t", action="toggle_table", words="chart as a table and back",
+           screens=("compose", "kernels")),
     Action(id="copy", keys="y", action="copy_value", words="copy the value under the cursor"),
-    Action(id="copy_all", keys="Y", action="copy_table", words="copy all results as a table"),
+    Action(id="copy_all", keys="Y", action="copy_table", words="copy all as a table"),
     Action(id="command", keys="exclamation_mark", action="show_command",
            words="the command that asks the same", in_footer=True),
-    Action(id="save", keys="s", action="save", words="save", in_footer=True),
-    Action(id="save_as", keys="S", action="save_as", words="save as"),
-    Action(id="open", keys="O", action="open", words="open a scenario"),
-    Action(id="find", keys="slash", action="find", words="find a field"),
+    Action(id="save", keys="s", action="save", words="save", in_footer=True, screens=_COMPOSE),
+    Action(id="save_as", keys="S", action="save_as", words="save as", screens=_COMPOSE),
+    Action(id="open", keys="O", action="open", words="open a file",
+           screens=("compose", "kernels")),
+    Action(id="export", keys="E", action="export", words="export", screens=_LOOKING),
+    Action(id="find", keys="slash", action="find", words="find, filter"),
     Action(id="find_next", keys="n", action="find_next(1)", words="next match"),
     Action(id="find_previous", keys="N", action="find_next(-1)", words="previous match"),
     Action(id="recompute", keys="r", action="recompute", words="reload profiles and predict again"),
@@ -52,8 +67,21 @@ ACTIONS: tuple[Action, ...] = (
     Action(id="jump", keys="ctrl+o", action="jump", words="jump to a pane"),
     Action(id="help", keys="question_mark,f1", action="help", words="help", in_footer=True),
     Action(id="quit", keys="q,ctrl+q", action="quit_asking", words="quit"),
+    Action(id="mark", keys="space", action="mark", words="mark for side by side",
+           screens=("catalogue",)),
+    Action(id="side_by_side", keys="equals_sign", action="side_by_side",
+           words="marked things side by side", screens=("catalogue",)),
+    Action(id="kernels_of", keys="K", action="kernels_of", words="kernels of this device",
+           screens=("catalogue",)),
+    Action(id="basis", keys="b", action="basis", words="basis: how good the calibration is",
+           screens=("kernels",)),
 )  # fmt: skip
-"""Every action of the Compose screen, in the order of the help."""
+"""Every action in the order of the help: a key means one thing wherever it means something."""
+
+
+def actions_of(screen: str) -> tuple[Action, ...]:
+    """Actions that a screen has."""
+    return tuple(one for one in ACTIONS if not one.screens or screen in one.screens)
 
 
 def settings_path() -> Path:

@@ -42,12 +42,20 @@ def run(
         raise TerminalError(msg)
     from tui.app import TweelingApp
     from tui.compute import RealTwin
+    from tui.keymap import settings_path
 
-    twin = RealTwin(profile_dirs)
+    own = profile_dirs[0] if profile_dirs else settings_path().parent / "profiles"
+
+    def make_twin() -> RealTwin:
+        # Overrides made in the terminal UI are found again, though no option names their folder.
+        return RealTwin(profile_dirs or ([own] if own.is_dir() else []))
+
+    twin = make_twin()
     session = _session(scenario_path, twin)
     # The twin that resolved the session serves first; a reload makes a new one.
     twins = [twin]
-    app = TweelingApp(lambda: twins.pop() if twins else RealTwin(profile_dirs), session)
+    app = TweelingApp(lambda: twins.pop() if twins else make_twin(), session, profile_dir=own)
+    app.warms_up = True
     app.run()
     return app.return_code or 0
 

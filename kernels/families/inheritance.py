@@ -20,14 +20,17 @@ from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Calibration
 
 __all__ = [
+    "GENERIC",
     "calibration_sources",
     "completed_calibration",
     "family_calibration",
+    "family_names",
     "related_architectures",
 ]
 
 FOLDER = Path(__file__).parent
 GENERIC = "generic"
+"""Family of middle values over everything that was measured."""
 
 Entry = TypeVar("Entry")
 
@@ -56,10 +59,14 @@ def related_architectures(architecture: str) -> tuple[str, ...]:
     return tuple(_relatives().get(architecture, ()))
 
 
+def family_names(architecture: str) -> tuple[str, ...]:
+    """Families in which an architecture looks for constants, nearest first."""
+    return (architecture, *related_architectures(architecture), GENERIC)
+
+
 @functools.cache
 def _family_sources(architecture: str) -> tuple[Calibration, ...]:
-    names = [architecture, *related_architectures(architecture), GENERIC]
-    found = [family_calibration(name) for name in names]
+    found = [family_calibration(name) for name in family_names(architecture)]
     return tuple(one for one in found if one is not None)
 
 

@@ -9,7 +9,7 @@ from hardware_profiles.calibration import Calibration, GemmCalibration, Residual
 from kernels.calibration.fit_residual import compiled_grid
 from kernels.calibration.measurements import Table
 from kernels.calibration.simplex import FloatArray
-from kernels.compiled_formula import FormulaCompiler
+from kernels.compiled_formula import FormulaCompiler, PlainFormulas
 from kernels.gemm.model import GemmMachine, GemmShape
 from kernels.gemm.precision import PRECISIONS, Precision, nearest_dtype
 from kernels.gemm.timing import (
@@ -75,8 +75,8 @@ def _fill_times(  # noqa: PLR0917 - compiled functions are called by position
 class GemmTimes:
     """Predicts tables one after the other; keeps the compiled model between them."""
 
-    def __init__(self) -> None:
-        self._fill = FormulaCompiler().compile(_fill_times)
+    def __init__(self, compiler: FormulaCompiler | PlainFormulas | None = None) -> None:
+        self._fill = (compiler or FormulaCompiler()).compile(_fill_times)
 
     def kernel_times_s(
         self,

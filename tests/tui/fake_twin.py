@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hardware_profiles.errors import TweelingError
+from tests.tui.fake_shelf import FakeCatalogueView, FakeKernelView
 from twin.explain.inputs import computed, total
 from twin.explain.term import Term
 from twin.prediction import Interval, MemoryUse, Prediction, PredictionWarning
@@ -49,6 +50,9 @@ class FakeTwin:
     def __init__(self) -> None:
         self.asked: list[Scenario] = []
         self.catalogues = Catalogues.with_folders(())
+        self.profile_dirs = ()
+        self.catalogue_view = FakeCatalogueView()
+        self.kernel_view = FakeKernelView()
 
     def predict(self, scenario: Scenario) -> Prediction:
         """Round numbers that follow devices, sequence and cap."""

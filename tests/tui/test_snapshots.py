@@ -13,6 +13,19 @@ from tui.app import TweelingApp
 from tui.state import Session
 
 SIZES = [(80, 24), (160, 48)]
+SCREENS = {
+    "catalogue": ["2"],
+    "catalogue_figure": ["2", "N", "tab", "j", "j", "j"],
+    "catalogue_announced": ["2", "N"],
+    "catalogue_filter": ["2", "slash", *"mem>100 foo>1"],
+    "catalogue_broken": ["2", *["n"] * 4],
+    "catalogue_side_by_side": ["2", "space", "N", "space", "N", "space", "equals_sign"],
+    "kernels": ["7", "j"],
+    "kernels_basis": ["7", "b", "j"],
+    "kernels_unknown": ["7", "left_square_bracket"],
+    "kernels_measured": ["7", "enter"],
+    "kernels_empty": ["7", "slash", *"nothing"],
+}
 STATES = {
     "compose": [],
     "edited": ["j", "plus", "p"],
@@ -41,6 +54,9 @@ def steps(keys):
         for key in keys:
             await pilot.press(key)
             await pilot.pause()
+            if key.isdecimal():
+                await pilot.app.workers.wait_for_complete()
+                await pilot.pause(0.05)
         for toast in list(pilot.app._notifications):
             pilot.app._unnotify(toast)
         await pilot.pause(0.05)
@@ -61,6 +77,24 @@ def test_compose_in_ascii(snap_compare):
 def test_compose_in_monochrome(snap_compare, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     assert snap_compare(make_app(), terminal_size=(80, 24), run_before=steps([]))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("state", SCREENS)
+def test_screens(snap_compare, state, size):
+    assert snap_compare(make_app(), terminal_size=size, run_before=steps(SCREENS[state]))
+
+
+@pytest.mark.parametrize("state", ["catalogue_figure", "kernels"])
+def test_screens_in_ascii(snap_compare, state):
+    app = make_app(is_ascii=True)
+    assert snap_compare(app, terminal_size=(80, 24), run_before=steps(SCREENS[state]))
+
+
+@pytest.mark.parametrize("state", ["catalogue_figure", "kernels"])
+def test_screens_in_monochrome(snap_compare, monkeypatch, state):
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert snap_compare(make_app(), terminal_size=(80, 24), run_before=steps(SCREENS[state]))
 
 
 def test_a_small_terminal_keeps_the_numbers(snap_compare):

@@ -18,6 +18,9 @@ RATE = Axis(name="arithmetic rate", unit="flop/s", better="higher", is_log=True)
 TITLE = f"Roofline: {RATE.title} over {INTENSITY.title}"
 
 _MEMORY_UNIT = Axis(name="bandwidth", unit="byte/s")
+N_NAMED = 8
+"""Up to so many kernels are named one by one. [1]"""
+
 _MARGIN = 8.0
 """How far the picture reaches beyond ridges and kernels. [1]"""
 
@@ -49,6 +52,12 @@ class KernelPoint:
     flop_per_s: float
     is_calibrated: bool = True
     """Whether it rests on measurements rather than on a datasheet."""
+    family: str = ""
+    """What the letter stands for, where there are too many kernels to name each."""
+    basis: str = "datasheet only"
+    """On what a kernel that is drawn small rests."""
+    count: int = 1
+    """Kernels that stand here together."""
 
     @property
     def glyph(self) -> str:
@@ -157,9 +166,12 @@ def _legend(chart: Roofline) -> tuple[LegendEntry, ...]:
     """Kernels first, the selected one in full; then what the ceilings are."""
     entries = []
     for i_kernel, kernel in enumerate(chart.kernels):
-        role = "highlight" if i_kernel == chart.selected else "front"
-        said = kernel.name if kernel.is_calibrated else f"{kernel.name} (datasheet only)"
-        entries.append(LegendEntry(kernel.glyph, role, said))
+        is_selected = i_kernel == chart.selected
+        if is_selected or len(chart.kernels) <= N_NAMED:
+            said = kernel.name if kernel.is_calibrated else f"{kernel.name} ({kernel.basis})"
+            entries.append(LegendEntry(kernel.glyph, "highlight" if is_selected else "front", said))
+    if len(chart.kernels) > N_NAMED:
+        entries += _families(chart)
     for i_memory, memory in enumerate(_memories(chart)):
         said = f"{memory.name} {short(memory.bytes_per_s, _MEMORY_UNIT)}"
         entries.append(LegendEntry("/", _slope_role(i_memory), said))
@@ -172,13 +184,30 @@ def _legend(chart: Roofline) -> tuple[LegendEntry, ...]:
     )
 
 
+def _families(chart: Roofline) -> list[LegendEntry]:
+    """One entry per letter with the number of kernels behind it."""
+    counts: dict[tuple[str, str, str], int] = {}
+    for kernel in chart.kernels:
+        basis = "" if kernel.is_calibrated else f", {kernel.basis}"
+        key = (kernel.glyph, kernel.family, basis)
+        counts[key] = counts.get(key, 0) + kernel.count
+    return [
+        LegendEntry(glyph, "front", f"{family} {count}{basis}")
+        for (glyph, family, basis), count in counts.items()
+    ]
+
+
 def _in_words(chart: Roofline) -> str:
     """Each kernel with its share of the highest roof over it."""
     sentences = [f"{TITLE}."]
     sentences += [f"{peak.name} peak {short(peak.flop_per_s, RATE)}." for peak in _peaks(chart)]
     memories = _memories(chart)
     sentences += [f"{one.name} {short(one.bytes_per_s, _MEMORY_UNIT)}." for one in memories]
-    for kernel in _kernels(chart):
+    kernels = _kernels(chart)
+    if len(kernels) > N_NAMED:
+        sentences += [f"{entry.glyph} {entry.text}." for entry in _families(chart)]
+        kernels = [chart.kernels[chart.selected]] if chart.selected is not None else []
+    for kernel in kernels:
         intensity = kernel.intensity_flop_per_byte
         roof = max(
             attainable_flop_per_s(intensity, peak=peak, memory=memory)
@@ -189,5 +218,5 @@ def _in_words(chart: Roofline) -> str:
             f"{kernel.glyph} {kernel.name}: {short(kernel.flop_per_s, RATE)} at"
             f" {short(intensity, INTENSITY)}, {kernel.flop_per_s / roof:.0%} of the roof"
         )
-        sentences.append(said + ("." if kernel.is_calibrated else ", datasheet only."))
+        sentences.append(said + ("." if kernel.is_calibrated else f", {kernel.basis}."))
     return " ".join(sentences)

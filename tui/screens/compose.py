@@ -12,22 +12,20 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
-from textual.screen import Screen
 from textual.widgets import Static
 
 from hardware_profiles.errors import TweelingError
 from tui.compute import Answer, Compute
-from tui.keymap import ACTIONS
 from tui.screens.compose_text import (
     REMEDY_KEYS,
     help_text,
     notes_lines,
     status_text,
     table_text,
-    title_text,
 )
+from tui.screens.work_screen import WorkScreen, bindings_of
 from tui.state import Session, change_words, journal_path, write_journal
-from tui.widgets.dialogs import AskScreen, ConfirmScreen, TextScreen
+from tui.widgets.dialogs import AskScreen
 from tui.widgets.form import Form
 from tui.widgets.lines import content
 from tui.widgets.panes import (
@@ -57,38 +55,34 @@ TALL_NOTES = 8
 SHORT_NOTES = 2
 """Lines of notes on tall and on short terminals. [1]"""
 
-PANES = ("form", "headline", "breakdown", "memory", "power")
 
-
-class ComposeScreen(Screen[None]):
+class ComposeScreen(WorkScreen):
     """A form on the left, what it delivers on the right."""
 
+    ID = "compose"
+    PANES = ("form", "headline", "breakdown", "memory", "power")
     BINDINGS = [  # noqa: RUF012 - the way Textual declares bindings
-        *(Binding(a.keys, a.action, a.words, id=a.id, show=a.in_footer) for a in ACTIONS),
+        *bindings_of("compose"),
         Binding("j,down", "move(1)", show=False),
         Binding("k,up", "move(-1)", show=False),
         Binding("g,home", "move(-100)", show=False),
         Binding("G,end", "move(100)", show=False),
         Binding("ctrl+d", "move(8)", show=False),
         Binding("ctrl+u", "move(-8)", show=False),
-        Binding("h,shift+tab", "app.focus_previous", show=False),
-        Binding("l,tab", "app.focus_next", show=False),
-        Binding("escape", "restore", show=False),
+        Binding("h", "app.focus_previous", show=False),
+        Binding("l", "app.focus_next", show=False),
         *(Binding(key, f"remedy({i})", show=False) for i, key in enumerate(REMEDY_KEYS)),
     ]
 
     def __init__(self, compute: Compute, session: Session, *, is_ascii: bool = False) -> None:
-        super().__init__()
-        self._compute = compute
-        self.session = session
-        self.is_ascii = is_ascii
+        super().__init__(compute, session, is_ascii=is_ascii)
         self.version = 0
         """Counts scenarios; an answer for an older one is dropped."""
         self.answer: Answer | None = None
         self._good: Prediction | None = None
         self._find = ""
-        self._words = ""
         self._is_first_start = len(session.history) == 1
+        self._is_outdated = False
 
     def compose(self) -> ComposeResult:
         """Panes; the side column shows on wide terminals only."""
@@ -162,9 +156,7 @@ class ComposeScreen(Screen[None]):
         """Title, notes, status and the log of edits."""
         session, answer = self.session, self.answer
         width, height = self.size.width or 80, self.size.height or 24
-        left = title_text(session)
-        right = f"{self._words} " if self._words else status_text(session, answer)
-        self.query_one("#title", Static).update(left + right.rjust(width - len(left)))
+        self.draw_title()
         room = TALL_NOTES if height >= TALL_ROWS else SHORT_NOTES
         notes = notes_lines(answer, is_first_start=self._is_first_start, width=width, n_lines=room)
         self.query_one("#notes", Static).update(content(notes))
@@ -208,6 +200,10 @@ class ComposeScreen(Screen[None]):
             return False
         return super().check_action(action, parameters)
 
+    def action_enter(self) -> None:
+        """Edit the field under the cursor."""
+        self.action_edit()
+
     def action_edit(self) -> None:
         """Edit the field under the cursor."""
         self._form.focus()
@@ -242,27 +238,21 @@ class ComposeScreen(Screen[None]):
         words = self.session.redo()
         self._after_history(f"redone: {words}" if words else "nothing to redo", bool(words))
 
-    def _say(self, words: str) -> None:
-        """Tell in the title line, where it covers no number, until the next key that draws."""
-        self._words = words
-        self._draw_words()
-        self._words = ""
-
     def _after_history(self, words: str, is_changed: bool) -> None:
         if is_changed:
             write_journal(self.session, journal_path())
             self.refresh_prediction()
         self._draw_words()
-        self._say(words)
+        self.say(words)
 
     def action_pin(self) -> None:
         """Pin the scenario for comparison."""
-        self._say("pinned" if self.session.pin() else "pinned already")
+        self.say("pinned" if self.session.pin() else "pinned already")
         self._draw_words()
 
     def action_unpin(self) -> None:
         """Unpin it."""
-        self._say("unpinned" if self.session.unpin() else "was not pinned")
+        self.say("unpinned" if self.session.unpin() else "was not pinned")
         self._draw_words()
 
     def action_remedy(self, index: int) -> None:
@@ -278,7 +268,7 @@ class ComposeScreen(Screen[None]):
         focused = self.focused
         quantity = focused.quantity if isinstance(focused, ResultPane) else "step_time_s"
         if self._good is None:
-            self._say("nothing predicted yet")
+            self.say("nothing predicted yet")
             return
         # The plan that was chosen is pinned, so that nothing is searched while a key waits.
         plan = self._good.plan
@@ -331,17 +321,17 @@ class ComposeScreen(Screen[None]):
         """Copy all results as tab-separated text."""
         if self._good is not None:
             self.app.copy_to_clipboard(table_text(self._good))
-            self._say("copied all results as tab-separated text")
+            self.say("copied all results as tab-separated text")
 
     def action_show_command(self) -> None:
         """Show the command that asks the same."""
-        command = predict_command(self.session.scenario)
-        self.app.copy_to_clipboard(command)
-        self.app.push_screen(TextScreen("the same on the command line (copied)", command))
+        folders = self._compute.twin.profile_dirs
+        command = predict_command(self.session.scenario, profile_dirs=folders)
+        self.show_text("the same on the command line (copied)", command, copies=True)
 
     def action_help(self) -> None:
         """Keys and fields."""
-        self.app.push_screen(TextScreen("Compose: keys", help_text(self._form.field)))
+        self.show_text("Compose: keys", help_text(self._form.field))
 
     def action_find(self) -> None:
         """Find a field by a part of its label or help."""
@@ -365,30 +355,7 @@ class ComposeScreen(Screen[None]):
                 self._form.cursor = index
                 self._form.focus()
                 return
-        self._say(f"no field matches {self._find}")
-
-    def action_maximise(self) -> None:
-        """Give the pane in focus the whole screen, and back."""
-        if self.maximized is not None:
-            self.minimize()
-        elif self.focused is not None:
-            self.maximize(self.focused, container=False)
-
-    def action_restore(self) -> None:
-        """Back from a maximised pane."""
-        if self.maximized is not None:
-            self.minimize()
-
-    def action_jump(self) -> None:
-        """Ask for the first letter of a pane and go there."""
-
-        def go(text: str | None) -> None:
-            for name in PANES:
-                if text and name.startswith(text.lower()[:1]):
-                    self.query_one(f"#{name}").focus()
-
-        names = "  ".join(f"{name[0]} {name}" for name in PANES)
-        self.app.push_screen(AskScreen("jump to", hint=names), go)
+        self.say(f"no field matches {self._find}")
 
     # -- files ----------------------------------------------------------------------------------
 
@@ -437,25 +404,8 @@ class ComposeScreen(Screen[None]):
 
     def action_recompute(self) -> None:
         """Read the profiles again and predict."""
-        self.app.reload_twin()  # type: ignore[attr-defined]  # the app that owns this screen
+        self.workplace.reload_twin()
         self.refresh_prediction()
-
-    def take_compute(self, compute: Compute) -> None:
-        """Use another twin, after profiles were read again."""
-        self._compute = compute
-
-    def action_quit_asking(self) -> None:
-        """Quit; asks when the scenario is not saved."""
-        if not self.session.is_changed:
-            self.app.exit()
-            return
-
-        def answered(answer: bool | None) -> None:
-            if answer:
-                self.app.exit()
-
-        question = "The scenario is not saved; its history is kept for the next start. Quit?"
-        self.app.push_screen(ConfirmScreen(question), answered)
 
     def palette_commands(self) -> Iterator[SystemCommand]:
         """Every cluster and model of the catalogue, for the command palette."""
@@ -475,3 +425,23 @@ class ComposeScreen(Screen[None]):
     def on_resize(self) -> None:
         """Notes are cut to the width."""
         self._draw_words()
+
+    def status(self) -> str:
+        """Edits, and how long the prediction took."""
+        return status_text(self.session, self.answer).strip()
+
+    def on_screen_resume(self) -> None:
+        """Another screen may have changed the scenario, or the profiles behind it."""
+        if self.is_mounted and (self._is_outdated or self._is_other_scenario):
+            self._is_outdated = False
+            self.refresh_prediction()
+        super().on_screen_resume()
+
+    @property
+    def _is_other_scenario(self) -> bool:
+        return self.answer is not None and self.answer.scenario != self.session.scenario
+
+    def take_compute(self, compute: Compute) -> None:
+        """Use another twin; predict when the screen is next seen."""
+        super().take_compute(compute)
+        self._is_outdated = True

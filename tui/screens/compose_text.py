@@ -6,15 +6,15 @@ import textwrap
 
 from tui.compute import Answer
 from tui.format import short
-from tui.keymap import ACTIONS
 from tui.state import Session
 from tui.widgets.headline import HEADLINE
+from tui.widgets.key_words import key_rows
 from tui.widgets.lines import Line
 from twin.prediction import Prediction
 from twin.quantities import quantity
 from twin.scenario.fields import Field
 
-__all__ = ["help_text", "notes_lines", "status_text", "table_text", "title_text"]
+__all__ = ["help_text", "notes_lines", "status_text", "table_text"]
 
 REMEDY_KEYS = ("x", "z", "v")
 """Keys that take a change which makes a plan fit, the fastest first."""
@@ -24,14 +24,6 @@ FIRST_START = (
     " w shows why a number is what it is. p pins the scenario for comparison.",
 )
 GIGABYTE = 1e9
-
-
-def title_text(session: Session) -> str:
-    """Program, screen, name of the scenario; a star when it is not saved."""
-    name = session.path.name if session.path else "example"
-    star = "*" if session.is_changed else ""
-    pins = f"   pinned {len(session.pinned)}" if session.pinned else ""
-    return f" Tweeling  1 Compose     {name}{star}{pins}"
 
 
 def notes_lines(
@@ -83,30 +75,10 @@ def status_text(session: Session, answer: Answer | None) -> str:
     return f"{changes}   predicted in {1e3 * answer.elapsed_s:.0f} ms "
 
 
-KEY_WORDS = {
-    "plus": "+",
-    "equals_sign": "=",
-    "minus": "-",
-    "left_square_bracket": "[",
-    "right_square_bracket": "]",
-    "exclamation_mark": "!",
-    "question_mark": "?",
-    "slash": "/",
-}
-"""What is printed on the keys that have names."""
-
-
-def _key_words(keys: str) -> str:
-    return " ".join(KEY_WORDS.get(key, key) for key in keys.split(","))
-
-
 def help_text(field: Field) -> str:
     """All keys, and what the field under the cursor means."""
-    rows = [f"{field.label}: {field.help}", ""]
-    rows += [f"{_key_words(action.keys):<22} {action.words}   ({action.id})" for action in ACTIONS]
+    rows = [f"{field.label}: {field.help}", "", *key_rows("compose")]
     rows += [
-        "h j k l, arrows        move",
-        "tab, shift+tab         next and previous pane",
         "x z v                  take a change that makes the plan fit",
         "",
         "■ measured  ◆ fitted  □ datasheet  ? assumed  † set by you",

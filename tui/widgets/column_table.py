@@ -43,6 +43,8 @@ class Column:
     """Cells."""
     is_text: bool = False
     """Whether it is aligned to the left; numbers are aligned to the right."""
+    order: npt.NDArray[Any] | None = None
+    """What rows are ordered by, where that is not the values."""
 
     @property
     def header(self) -> str:
@@ -278,7 +280,8 @@ class ColumnTable(ScrollView, can_focus=True):
         if self.sort_key is None:
             self._sorted = np.arange(self.n_rows)
         else:
-            values = self._column(self.sort_key).values
+            column = self._column(self.sort_key)
+            values = column.values if column.order is None else column.order
             self._sorted = row_order(values, is_descending=self.is_descending)
         self._filter()
 

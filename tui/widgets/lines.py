@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
-__all__ = ["Line", "Span", "content", "plain"]
+from tui.charts.picture import Style
+
+__all__ = ["Line", "Span", "ascii_text", "content", "plain"]
 
 Span = tuple[str, str]
 """Text and style; an empty style is the pane's own."""
@@ -14,12 +16,22 @@ Span = tuple[str, str]
 Line = Sequence[Span]
 
 
-def content(lines: Sequence[Line]) -> Content:
-    """Lines as one piece of styled text."""
+_ASCII = Style(markers="ascii")
+
+
+def ascii_text(text: str) -> str:
+    """Text in ASCII, cell by cell, as charts write it."""
+    return _ASCII.plain(text)
+
+
+def content(lines: Sequence[Line], *, is_ascii: bool = False) -> Content:
+    """Lines as one piece of styled text; in ASCII, near letters for what is not."""
     parts: list[str | tuple[str, str]] = []
     for number, line in enumerate(lines):
         if number:
             parts.append("\n")
+        if is_ascii:
+            line = [(ascii_text(text), style) for text, style in line]  # noqa: PLW2901
         parts += [(text, style) if style else text for text, style in line]
     return Content.assemble(*parts)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
+from pathlib import Path
 
 from twin.scenario.fields import FIELDS, Field
 from twin.scenario.scenario import Scenario
@@ -28,7 +30,9 @@ def _default(field: Field) -> object:
     return field.of(blank)
 
 
-def predict_command(scenario: Scenario, verb: str = "predict") -> str:
+def predict_command(
+    scenario: Scenario, verb: str = "predict", *, profile_dirs: Sequence[Path] = ()
+) -> str:
     """The ``twin predict`` command of a scenario, quoted for a shell; only what is not default."""
     words = ["twin", verb]
     for field in FIELDS:
@@ -37,4 +41,6 @@ def predict_command(scenario: Scenario, verb: str = "predict") -> str:
         words += ["--ep", str(scenario.plan.ep)]
     for key, value in scenario.overrides:
         words += ["--set", f"{key}={value}"]
+    for folder in profile_dirs:
+        words += ["--profiles", str(folder)]
     return shlex.join(words)

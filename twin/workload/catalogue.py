@@ -51,6 +51,10 @@ class ModelCatalogue:
             raise ModelError(msg)
         return model
 
+    def path(self, name_or_path: str) -> Path:
+        """File of a name, an alias or a path."""
+        return self._path_of(name_or_path)
+
     def hash_of(self, name_or_path: str) -> str:
         """SHA-256 of the model's file. [hex]"""
         return hashlib.sha256(_read_bytes(self._path_of(name_or_path))).hexdigest()
