@@ -360,7 +360,7 @@ def _plain(held: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, 
 def _numbers(loaded: Loaded) -> Iterator[Figure]:
     own = {key for key, _ in _all_numbers(loaded.own_table)} if _is_own(loaded.path) else set()
     for key, value in _all_numbers(loaded.table):
-        source = figure_source(loaded.thing, key)  # type: ignore[arg-type]  # any loaded thing
+        source = figure_source(loaded.thing, key)  # any loaded thing
         figure_class: str = source.figure_class if source else "assumed"
         text = source.text if source else ""
         if key in own and (text.startswith(SET_BY_USER) or _is_bare_fit(loaded, key)):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -386,8 +384,6 @@ def _derived(family: AttentionCalibration, rule: DerivedRule) -> AttentionCalibr
 
 def attention_calibrations(
     session: Session,
-    *,
-    survey_folders: Sequence[Path] = (),
 ) -> dict[str, dict[str, AttentionCalibration]]:
     """Attention parameters by accelerator profile and implementation.
 
@@ -395,8 +391,6 @@ def attention_calibrations(
     ----------
     session
         Tables of public measurements, profiles by device name, the date and the log.
-    survey_folders
-        Folders of own surveys, such as ``benches/measured/h200-sxm``.
 
     Returns
     -------
@@ -404,5 +398,5 @@ def attention_calibrations(
         One entry by device with rows and implementation; devices without rows inherit through
         `family_attention`.
     """
-    rows = attention_rows(session, survey_folders)
+    rows = attention_rows(session)
     return AttentionCalibrator(session, [_Device(one) for one in rows]).run()

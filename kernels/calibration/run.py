@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
@@ -38,15 +37,15 @@ class CalibrationResult:
     reports: tuple[FitReport, ...]
 
 
-def calibrate(session: Session, *, survey_folders: Sequence[Path] = ()) -> CalibrationResult:
+def calibrate(session: Session) -> CalibrationResult:
     """Fit every family of kernels that the session's folder holds tables of.
+
+    The project's own surveys join in.
 
     Parameters
     ----------
     session
         Folder of public tables, profiles, finished fits.
-    survey_folders
-        Folders of own surveys whose attention rows join the public ones.
 
     Raises
     ------
@@ -59,7 +58,7 @@ def calibrate(session: Session, *, survey_folders: Sequence[Path] = ()) -> Calib
         gemm = calibrate_gemm(session)
     fitted = {name: Calibration(gemm=own) for name, own in gemm.fitted.items()}
     if _has(session, ATTENTION_TABLES):
-        found = attention_calibrations(session, survey_folders=survey_folders)
+        found = attention_calibrations(session)
         for name, attention in found.items():
             _put(fitted, name, attention=attention)
     if _has(session, COLLECTIVE_TABLES):

@@ -23,6 +23,7 @@ from hardware_profiles.calibration import Provenance
 from hardware_profiles.catalogue import Catalogue
 from kernels.calibration.measurements import Table, read_table, require_positive
 from kernels.calibration.simplex import FittedErrors
+from kernels.own_measurements import MEASURED
 
 __all__ = ["Session"]
 
@@ -49,6 +50,9 @@ POSITIVE_COLUMNS = frozenset(
     }
 )
 """Columns that hold numbers above 0 in every row."""
+
+HOST = "host-cpu"
+"""The survey of a processor: its profile states what was read off it, nothing is fitted."""
 
 SMALLEST_SPREAD = 0.03
 """Two libraries differ by this on one shape: no interval is narrower. [1]"""
@@ -139,6 +143,12 @@ class Session:
             if (self.folder / candidate).is_file():
                 return self.folder / candidate
         return None
+
+    def survey_tables(self, name: str, columns: tuple[str, ...]) -> list[Table]:
+        """Tables of the project's own surveys of devices, which join every calibration."""
+        paths = sorted(MEASURED.glob(f"*/{name}"))
+        devices = [path for path in paths if path.parent.name != HOST]
+        return [read_table(path, columns, defaults=DEFAULTS) for path in devices]
 
     def accelerator(self, device: str) -> Accelerator | None:
         """Profile of a device named in a table; None where no profile carries the name."""

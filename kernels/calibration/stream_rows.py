@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from hardware_profiles.accelerator import Accelerator
-from kernels.calibration.measurements import Mask, Table, read_table
+from kernels.calibration.measurements import Mask, Table
 from kernels.calibration.session import Session
 from kernels.calibration.simplex import FloatArray
 from kernels.calibration.split import is_heldout
@@ -19,7 +18,6 @@ from kernels.prediction.operations import matrix_sizes, operation_class
 __all__ = [
     "BANDWIDTH_COLUMNS",
     "OPERATION_COLUMNS",
-    "OWN_MEASUREMENTS",
     "OperationRows",
     "bandwidth_tables",
     "operation_rows",
@@ -34,7 +32,6 @@ OWN_COLUMNS = ("device", "op", "direction", "dtype", "rows", "cols", "latency_us
 SURVEY_FLOOR_BYTES = float(2**29)
 """Smaller streams of a survey tell of launches and caches, not of the memory. [byte]"""
 
-OWN_MEASUREMENTS = Path(__file__).parents[2] / "benches" / "measured"
 """Surveys of this repository, a folder for each machine."""
 
 
@@ -90,29 +87,16 @@ def _split(session: Session, table: Table) -> Iterator[OperationRows]:
 def operation_rows(session: Session) -> list[OperationRows]:
     """All rows of operations that ``operations.toml`` lists, this repository's surveys included."""
     tables = [session.table(name, OPERATION_COLUMNS) for name in _present(session, "ops.csv")]
-    tables += [_survey(path, OWN_COLUMNS) for path in _surveys("memory_bound.csv")]
+    tables += session.survey_tables("memory_bound.csv", OWN_COLUMNS)
     return [rows for table in tables for rows in _split(session, table)]
 
 
 def bandwidth_tables(session: Session) -> list[Table]:
     """All rows of streaming kernels with their occupancy, this repository's surveys included."""
     tables = [session.table(name, BANDWIDTH_COLUMNS) for name in _present(session, "membw.csv")]
-    surveys = [_survey(path, (*BANDWIDTH_COLUMNS, "bytes")) for path in _surveys("bandwidth.csv")]
+    surveys = session.survey_tables("bandwidth.csv", (*BANDWIDTH_COLUMNS, "bytes"))
     return tables + [table.where(table["bytes"] >= SURVEY_FLOOR_BYTES) for table in surveys]
 
 
 def _present(session: Session, name: str) -> list[str]:
     return [name] if session.has_table(name) else []
-
-
-def _survey(path: Path, columns: tuple[str, ...]) -> Table:
-    """A table of a survey; its folder carries the name of the accelerator's profile."""
-    table = read_table(path, columns)
-    device = np.full(len(table), path.parent.name, dtype=object)
-    return Table(columns={**table.columns, "device": device})
-
-
-def _surveys(name: str) -> list[Path]:
-    folders = sorted(OWN_MEASUREMENTS.iterdir()) if OWN_MEASUREMENTS.is_dir() else []
-    paths = [folder / name for folder in folders if not folder.name.startswith("host")]
-    return [path for path in paths if path.is_file()]

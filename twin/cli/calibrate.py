@@ -43,21 +43,12 @@ SHOWN = (
     metavar="DIR",
     help="Folder for the profiles; fits that are done are kept there when it is interrupted.",
 )
-@click.option(
-    "--survey",
-    "surveys",
-    multiple=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Folder of an own survey, such as benches/measured/h200-sxm; its attention joins in.",
-)
 @profiles_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def calibrate(
     *,
     folder: Path,
     out: Path,
-    surveys: tuple[Path, ...],
     profile_dirs: tuple[Path, ...],
     as_json: bool,
 ) -> int:
@@ -74,7 +65,7 @@ def calibrate(
     catalogue = Catalogue(profile_dirs)
     session = Session(folder=folder, catalogue=catalogue, cache=out / ".fits")
     with progress_on_stderr():
-        result = run(session, survey_folders=surveys)
+        result = run(session)
     files = write_calibrations(result.fitted, catalogue=catalogue, out=out)
     files += write_family_files(result.families, out=out)
     session.drop_cache()
