@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
 
 import msgspec
 
@@ -25,6 +26,7 @@ __all__ = [
     "PowerCalibration",
     "Provenance",
     "Residual",
+    "widened",
 ]
 
 
@@ -374,3 +376,28 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """By operation: all_reduce, all_gather, reduce_scatter, all_to_all, point_to_point."""
     memory_bound: MemoryBoundCalibration | None = None
     power: PowerCalibration | None = None
+
+
+def widened(calibration: Calibration, least_spread_fraction: Mapping[str, float]) -> Calibration:
+    """The same constants with intervals of at least a given spread.
+
+    Parameters
+    ----------
+    calibration
+        Constants of one device or family.
+    least_spread_fraction
+        Least spread by family of kernels, as `Calibration` names them; others stay. [1]
+    """
+    table = msgspec.to_builtins(calibration)
+    for kind, least in least_spread_fraction.items():
+        _widen(table.get(kind), least)
+    return msgspec.convert(table, Calibration)
+
+
+def _widen(held: object, least: float) -> None:
+    if not isinstance(held, dict):
+        return
+    for value in held.values():
+        _widen(value, least)
+    if "relative_spread_fraction" in held:
+        held["relative_spread_fraction"] = max(held["relative_spread_fraction"], least)

@@ -21,6 +21,21 @@ __all__ = ["SCHEMA_VERSION", "ProfileFile", "build", "merge", "parse", "read_fil
 
 SCHEMA_VERSION = 1
 
+MEDIAN_TO_SPREAD = 1.0 / 0.6745
+"""Standard deviation over median absolute deviation of a normal distribution. [1]"""
+
+LEAST_INHERITED_SPREAD = 0.08
+"""Least spread of constants on a device that they were not fitted on. [1]"""
+
+# Errors of the device that was judged say nothing about the one that takes its constants over.
+_JUDGED_ELSEWHERE = (
+    "n_heldout",
+    "heldout_median_ape_fraction",
+    "heldout_mean_ape_fraction",
+    "heldout_p90_ape_fraction",
+    "left_out_median_ape_fraction",
+)
+
 # A child is a thing of its own: it never takes over what identifies its base.
 _NEVER_INHERITED = frozenset({"name", "aliases"})
 
@@ -144,7 +159,18 @@ def _as_inherited(value: object, base_name: str) -> object:
     if "figure_class" in marked and marked["figure_class"] != "inherited":
         marked["figure_class"] = "inherited"
         marked["source"] = f"taken over from {base_name}: {marked.get('source', '')}"
+        marked["relative_spread_fraction"] = _inherited_spread(marked)
+        for key in _JUDGED_ELSEWHERE:
+            marked.pop(key, None)
     return marked
+
+
+def _inherited_spread(provenance: Table) -> float:
+    """Spread on another device: at least what leaving a whole device out has shown. [1]"""
+    spread = float(cast("float", provenance.get("relative_spread_fraction", 0.0)))
+    left_out = provenance.get("left_out_median_ape_fraction")
+    seen = 0.0 if left_out is None else MEDIAN_TO_SPREAD * float(cast("float", left_out))
+    return max(spread, seen, LEAST_INHERITED_SPREAD)
 
 
 def build(table: Table, kind: str, *, label: str) -> Thing:

@@ -12,15 +12,16 @@ import functools
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
 from hardware_profiles.accelerator import Accelerator
-from hardware_profiles.calibration import Calibration
+from hardware_profiles.calibration import Calibration, widened
 
 __all__ = [
     "GENERIC",
+    "Kind",
     "calibration_sources",
     "completed_calibration",
     "family_calibration",
@@ -30,9 +31,43 @@ __all__ = [
 
 FOLDER = Path(__file__).parent
 GENERIC = "generic"
-"""Family of middle values over everything that was measured."""
+
+Kind = Literal["gemm", "attention", "collective", "memory_bound"]
+"""Families of kernels, as `Calibration` names them."""
 
 Entry = TypeVar("Entry")
+
+
+class Relatives(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``relatives.toml`` says besides the common order."""
+
+    attention: dict[str, tuple[str, ...]]
+    """Orders that differ for attention."""
+    spread_fraction: dict[str, float]
+    """Least spread of constants from another architecture, by family of kernels. [1]"""
+
+
+@functools.cache
+def _document() -> dict[str, object]:
+    with (FOLDER / "relatives.toml").open("rb") as file:
+        return tomllib.load(file)
+
+
+@functools.cache
+def _relatives() -> Relatives:
+    return msgspec.convert(_document(), Relatives)
+
+
+def related_architectures(architecture: str, kind: Kind = "gemm") -> tuple[str, ...]:
+    """Architectures to take constants from where the own one has none, nearest first."""
+    if kind == "attention" and architecture in _relatives().attention:
+        return _relatives().attention[architecture]
+    return msgspec.convert(_document().get(architecture, ()), tuple[str, ...])
+
+
+def family_names(architecture: str, kind: Kind = "gemm") -> tuple[str, ...]:
+    """Families in which an architecture looks for constants, nearest first."""
+    return (architecture, *related_architectures(architecture, kind), GENERIC)
 
 
 @functools.cache
@@ -49,30 +84,22 @@ def family_calibration(architecture: str) -> Calibration | None:
 
 
 @functools.cache
-def _relatives() -> dict[str, list[str]]:
-    with (FOLDER / "relatives.toml").open("rb") as file:
-        return tomllib.load(file)
-
-
-def related_architectures(architecture: str) -> tuple[str, ...]:
-    """Architectures to take constants from where the own one has none, nearest first."""
-    return tuple(_relatives().get(architecture, ()))
-
-
-def family_names(architecture: str) -> tuple[str, ...]:
-    """Families in which an architecture looks for constants, nearest first."""
-    return (architecture, *related_architectures(architecture), GENERIC)
+def _foreign_calibration(architecture: str) -> Calibration | None:
+    """Constants of an architecture as another one takes them over: with wider intervals."""
+    family = family_calibration(architecture)
+    return None if family is None else widened(family, _relatives().spread_fraction)
 
 
 @functools.cache
-def _family_sources(architecture: str) -> tuple[Calibration, ...]:
-    found = [family_calibration(name) for name in family_names(architecture)]
+def _family_sources(architecture: str, kind: Kind) -> tuple[Calibration, ...]:
+    _, *others = family_names(architecture, kind)
+    found = [family_calibration(architecture), *map(_foreign_calibration, others)]
     return tuple(one for one in found if one is not None)
 
 
-def calibration_sources(accelerator: Accelerator) -> tuple[Calibration, ...]:
-    """Where constants are looked for, nearest first; the device's own calibration leads."""
-    return (accelerator.calibration, *_family_sources(accelerator.architecture))
+def calibration_sources(accelerator: Accelerator, kind: Kind) -> tuple[Calibration, ...]:
+    """Where constants of a family of kernels are looked for; the device's own come first."""
+    return (accelerator.calibration, *_family_sources(accelerator.architecture, kind))
 
 
 def _first_of_each(tables: tuple[Mapping[str, Entry], ...]) -> dict[str, Entry]:
@@ -86,11 +113,15 @@ def _first_of_each(tables: tuple[Mapping[str, Entry], ...]) -> dict[str, Entry]:
 
 def completed_calibration(accelerator: Accelerator) -> Calibration:
     """The device's calibration, with its relatives' constants where it has none of its own."""
-    sources = calibration_sources(accelerator)
+    streams = calibration_sources(accelerator, "memory_bound")
     return Calibration(
-        gemm=_first_of_each(tuple(one.gemm for one in sources)),
-        attention=_first_of_each(tuple(one.attention for one in sources)),
-        collective=_first_of_each(tuple(one.collective for one in sources)),
-        memory_bound=next((one.memory_bound for one in sources if one.memory_bound), None),
+        gemm=_first_of_each(tuple(c.gemm for c in calibration_sources(accelerator, "gemm"))),
+        attention=_first_of_each(
+            tuple(c.attention for c in calibration_sources(accelerator, "attention"))
+        ),
+        collective=_first_of_each(
+            tuple(c.collective for c in calibration_sources(accelerator, "collective"))
+        ),
+        memory_bound=next((c.memory_bound for c in streams if c.memory_bound), None),
         power=accelerator.calibration.power,
     )

@@ -57,21 +57,20 @@ class DeviceModel:
 
     def gemm_calibration(self, dtype: str) -> GemmCalibration:
         """Fitted parameters of a dtype or its nearest sibling: the device's own or its family's."""
-        for source in self._sources:
-            nearest = nearest_dtype(dtype, source.gemm)
-            if nearest:
-                return source.gemm[nearest]
-        msg = f"{self.accelerator.name}: no GEMM parameters for {dtype}"
-        raise PrecisionError(msg)
-
-    @property
-    def _sources(self) -> tuple[Calibration, ...]:
-        return calibration_sources(self.accelerator)
+        known: dict[str, GemmCalibration] = {}
+        for source in reversed(calibration_sources(self.accelerator, "gemm")):
+            known |= source.gemm
+        nearest = nearest_dtype(dtype, known)
+        if nearest is None:
+            msg = f"{self.accelerator.name}: no GEMM parameters for {dtype}"
+            raise PrecisionError(msg)
+        return known[nearest]
 
     @property
     def _attention_source(self) -> Calibration:
         """The nearest calibration that knows attention at all."""
-        return next(source for source in self._sources if source.attention)
+        sources = calibration_sources(self.accelerator, "attention")
+        return next(source for source in sources if source.attention)
 
     @property
     def attention_implementation(self) -> str:
@@ -90,7 +89,7 @@ class DeviceModel:
     @property
     def memory_bound_calibration(self) -> MemoryBoundCalibration:
         """Parameters of streaming kernels."""
-        for source in self._sources:
+        for source in calibration_sources(self.accelerator, "memory_bound"):
             if source.memory_bound is not None:
                 return source.memory_bound
         msg = f"{self.accelerator.name}: no parameters for memory-bound kernels"
@@ -106,7 +105,7 @@ class DeviceModel:
         """Parameters of one collective inside a node."""
         return next(
             source.collective[operation]
-            for source in self._sources
+            for source in calibration_sources(self.accelerator, "collective")
             if operation in source.collective
         )
 

@@ -11,7 +11,7 @@ from hardware_profiles.calibration import AttentionCalibration, Calibration, Pro
 from hardware_profiles.catalogue import Catalogue
 from kernels.calibration.attention_backward import pass_ratio, with_pass_ratio
 from kernels.calibration.attention_family import family_attention, scaled_attention
-from kernels.calibration.attention_rows import attention_rows, profile_of
+from kernels.calibration.attention_rows import attention_rows
 from kernels.calibration.fit_attention import (
     NO_BLOCKS,
     AttentionFitter,
@@ -153,13 +153,6 @@ def test_scaled_rates_stretch_the_time(fitter, hopper):
         for one in (entry(), scaled_attention(entry(), 0.5))
     ]
     assert (times_s[1] >= times_s[0]).all()
-
-
-def test_drivers_and_tables_name_a_profile_alike():
-    session = Session(folder=Path())
-    named = [profile_of(name, session) for name in ("H100-SXM5-80GB", "NVIDIA H100-SXM5-80GB")]
-    assert [one.name for one in named if one is not None] == ["h100-sxm", "h100-sxm"]
-    assert profile_of("no such device", session) is None
 
 
 def test_real_rows_set_aside_are_within_the_bars(fitter):
