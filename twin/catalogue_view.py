@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.catalogue import SHIPPED, Catalogue, Loaded
@@ -24,6 +24,11 @@ from twin.filter_expression import Filter, Term, holds, parse_filter
 from twin.model_figures import model_figures
 from twin.profile_override import SET_BY_USER, FileChange, Wish, override
 from twin.scenario.resolve import Catalogues
+
+if TYPE_CHECKING:
+    from hardware_profiles.cluster import Cluster, Node, Site
+
+    Sourced = Accelerator | Node | Cluster | Site
 
 __all__ = [
     "FIELDS",
@@ -360,7 +365,7 @@ def _plain(held: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, 
 def _numbers(loaded: Loaded) -> Iterator[Figure]:
     own = {key for key, _ in _all_numbers(loaded.own_table)} if _is_own(loaded.path) else set()
     for key, value in _all_numbers(loaded.table):
-        source = figure_source(loaded.thing, key)  # any loaded thing
+        source = figure_source(cast("Sourced", loaded.thing), key)
         figure_class: str = source.figure_class if source else "assumed"
         text = source.text if source else ""
         if key in own and (text.startswith(SET_BY_USER) or _is_bare_fit(loaded, key)):

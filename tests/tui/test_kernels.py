@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import threading
 
 import numpy as np
 import pytest
@@ -164,6 +165,28 @@ async def test_an_opened_table_adds_rows_and_a_wrong_one_is_said(opened, tmp_pat
     assert table_of(screen).n_rows == 17
     assert any("no such file" in str(one.message) for one in screen.app._notifications)
     assert [path.name for path in screen.opened] == ["mine.csv"]
+
+
+async def test_esc_stops_reading_and_what_was_read_stays(opened, fake, tmp_path):
+    screen, pilot = opened
+    read = fake.kernel_view.measured
+    may_go_on = threading.Event()
+
+    def measured(device, path):
+        for progress in read(device, path):
+            yield progress
+            may_go_on.wait(5.0)
+
+    fake.kernel_view.measured = measured
+    screen.open_table(str(tmp_path / "long.csv"))
+    await pilot.pause(0.2)
+    assert "long.csv" in screen.progress
+    await pilot.press("escape")
+    may_go_on.set()
+    await rested(pilot)
+    assert screen.progress == ""
+    assert table_of(screen).n_rows == 5 + 6 + 6
+    assert screen.focused is table_of(screen)
 
 
 async def test_rows_of_another_device_are_dropped(opened):

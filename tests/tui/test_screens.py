@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from collections import defaultdict
@@ -128,3 +129,18 @@ def test_the_first_screen_imports_neither_arrays_nor_tables(repository):
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=repository, check=True
     )
     assert answer.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("size", [(60, 16), (80, 24), (160, 48)], ids=str)
+async def test_no_order_of_keys_breaks_a_screen(app, size, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    app.profile_dir = tmp_path / "profiles"
+    generator = random.Random(7)
+    keys = [key for action in ACTIONS for key in action.keys.split(",") if action.id != "quit"]
+    keys += ["tab", "shift+tab", "escape", "escape", "escape", *"127", *"hjklgGo5x"]
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot)
+        for _ in range(150):
+            await pilot.press(generator.choice(keys))
+        await rested(pilot)
+        assert app.return_code is None

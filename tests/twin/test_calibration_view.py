@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.catalogue import Catalogue
 from twin.calibration_view import best_fits, calibration_summary, fit_rows
 
@@ -25,7 +26,10 @@ def test_a_variant_names_what_it_was_taken_over_from():
 def test_every_device_has_a_row_for_each_family_that_predictions_use():
     catalogue = Catalogue()
     for name in catalogue.names("accelerator"):
-        fits = best_fits(fit_rows(catalogue.accelerator(name)))
+        thing = catalogue.load("accelerator", name).thing
+        if not isinstance(thing, Accelerator):  # announced, and not all figures are known
+            continue
+        fits = best_fits(fit_rows(thing))
         assert {"gemm", "attention", "memory_bound", "collective"} <= set(fits), name
 
 

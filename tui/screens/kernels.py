@@ -30,6 +30,7 @@ from tui.screens.kernels_text import (
     fit_lines,
     help_text,
     kernel_lines,
+    progress_text,
     roof_lines,
 )
 from tui.screens.work_screen import WorkScreen, bindings_of
@@ -104,6 +105,8 @@ class KernelsScreen(WorkScreen):
         self._version = 0
         self._mask: npt.NDArray[np.bool_] | None = None
         self._shows_basis = False
+        self._read: dict[tuple[str, Path], KernelColumns] = {}
+        """Rows of tables by device, once they were read."""
 
     def compose(self) -> ComposeResult:
         """Device, chart and calibration, filter, table, the kernel under the cursor."""
@@ -169,37 +172,41 @@ class KernelsScreen(WorkScreen):
         paths = [*([own.folder] if own else []), *self.opened]
 
         def load() -> None:
-            worker = get_current_worker()
             parts: list[KernelColumns] = [view.layers(device)]
             self.post_message(self.Loaded(version, "", sheet_of(concatenated(parts))))
             for path in paths:
                 try:
-                    for read in self._read(version, path):
-                        if worker.is_cancelled:
-                            return
-                        last = read
+                    rows, is_whole = self._rows_of(version, device, path)
                 except (TweelingError, OSError) as error:
                     self.post_message(self.Refused(version, str(error)))
                     continue
-                parts.append(last)
+                parts.append(rows)
                 self.post_message(self.Loaded(version, "", sheet_of(concatenated(parts))))
+                if not is_whole:
+                    return
             self.post_message(self.Loaded(version, ""))
 
         self.run_worker(load, thread=True, group="kernels", exclusive=True, exit_on_error=True)
 
-    def _read(self, version: int, path: Path) -> Iterator[KernelColumns]:
-        """The rows of a table; says how far it is at most ten times a second."""
-        posted_s = 0.0
-        columns = concatenated([])
-        progress = None
-        for progress in self._compute.twin.kernel_view.measured(self.device, path):
+    def _rows_of(self, version: int, device: str, path: Path) -> tuple[KernelColumns, bool]:
+        """Rows of a table, kept once it was read, and whether they are all.
+
+        Says how far it is at most ten times a second; when it is stopped, what was read stays.
+        """
+        known = self._read.get((device, path))
+        if known is not None:
+            return known, True
+        worker, posted_s, progress = get_current_worker(), 0.0, None
+        for progress in self._compute.twin.kernel_view.measured(device, path):
+            if worker.is_cancelled:
+                return progress.columns, False
             if time.monotonic() - posted_s > POST_EVERY_S:
-                share = f" of {progress.n_rows:,}" if progress.n_rows else ""
-                words = f"{path.name}: {progress.n_read:,}{share} rows, {progress.n_kept:,} of this"
-                self.post_message(self.Loaded(version, f"{words} device   esc stops"))
+                words = progress_text(path.name, progress)
+                self.post_message(self.Loaded(version, words))
                 posted_s = time.monotonic()
-            yield columns
-        yield progress.columns if progress is not None else columns
+        rows = progress.columns if progress is not None else concatenated([])
+        self._read[device, path] = rows
+        return rows, True
 
     def on_kernels_screen_loaded(self, message: Loaded) -> None:
         """Draw rows; what belongs to another device is dropped."""
@@ -221,8 +228,9 @@ class KernelsScreen(WorkScreen):
             self.opened = [path for path in self.opened if str(path) not in message.words]
 
     def take_compute(self, compute: Compute) -> None:
-        """Use another twin."""
+        """Use another twin; tables are predicted again."""
         super().take_compute(compute)
+        self._read.clear()
         if self.is_ready:
             self.show_device(self.device)
 
@@ -369,7 +377,7 @@ class KernelsScreen(WorkScreen):
         if self.progress and self.sheet is not None:
             self.workers.cancel_group(self, "kernels")
             self.progress = ""
-            self.say("stopped; what was read stays")
+            self.say("stopped; what was read until here stays, it is a part")
         elif self.maximized is not None:
             self.minimize()
         elif self.query_one(FilterLine).text:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kernels.own_measurements import Measured
     from twin.calibration_view import FitRow
     from twin.kernel_columns import KernelPoint
+    from twin.kernel_tables import Progress
     from twin.roofline import DeviceRoofs
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "kernel_lines",
     "microseconds",
     "percent",
+    "progress_text",
     "roof_lines",
     "signed_percent",
 ]
@@ -77,6 +79,15 @@ def signed_percent(value: float) -> str:
 
 def _maybe(fraction: float | None) -> str:
     return MISSING if fraction is None else f"{100 * fraction:.1f}"
+
+
+def progress_text(name: str, progress: Progress) -> str:
+    """How far a table was read."""
+    if progress.n_rows:
+        share = f"{100 * progress.n_read / progress.n_rows:.0f} %"
+    else:
+        share = f"{progress.n_read:,} rows"
+    return f"{name} {share}, {progress.n_kept:,} of this device   esc stops"
 
 
 def device_text(title: str, roofs: DeviceRoofs | None, own: Measured | None, name: str) -> str:

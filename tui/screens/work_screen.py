@@ -77,9 +77,9 @@ class WorkScreen(Screen[None]):
     def draw_title(self) -> None:
         """Draw the tab line."""
         right = f"{self._words or self.status()} "
-        line = tab_line(
-            self.ID, width=self.size.width or 80, right=right, name=self.scenario_name()
-        )
+        # A message takes the room of the scenario's name.
+        name = "" if self._words else self.scenario_name()
+        line = tab_line(self.ID, width=self.size.width or 80, right=right, name=name)
         self.query_one("#title", Static).update(self.drawn([line]), layout=False)
 
     def say(self, words: str) -> None:

@@ -50,7 +50,8 @@ class FilterLine(Horizontal):
         self._back_to = back_to
         line = self.query_one(Input)
         line.can_focus = True
-        line.focus()
+        # At once and not after the next refresh: the next key may be there already.
+        self.screen.set_focus(line)
 
     def put(self, text: str) -> None:
         """Set the text from elsewhere."""
@@ -64,8 +65,7 @@ class FilterLine(Horizontal):
 
     def leave(self) -> None:
         """Go back to where the user came from."""
-        if self._back_to is not None:
-            self._back_to.focus()
+        self.screen.set_focus(self._back_to)
         self.query_one(Input).can_focus = False
         self.post_message(self.Left())
 
@@ -74,14 +74,10 @@ class FilterLine(Horizontal):
         event.stop()
         self.post_message(self.Changed(event.value))
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter ends typing."""
-        event.stop()
-        self.leave()
-
     def on_key(self, event: events.Key) -> None:
-        """Esc, tab and down end typing too."""
-        if event.key in ("escape", "tab", "down") and self.query_one(Input).has_focus:
+        """Enter, esc, tab and down end typing, before the next key arrives."""
+        is_typing = self.screen.focused is self.query_one(Input)
+        if is_typing and event.key in ("enter", "escape", "tab", "down"):
             event.stop()
             event.prevent_default()
             self.leave()
