@@ -18,7 +18,7 @@ from kernels.attention.model import (
     attention_forward_time,
 )
 from kernels.calibration.measurements import Table
-from kernels.compiled_formula import FormulaCompiler
+from kernels.compiled_formula import FormulaCompiler, PlainFormulas
 from kernels.families.inheritance import GENERIC, family_calibration
 from kernels.libraries import implementation
 from kernels.residual import ResidualGrid, residual_grid, residual_log
@@ -135,8 +135,8 @@ class AttentionTimes:
     Keep one and use it for all devices: what it compiles is independent of them.
     """
 
-    def __init__(self) -> None:
-        compiler = FormulaCompiler()
+    def __init__(self, compiler: FormulaCompiler | PlainFormulas | None = None) -> None:
+        compiler = compiler or FormulaCompiler()
         self._fill = compiler.compile(fill_times)
         self._fill_decode = compiler.compile(fill_decode_times)
 

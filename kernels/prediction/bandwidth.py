@@ -10,6 +10,7 @@ import numpy.typing as npt
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Calibration
 from kernels.calibration.measurements import Table
+from kernels.compiled_formula import FormulaCompiler, PlainFormulas
 from kernels.memory_bound.occupancy import OccupancyMachine, occupied_bandwidth_bytes_per_s
 
 __all__ = ["StreamBandwidths", "occupancy_fraction"]
@@ -29,7 +30,10 @@ def occupancy_fraction(library: str) -> float:
 
 
 class StreamBandwidths:
-    """Predicts rows of bandwidth measurements."""
+    """Predicts rows of bandwidth measurements; a few rows of a short formula need no compiler."""
+
+    def __init__(self, compiler: FormulaCompiler | PlainFormulas | None = None) -> None:
+        del compiler
 
     def bandwidths_bytes_per_s(
         self, rows: Table, accelerator: Accelerator, calibration: Calibration

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +25,7 @@ from kernels.all_reduce.implementation import (
 from kernels.all_reduce.networks import MeasuredNetwork, measured_network
 from kernels.all_reduce.wires import measured_wires, wire_bandwidth_bytes_per_s
 from kernels.calibration.measurements import Table
-from kernels.compiled_formula import FormulaCompiler
+from kernels.compiled_formula import FormulaCompiler, PlainFormulas
 from kernels.libraries import implementation
 from kernels.prediction.machines import collective_machine, implementation_machine
 
@@ -96,15 +95,11 @@ def _fill_times(sizes: FloatArray, models: _Models, times_s: FloatArray) -> None
         )
 
 
-def _compiled() -> Callable[..., None]:
-    return FormulaCompiler().compile(_fill_times)
-
-
-@dataclass
 class CollectiveTimes:
     """Predicts rows of collective measurements; keeps the compiled model between calls."""
 
-    _fill: Callable[..., None] = field(default_factory=_compiled)
+    def __init__(self, compiler: FormulaCompiler | PlainFormulas | None = None) -> None:
+        self._fill = (compiler or FormulaCompiler()).compile(_fill_times)
 
     def times_s(
         self, rows: Table, accelerator: Accelerator, calibration: Calibration

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import tomllib
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from hardware_profiles.calibration import (
     OperationCalibration,
 )
 from kernels.calibration.measurements import Table
-from kernels.compiled_formula import FormulaCompiler
+from kernels.compiled_formula import FormulaCompiler, PlainFormulas
 from kernels.memory_bound.operation import Matrix, OperationMachine, operation_time_s
 from kernels.residual import ResidualGrid, residual_grid, residual_log
 
@@ -113,15 +111,11 @@ def _fill_times(
         times_s[row] = time_s * np.exp(residual_log(sizes[row, 0], sizes[row, 1], third, grid))
 
 
-def _compiled() -> Callable[..., None]:
-    return FormulaCompiler().compile(_fill_times)
-
-
-@dataclass
 class OperationTimes:
     """Predicts rows of operation measurements; keeps the compiled model between calls."""
 
-    _fill: Callable[..., None] = field(default_factory=_compiled)
+    def __init__(self, compiler: FormulaCompiler | PlainFormulas | None = None) -> None:
+        self._fill = (compiler or FormulaCompiler()).compile(_fill_times)
 
     def times_s(
         self, rows: Table, accelerator: Accelerator, calibration: Calibration

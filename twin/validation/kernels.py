@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Calibration
 from hardware_profiles.catalogue import Catalogue
-from kernels.calibration.measurements import Mask, Table
+from kernels.calibration.measurements import Mask
 from kernels.calibration.simplex import FloatArray
 from kernels.families.inheritance import completed_calibration
+from kernels.prediction.registry import row_predictor
 from twin.validation.kernel_tables import KernelTable, find_tables, read_kernel_table
 
 __all__ = ["KernelValidation", "PredictedTable", "validate_kernels"]
 
 logger = logging.getLogger(__name__)
-
-PREDICTORS = {
-    "gemm": ("kernels.prediction.gemm", "GemmTimes", "times_s"),
-    "attention": ("kernels.prediction.attention", "AttentionTimes", "times_s"),
-    "collectives": ("kernels.prediction.collectives", "CollectiveTimes", "times_s"),
-    "ops": ("kernels.prediction.operations", "OperationTimes", "times_s"),
-    "membw": ("kernels.prediction.bandwidth", "StreamBandwidths", "bandwidths_bytes_per_s"),
-}
-"""Module, class and method that predict a table of each family, in base units."""
 
 LARGE_GEMM = 1024.0
 """m, n and k of a product that weighs in training. [elements]"""
@@ -40,10 +31,6 @@ LARGE_MESSAGE_BYTES = float(2**20)
 
 LARGE_SEQUENCE = 2048.0
 LARGE_HEADS = 16.0
-
-
-RowPredictor = Callable[[Table, Accelerator, Calibration], FloatArray]
-"""Predicts the rows of one device; NaN where a row is not covered. [s or byte/s]"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,13 +124,8 @@ class _Devices:
         return loaded.thing, completed_calibration(loaded.thing)
 
 
-def _predictor(family: str) -> RowPredictor:
-    module, name, method = PREDICTORS[family]
-    return cast("RowPredictor", getattr(getattr(importlib.import_module(module), name)(), method))
-
-
 def _predicted(table: KernelTable, devices: _Devices) -> PredictedTable:
-    predict = _predictor(table.family.name)
+    predict = row_predictor(table.family.name, n_rows=len(table.rows))
     values = np.full(len(table.rows), np.nan)
     for device, chosen in _groups(table.rows["device"]):
         found = devices.find(device)
