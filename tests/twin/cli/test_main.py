@@ -14,7 +14,9 @@ from twin.cli.main import VERBS, run
 
 
 def test_the_verbs_are_those_of_the_design():
-    assert [verb.name for verb in VERBS] == ["predict", "explain", "validate", "profiles", "models"]
+    assert [verb.name for verb in VERBS] == [
+        *("predict", "explain", "calibrate", "validate", "profiles", "models"),
+    ]
 
 
 def test_help_lists_every_verb_with_a_sentence(twin):
