@@ -298,7 +298,7 @@ def test_a_keymap_with_mistakes_is_reported_not_fatal(tmp_path):
         ("framework", "torchtitan"),
         ("tp", 4),
         ("pp", 2),
-        ("cp", 2),
+        ("cp", 4),
         ("micro_batch", 2),
         ("zero", 0),
         ("sequence_parallel", False),
