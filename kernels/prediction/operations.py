@@ -58,11 +58,12 @@ def runs_along_rows(name: str) -> bool:
 
 
 def operation_class(rows: Table) -> npt.NDArray[np.object_]:
-    """Name of each row's operation, with its direction where the table has one."""
+    """Name of each row's operation, with its direction where the row states one."""
     if "direction" not in rows.columns:
         return rows["op"].astype(object)
     pairs = zip(rows["op"], rows["direction"], strict=True)
-    return np.array([f"{op}-{direction}" for op, direction in pairs], dtype=object)
+    names = [f"{op}-{direction}" if direction else str(op) for op, direction in pairs]
+    return np.array(names, dtype=object)
 
 
 def matrix_sizes(rows: Table) -> FloatArray:
