@@ -42,10 +42,13 @@ def figure_source(thing: Thing, dotted_key: str) -> Source | None:
 def _calibration_source(thing: msgspec.Struct, dotted_key: str) -> Source | None:
     *tables, figure = dotted_key.split(".")
     held: object = thing
+    provenance: object = None
+    # A table without a provenance of its own is part of the one around it.
     for name in tables:
         held = held.get(name) if isinstance(held, dict) else getattr(held, name, None)
-    backward = getattr(held, "backward_provenance", None) if "backward" in figure else None
-    provenance = backward or getattr(held, "provenance", None)
+        provenance = getattr(held, "provenance", None) or provenance
+    if "backward" in figure:
+        provenance = getattr(held, "backward_provenance", None) or provenance
     if not isinstance(provenance, Provenance):
         return None
     known: dict[str, FigureClass] = {"measured": "measured", "fitted": "fitted"}

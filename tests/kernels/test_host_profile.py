@@ -10,7 +10,7 @@ import pytest
 from hardware_profiles.catalogue import Catalogue
 from kernels.gemm.model import GemmMachine, GemmShape, gemm_time
 
-MEASURED = Path(__file__).parents[2] / "benches" / "measured" / "host-cpu" / "gemm.csv"
+MEASURED = Path(__file__).parents[2] / "kernels" / "measured" / "host-cpu" / "gemm.csv"
 WIDTH = {"fp32": 4.0, "fp64": 8.0}
 
 

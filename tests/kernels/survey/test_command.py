@@ -118,7 +118,7 @@ def test_no_setting_of_a_device_is_ever_written():
         assert not [word for word in words if f'"{word}' in text or f".{word}" in text], path
 
 
-MEASURED = ROOT / "benches" / "measured" / "host-cpu"
+MEASURED = ROOT / "kernels" / "measured" / "host-cpu"
 
 
 def test_the_committed_survey_of_a_host_can_be_read_and_names_no_machine():
