@@ -34,6 +34,8 @@ N_FIT_SHAPES = 3000
 
 N_LIBRARY_SHAPES = 1500
 
+SEED = 0
+
 LEAST_SHAPES = 25
 """Shapes that a library needs for constants of its own. [1]"""
 
@@ -191,7 +193,6 @@ class GemmFitter:
 
     times: GemmTimes = field(default_factory=GemmTimes)
     residuals: ResidualFitter = field(default_factory=ResidualFitter)
-    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     def fit(
         self, rows: GemmRows, accelerator: Accelerator, *, prior: GemmCalibration | None = None
@@ -255,7 +256,9 @@ class GemmFitter:
         base: GemmCalibration | None = None,
     ) -> dict[str, float]:
         """Device constants, or with a base given those of a library, that fit rows best."""
-        sample = balanced_sample(rows, n_shapes, self.rng)
+        # The same sample however many fits came before: a resumed calibration finds what an
+        # uninterrupted one finds.
+        sample = balanced_sample(rows, n_shapes, np.random.default_rng(SEED))
         weights = balanced_weights(sample)
         has_prior = any(bound.prior_sigma is not None for bound in bounds.values())
 
