@@ -438,7 +438,7 @@ class CatalogueScreen(WorkScreen):
             return
         unit = display_unit(figure.key) or "a plain number"
         title = f"{details.entry.name} {figure.key}, in {unit} unless it says otherwise"
-        hint = f"enter writes to {self.workplace.profile_dir}, the shipped file stays; esc cancel"
+        hint = f"enter writes to {self.workbench.profile_dir}, the shipped file stays; esc cancel"
         text = "" if figure.value is None else figure_text(figure)
         ask = AskScreen(title, text, hint=hint)
         self.app.push_screen(ask, partial(self._set, details.entry, figure))
@@ -449,7 +449,7 @@ class CatalogueScreen(WorkScreen):
         view = self._compute.twin.catalogue_view
         try:
             value = parse_figure(figure.key, text)
-            change = view.override(entry, figure, value, folder=self.workplace.profile_dir)
+            change = view.override(entry, figure, value, folder=self.workbench.profile_dir)
             change.make()
         except TweelingError as refusal:
             self.refuse(refusal)
@@ -457,12 +457,12 @@ class CatalogueScreen(WorkScreen):
 
         def made(step: Callable[[], None]) -> None:
             step()
-            self.workplace.reload_twin()
+            self.workbench.reload_twin()
 
         self.changes.add(
             Change(change.words, partial(made, change.take_back), partial(made, change.make))
         )
-        self.workplace.reload_twin()
+        self.workbench.reload_twin()
         self.say(f"{change.words}   u takes it back")
 
     # -- looking --------------------------------------------------------------------------------
@@ -523,7 +523,7 @@ class CatalogueScreen(WorkScreen):
         if self.details is None or self.details.device is None:
             self.say("this has no accelerator")
         else:
-            self.workplace.show_kernels(self.details.device)
+            self.workbench.show_kernels(self.details.device)
 
     def action_help(self) -> None:
         """Keys, filters, and what is under the cursor."""
@@ -531,7 +531,7 @@ class CatalogueScreen(WorkScreen):
 
     def action_recompute(self) -> None:
         """Read the profiles again."""
-        self.workplace.reload_twin()
+        self.workbench.reload_twin()
         self.say("profiles read again")
 
     def palette_commands(self) -> Iterator[SystemCommand]:

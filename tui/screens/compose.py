@@ -404,7 +404,7 @@ class ComposeScreen(WorkScreen):
 
     def action_recompute(self) -> None:
         """Read the profiles again and predict."""
-        self.workplace.reload_twin()
+        self.workbench.reload_twin()
         self.refresh_prediction()
 
     def palette_commands(self) -> Iterator[SystemCommand]:

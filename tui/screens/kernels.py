@@ -506,7 +506,7 @@ class KernelsScreen(WorkScreen):
 
     def action_recompute(self) -> None:
         """Read the profiles again."""
-        self.workplace.reload_twin()
+        self.workbench.reload_twin()
         self.say("profiles read again")
 
     def palette_commands(self) -> Iterator[SystemCommand]:

@@ -56,7 +56,7 @@ class WorkScreen(Screen[None]):
         """Whether its panes are there to draw on."""
 
     @property
-    def workplace(self) -> TweelingApp:
+    def workbench(self) -> TweelingApp:
         """The app, which knows the other screens."""
         return self.app  # type: ignore[return-value]  # no other app has these screens
 
