@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -28,6 +29,9 @@ __all__ = [
     "Residual",
     "widened",
 ]
+
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,6 +59,15 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Median error on this device when all of its own rows are left out of the fit. [1]"""
     relative_spread_fraction: float
     """Standard deviation of log(measured / predicted) that intervals use. [1]"""
+
+    def __post_init__(self) -> None:
+        if self.date is not None and _DATE.fullmatch(self.date) is None:
+            msg = f'date = "{self.date}": expected a day such as 2026-11-26'
+            raise ValueError(msg)
+
+
+LARGEST_PERMILLE = 300
+"""A correction may correct, never carry. [1e-3]"""
 
 
 @functools.lru_cache(maxsize=512)
@@ -85,15 +98,18 @@ class Residual(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             msg = "counts and steps_log2: expected numbers above 0"
             raise ValueError(msg)
         try:
-            n_values = len(whole_numbers(self.values_permille))
+            values = whole_numbers(self.values_permille)
         except ValueError as error:
             msg = f"values_permille: expected whole numbers: {error}"
             raise ValueError(msg) from error
-        if n_values != math.prod(self.counts):
+        if len(values) != math.prod(self.counts):
             msg = (
                 f"values_permille: expected {math.prod(self.counts)} numbers, as counts says; "
-                f"there are {n_values}"
+                f"there are {len(values)}"
             )
+            raise ValueError(msg)
+        if any(abs(value) > LARGEST_PERMILLE for value in values):
+            msg = f"values_permille: expected numbers up to {LARGEST_PERMILLE} either way"
             raise ValueError(msg)
 
     @property

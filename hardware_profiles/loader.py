@@ -135,10 +135,27 @@ def merge(base: Table, child: Table, *, base_name: str) -> Table:
     # A file that carries its base's name is the same device with other figures.
     if "calibration" in inherited and child.get("name") != base_name:
         inherited["calibration"] = _as_inherited(inherited["calibration"], base_name)
+    if "calibration" in inherited:
+        inherited["calibration"] = _without_replaced(
+            inherited["calibration"], child.get("calibration")
+        )
     merged = overlay(inherited, child)
     own = cast("list[Table]", child.get("sources", []))
     merged["sources"] = [*cast("list[Table]", base.get("sources", [])), *own]
     return merged
+
+
+def _without_replaced(held: object, over: object) -> object:
+    """Constants of the base without those sets that the child states anew.
+
+    A set of constants with a provenance was fitted as a whole: a correction or a library of the
+    base must not slip in between. A table without one sets single figures and leaves the rest.
+    """
+    if not isinstance(held, dict) or not isinstance(over, dict):
+        return held
+    if "provenance" in over:
+        return {}
+    return {key: _without_replaced(value, over.get(key)) for key, value in held.items()}
 
 
 def overlay(base: Table, over: Table) -> Table:

@@ -43,5 +43,7 @@ def _expected_share(key: str, value: float, path: tuple[str, ...]) -> str | None
         return None
     if key == "supply_efficiency_fraction" and value == 0.0:
         return "a share above 0 and up to 1"
+    if key.endswith("efficiency_fraction") and value == 0.0:
+        return "a share above 0"
     limit = _MOST_IN_CALIBRATION if "calibration" in path else 1.0
     return None if value <= limit else "a share between 0 and 1"

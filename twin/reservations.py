@@ -30,10 +30,12 @@ def _calibration_warnings(predictor: StepPredictor) -> list[PredictionWarning]:
             )
         )
     if not calibration.gemm:
+        source = predictor.device.gemm_calibration(predictor.job.precision).provenance.source
         found.append(
             PredictionWarning(
                 code="W_DATASHEET_ONLY",
-                message=f"{accelerator.name} has no GEMM calibration: datasheet and priors only",
+                message=f"no product was measured on {accelerator.name}: its datasheet and "
+                f"constants of relatives ({source})",
             )
         )
     backward = predictor.device.attention_calibration.backward_provenance

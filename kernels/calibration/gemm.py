@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,10 +21,12 @@ from kernels.calibration.gemm_rows import GemmRows, gemm_rows
 from kernels.calibration.session import Session
 from kernels.calibration.simplex import FittedErrors, judge
 from kernels.families.inheritance import related_architectures
-from kernels.gemm.precision import nearest_dtype
+from kernels.gemm.precision import PRECISIONS, nearest_dtype
 from kernels.prediction.gemm import GEMM_COLUMNS
 
 __all__ = ["GEMM_TABLES", "GemmResult", "calibrate_gemm", "family_gemm"]
+
+logger = logging.getLogger(__name__)
 
 GEMM_TABLES = ("gemm.parquet",)
 
@@ -134,6 +137,9 @@ def _groups(session: Session) -> list[Group]:
     groups = []
     for accelerator, rows in session.by_accelerator(table).values():
         for dtype in sorted({str(dtype) for dtype in rows["dtype"]}):
+            if dtype not in PRECISIONS:
+                logger.warning("GEMM: dtype %s is not known; its rows are left out", dtype)
+                continue
             own = gemm_rows(rows, dtype)
             if own.precision.peak in accelerator.compute.peak_flop_per_s:
                 source = session.sources(rows["source_id"][rows["dtype"] == dtype])
@@ -241,7 +247,7 @@ def _family_provenance(own: Sequence[Provenance], *, source: str) -> Provenance:
     return Provenance(
         figure_class="inherited",
         source=source,
-        date=max(one.date or "" for one in own),
+        date=max(one.date or "" for one in own) or None,
         code_version=own[0].code_version,
         n_samples=sum(one.n_samples or 0 for one in own),
         relative_spread_fraction=max([UNSEEN_SPREAD, spread, *left_out]),

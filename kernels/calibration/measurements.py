@@ -25,6 +25,7 @@ __all__ = [
     "column_names",
     "read_table",
     "require_positive",
+    "require_texts",
 ]
 
 Array = npt.NDArray[Any]
@@ -119,11 +120,16 @@ def read_table(
     import pyarrow.parquet as pa_parquet
 
     present = column_names(path)
+    twice = next((name for name in columns if present.count(name) > 1), None)
+    if twice is not None:
+        message = f"{path}: column {twice!r} stands there twice; expected it once"
+        raise MeasurementError(message)
     given = [name for name in columns if name in present]
     absent = [name for name in columns if name not in present]
     for name in absent:
         if name not in (defaults or {}):
-            message = f"{path}: column {name!r} is missing; there are {', '.join(present)}"
+            there = ", ".join(present) or "no columns"
+            message = f"{path}: column {name!r} is missing; there are {there}"
             raise MeasurementError(message)
     try:
         if path.suffix == ".parquet":
@@ -131,10 +137,10 @@ def read_table(
         else:
             options = pa_csv.ConvertOptions(include_columns=given, strings_can_be_null=False)
             table = pa_csv.read_csv(path, convert_options=options)
-    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         message = f"{path}: {_one_line(error)}"
         raise MeasurementError(message) from error
-    found = {name: _column(table[name]) for name in given}
+    found = {name: _column(table[name], f"{path}: column {name!r}") for name in given}
     for name in absent:
         value = (defaults or {})[name]
         kind = object if isinstance(value, str) else np.float64
@@ -152,10 +158,14 @@ def require_positive(table: Table, names: Sequence[str], *, path: Path) -> None:
     """
     for name in names:
         column = table[name]
-        if column.dtype == object:
+        is_text = column.dtype == object
+        if is_text:
             wrong = np.array([not _is_positive(value) for value in column], dtype=bool)
         else:
             wrong = ~(np.isfinite(column) & (column > 0.0))
+        if is_text and len(column) and not wrong.any():
+            message = f"{path}: column {name!r} holds text; expected numbers"
+            raise MeasurementError(message)
         if wrong.any():
             row = int(np.argmax(wrong))
             message = (
@@ -166,13 +176,28 @@ def require_positive(table: Table, names: Sequence[str], *, path: Path) -> None:
 
 def _is_positive(text: object) -> bool:
     """Whether a cell of a column that is no column of numbers would be one by itself."""
+    # Underscores are Python's, no table's.
     try:
-        return 0.0 < float(str(text)) < math.inf
+        return "_" not in str(text) and 0.0 < float(str(text)) < math.inf
     except ValueError:
         return False
 
 
-def _column(column: Any) -> Array:  # noqa: ANN401 - pyarrow has no types
+def require_texts(table: Table, names: Sequence[str], *, path: Path) -> None:
+    """Refuse a table whose names are numbers.
+
+    Raises
+    ------
+    MeasurementError
+        With file and column of the first one.
+    """
+    for name in names:
+        if table[name].dtype != object:
+            message = f"{path}: column {name!r} holds numbers; expected text"
+            raise MeasurementError(message)
+
+
+def _column(column: Any, where: str) -> Array:  # noqa: ANN401 - pyarrow has no types
     import pyarrow as pa
 
     kind = column.type
@@ -182,6 +207,11 @@ def _column(column: Any) -> Array:  # noqa: ANN401 - pyarrow has no types
         return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
     if pa.types.is_null(kind):
         return np.full(len(column), "", dtype=object)
+    if pa.types.is_dictionary(kind):
+        column, kind = column.cast(kind.value_type), kind.value_type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        message = f"{where} holds {kind}; expected numbers or text"
+        raise MeasurementError(message)
     # Tables have few distinct texts: each becomes one Python string, however many rows hold it.
     coded = column.combine_chunks().dictionary_encode()
     texts = [str(value) for value in coded.dictionary.to_pylist()]

@@ -44,7 +44,8 @@ def write_calibrations(
 ) -> list[Path]:
     """Write the profile of each accelerator with what was fitted.
 
-    A family of kernels that was not fitted keeps the constants that the profile itself has.
+    What was not fitted (a dtype, an implementation, an operation, a family of kernels) keeps the
+    constants that the profile itself has.
 
     Parameters
     ----------
@@ -90,9 +91,9 @@ def _own_calibration(catalogue: Catalogue, name: str) -> Calibration:
 
 def _joined(own: Calibration, fitted: Calibration) -> Calibration:
     return Calibration(
-        gemm=fitted.gemm or own.gemm,
-        attention=fitted.attention or own.attention,
-        collective=fitted.collective or own.collective,
+        gemm={**own.gemm, **fitted.gemm},
+        attention={**own.attention, **fitted.attention},
+        collective={**own.collective, **fitted.collective},
         memory_bound=fitted.memory_bound or own.memory_bound,
         power=fitted.power or own.power,
     )

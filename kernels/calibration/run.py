@@ -24,7 +24,7 @@ __all__ = ["CalibrationResult", "calibrate"]
 
 logger = logging.getLogger(__name__)
 
-COLLECTIVE_TABLES = ("collectives.csv",)
+COLLECTIVE_TABLES = ("collectives.csv", "collectives_more.csv")
 STREAM_TABLES = ("ops.csv", "membw.csv")
 
 
@@ -69,6 +69,12 @@ def calibrate(session: Session) -> CalibrationResult:
         logger.info("memory-bound operations")
         for name, streams in memory_bound_calibrations(session).items():
             _put(fitted, name, memory_bound=streams)
+    if not fitted:
+        message = (
+            f"--from {session.folder}: nothing could be fitted: too few rows of devices that a "
+            "profile carries, at dtypes that it has a peak for"
+        )
+        raise MeasurementError(message)
     return CalibrationResult(
         fitted=fitted,
         families=_families(session, fitted, gemm=gemm),

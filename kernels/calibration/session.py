@@ -21,7 +21,13 @@ import numpy.typing as npt
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Provenance
 from hardware_profiles.catalogue import Catalogue
-from kernels.calibration.measurements import Table, read_table, require_positive
+from kernels.calibration.measurements import (
+    Table,
+    column_names,
+    read_table,
+    require_positive,
+    require_texts,
+)
 from kernels.calibration.simplex import FittedErrors
 from kernels.own_measurements import MEASURED
 
@@ -51,8 +57,7 @@ POSITIVE_COLUMNS = frozenset(
 )
 """Columns that hold numbers above 0 in every row."""
 
-HOST = "host-cpu"
-"""The survey of a processor: its profile states what was read off it, nothing is fitted."""
+SUFFIXES = (".parquet", ".csv")
 
 SMALLEST_SPREAD = 0.03
 """Two libraries differ by this on one shape: no interval is narrower. [1]"""
@@ -116,6 +121,7 @@ class Session:
     """Folder of finished fits, so that an interrupted calibration goes on where it stopped."""
     _tables: dict[str, Table] = field(default_factory=dict)
     _hashes: dict[str, str] = field(default_factory=dict)
+    _devices: set[str] | None = None
 
     def table(self, name: str, columns: tuple[str, ...]) -> Table:
         """A table of the folder, read once and checked; CSV stands in for Parquet and back.
@@ -128,6 +134,7 @@ class Session:
         if name not in self._tables:
             path = self._path(name)
             table = read_table(path or self.folder / name, columns, defaults=DEFAULTS)
+            require_texts(table, ("device",), path=path or self.folder / name)
             positive = [column for column in columns if column in POSITIVE_COLUMNS]
             require_positive(table, positive, path=path or self.folder / name)
             self._tables[name] = table
@@ -145,10 +152,22 @@ class Session:
         return None
 
     def survey_tables(self, name: str, columns: tuple[str, ...]) -> list[Table]:
-        """Tables of the project's own surveys of devices, which join every calibration."""
-        paths = sorted(MEASURED.glob(f"*/{name}"))
-        devices = [path for path in paths if path.parent.name != HOST]
-        return [read_table(path, columns, defaults=DEFAULTS) for path in devices]
+        """The project's own surveys of devices that the folder has measurements of too."""
+        known = self._folder_devices()
+        paths = [path for path in sorted(MEASURED.glob(f"*/{name}")) if path.parent.name in known]
+        return [read_table(path, columns, defaults=DEFAULTS) for path in paths]
+
+    def _folder_devices(self) -> set[str]:
+        """Profiles that the folder has rows for: surveys of others would be news to its owner."""
+        if self._devices is None:
+            files = [file for file in sorted(self.folder.iterdir()) if file.suffix in SUFFIXES]
+            tables = [file for file in files if "device" in column_names(file)]
+            names = {
+                str(name) for file in tables for name in read_table(file, ("device",))["device"]
+            }
+            found = [self.accelerator(name) for name in names]
+            self._devices = {one.name for one in found if one is not None}
+        return self._devices
 
     def accelerator(self, device: str) -> Accelerator | None:
         """Profile of a device named in a table; None where no profile carries the name."""

@@ -23,7 +23,8 @@ def is_heldout(family: str, key: tuple[object, ...]) -> bool:
         Name of the kernel family; keeps the splits of families independent.
     key
         What identifies a shape: (n, k) of a weight, (heads, KV heads, head dim) of attention,
-        (operation, ranks) of a collective.
+        (device, operation, ranks, nodes, library) of a
+        collective.
 
     Returns
     -------

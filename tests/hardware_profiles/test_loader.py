@@ -4,7 +4,7 @@ import pytest
 
 from hardware_profiles.catalogue import Catalogue
 from hardware_profiles.errors import ProfileError
-from hardware_profiles.loader import read_file
+from hardware_profiles.loader import merge, read_file
 
 
 def refused(path):
@@ -180,3 +180,27 @@ class TestExtends:
 
     def test_a_base_of_another_kind_is_unknown(self, child):
         assert "unknown" in refused(child("mine", "lumi-g-node"))
+
+
+def test_a_set_of_constants_that_a_child_states_replaces_the_bases_whole():
+    base = {"gemm": {"bf16": {"launch_s": 1.0, "residual": {"counts": [1]}, "provenance": {}}}}
+    child = {"gemm": {"bf16": {"launch_s": 2.0, "provenance": {}}}}
+    merged = merge({"calibration": base}, {"calibration": child, "name": "b"}, base_name="a")
+    assert merged["calibration"] == child
+
+
+def test_a_single_figure_of_a_calibration_leaves_the_rest():
+    base = {"gemm": {"bf16": {"launch_s": 1.0, "split_s": 3.0}}}
+    child = {"gemm": {"bf16": {"launch_s": 2.0}}}
+    merged = merge({"calibration": base}, {"calibration": child, "name": "b"}, base_name="a")
+    assert merged["calibration"] == {"gemm": {"bf16": {"launch_s": 2.0, "split_s": 3.0}}}
+
+
+def test_shipped_profiles_mix_no_fit_of_the_profile_they_extend():
+    catalogue = Catalogue()
+    for name in catalogue.names("accelerator"):
+        loaded = catalogue.load("accelerator", name)
+        own = loaded.own_table.get("calibration", {})
+        for family, entries in own.items():
+            for entry in entries if family in ("gemm", "attention", "collective") else ():
+                assert loaded.table["calibration"][family][entry] == entries[entry]

@@ -199,10 +199,11 @@ class FamilyScreen(ModalScreen[None]):
         """The fit behind the rows: that of the library or dtype, and of the direction."""
         point = self._point
 
-        def rank(fit: FitRow) -> tuple[bool, bool]:
+        def rank(fit: FitRow) -> tuple[bool, bool, bool]:
             words = fit.variant.split()
-            is_named = any(word in point.library or word == point.dtype for word in words)
-            return is_named, bool(point.direction) and point.direction in words
+            is_of_dtype = point.dtype in words
+            is_of_library = any(word in point.library for word in words if word != point.dtype)
+            return is_of_dtype, is_of_library, bool(point.direction) and point.direction in words
 
         return max(self._fits, key=rank, default=None)
 

@@ -180,6 +180,10 @@ class KernelsScreen(WorkScreen):
                 except (TweelingError, OSError) as error:
                     self.post_message(self.Refused(version, str(error)))
                     continue
+                if not len(rows) and path in self.opened:
+                    words = f"{path}: no kernels of {device}; [ and ] choose another device"
+                    self.post_message(self.Refused(version, words))
+                    continue
                 parts.append(rows)
                 self.post_message(self.Loaded(version, "", sheet_of(concatenated(parts))))
                 if not is_whole:
@@ -401,7 +405,9 @@ class KernelsScreen(WorkScreen):
             self.say("nobody measured these kernels here; O opens measurements")
             return
         fits = [fit for fit in self._fits if fit.family == FIT_FAMILIES[point.family]]
-        words = self._own.words if self._own is not None else ""
+        origins = {columns.text("origin", int(row)) for row in np.flatnonzero(mask)[:1]}
+        is_own = self._own is not None and not self.opened
+        words = self._own.words if is_own and self._own is not None else ", ".join(origins)
         self.app.push_screen(
             FamilyScreen(
                 columns.where(mask), point, fits=fits, measured=words, is_ascii=self.is_ascii

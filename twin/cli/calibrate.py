@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from hardware_profiles.errors import ProfileError
 from twin.cli.output import current_command, emit_json, progress_on_stderr, table
 from twin.cli.scenario_options import profiles_option
 
@@ -62,6 +64,7 @@ def calibrate(
     from kernels.calibration.run import calibrate as run
     from kernels.calibration.session import Session
 
+    _require_writable(out)
     catalogue = Catalogue(profile_dirs)
     session = Session(folder=folder, catalogue=catalogue, cache=out / ".fits")
     with progress_on_stderr():
@@ -78,6 +81,14 @@ def calibrate(
     else:
         click.echo("\n".join(_lines(result.reports, files=files, out=out)))
     return 0
+
+
+def _require_writable(out: Path) -> None:
+    """Refuse a folder that cannot be written before minutes are spent on fits."""
+    nearest = next(place for place in (out.absolute(), *out.absolute().parents) if place.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        msg = f"--out {out}: cannot be written: {nearest} is no folder that takes files"
+        raise ProfileError(msg)
 
 
 def _entry(report: FitReport) -> dict[str, Any]:

@@ -97,7 +97,9 @@ def read_baseline(path: Path, *, key: str = "median_ape") -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as refusal:
         msg = f"--baseline {path}: not a JSON report ({refusal})"
         raise ReportError(msg) from refusal
-    if not isinstance(document, dict) or key not in document:
+    entries = document.get("by_device", []) if isinstance(document, dict) else None
+    is_report = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
+    if not is_report or key not in document:
         msg = f"--baseline {path}: expected the JSON of twin validate, which has a key {key}"
         raise ReportError(msg)
     return document

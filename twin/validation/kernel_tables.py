@@ -13,11 +13,15 @@ from kernels.calibration.measurements import (
     column_names,
     read_table,
     require_positive,
+    require_texts,
 )
 
 __all__ = ["FAMILIES", "Family", "KernelTable", "find_tables", "read_kernel_table"]
 
 logger = logging.getLogger(__name__)
+
+TEXT_COLUMNS = ("device", "dtype", "direction", "op", "library")
+"""Columns of names."""
 
 SUFFIXES = (".parquet", ".csv")
 
@@ -133,7 +137,8 @@ def find_tables(path: Path) -> list[tuple[Path, Family]]:
     found, aside = [], []
     for file in sorted(path.iterdir()):
         family = FAMILIES.get(file.stem.removesuffix("_more"))
-        if family is not None and file.suffix in SUFFIXES and _tells(family, column_names(file)):
+        if family is not None and file.suffix in SUFFIXES:
+            # A file of a family's name is one of it: a column that it lacks is named when read.
             found.append((file, family))
         elif file.is_file():
             aside.append(file.name)
@@ -175,5 +180,7 @@ def read_kernel_table(path: Path, family: Family) -> KernelTable:
     if not len(rows):
         message = f"{path}: holds no rows"
         raise MeasurementError(message)
+    texts = [name for name in TEXT_COLUMNS if name in family.columns]
+    require_texts(rows, texts, path=path)
     require_positive(rows, family.positive, path=path)
     return KernelTable(path=path, family=family, rows=rows)
