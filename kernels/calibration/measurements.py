@@ -38,6 +38,10 @@ class MeasurementError(TweelingError):
     """A measurement table is missing, malformed or lacks a column."""
 
 
+LEAST_VALUES = {"ranks": 2.0}
+"""Columns that cannot be as small as any number above 0: one rank exchanges nothing. [1]"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """Columns of one measurement table, all of one length."""
@@ -162,15 +166,17 @@ def require_positive(table: Table, names: Sequence[str], *, path: Path) -> None:
         if is_text:
             wrong = np.array([not _is_positive(value) for value in column], dtype=bool)
         else:
-            wrong = ~(np.isfinite(column) & (column > 0.0))
+            least = LEAST_VALUES.get(name, 0.0)
+            wrong = ~(np.isfinite(column) & (column > 0.0) & (column >= least))
         if is_text and len(column) and not wrong.any():
             message = f"{path}: column {name!r} holds text; expected numbers"
             raise MeasurementError(message)
         if wrong.any():
             row = int(np.argmax(wrong))
-            message = (
-                f"{path}: row {row + 1}: {name} = {column[row]}; expected a finite number above 0"
-            )
+            expected = "a finite number above 0"
+            if name in LEAST_VALUES:
+                expected = f"a finite number of at least {LEAST_VALUES[name]:g}"
+            message = f"{path}: row {row + 1}: {name} = {column[row]}; expected {expected}"
             raise MeasurementError(message)
 
 

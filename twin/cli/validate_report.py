@@ -99,7 +99,7 @@ def read_baseline(path: Path, *, key: str = "median_ape") -> dict[str, Any]:
         raise ReportError(msg) from refusal
     entries = document.get("by_device", []) if isinstance(document, dict) else None
     is_report = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
-    if not is_report or key not in document:
+    if not isinstance(document, dict) or not is_report or key not in document:
         msg = f"--baseline {path}: expected the JSON of twin validate, which has a key {key}"
         raise ReportError(msg)
     return document

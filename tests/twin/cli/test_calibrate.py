@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pytest
 
+from hardware_profiles.calibration import Calibration
 from hardware_profiles.catalogue import Catalogue
-from kernels.calibration.profiles import calibrated_profile
+from kernels.calibration.profiles import calibrated_profile, write_calibrations
 from kernels.calibration.render import rendered_calibration
 from kernels.calibration.session import Session
 from kernels.families.inheritance import completed_calibration
@@ -120,6 +121,9 @@ def test_finished_fits_are_not_done_again(folder, tmp_path):
         (None, "holds none of gemm"),
         ("device,m\nx,1\n", "'dtype' is missing"),
         ("device,dtype,m,n,k,latency_us\nH100,bf16,1,1,1,-5\n", "row 1: latency_us = -5"),
+        ("device,dtype,m,n,k,latency_us\nH100,bf16,1,1,1,5\n", "nothing could be fitted"),
+        ("device,dtype,m,n,k,latency_us\nH100,int3,1,1,1,5\n", "nothing could be fitted"),
+        ("device,dtype,m,n,k,latency_us\nUnheard,bf16,1,1,1,5\n", "nothing could be fitted"),
     ],
 )
 def test_bad_input_is_one_line_exit_two_and_nothing_written(twin, tmp_path, text, complaint):
@@ -137,3 +141,23 @@ def test_a_missing_folder_is_named(twin, tmp_path):
     answer = twin("calibrate", "--from", str(tmp_path / "no"), "--out", str(tmp_path / "out"))
     assert answer.code == 2
     assert "no such folder" in answer.err_lines[-1]
+
+
+def test_a_folder_that_takes_no_files_is_refused_before_anything_is_fitted(twin, folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    answer = twin("calibrate", "--from", str(folder), "--out", str(tmp_path / "file" / "out"))
+    assert answer.code == 2
+    assert "is no folder that takes files" in answer.err
+
+
+def test_what_was_not_fitted_keeps_the_constants_of_the_profile(tmp_path):
+    catalogue = Catalogue()
+    whole = catalogue.accelerator("h200-sxm").calibration
+    part = Calibration(gemm={"bf16": whole.gemm["fp8"]})
+    write_calibrations({"h200-sxm": part}, catalogue=catalogue, out=tmp_path)
+    read = Catalogue([tmp_path]).accelerator("h200-sxm").calibration
+    assert read.gemm["bf16"] == whole.gemm["fp8"]
+    assert read.gemm["fp8_block128"] == whole.gemm["fp8_block128"]
+    assert read.attention == whole.attention
+    assert read.collective == whole.collective
+    assert read.memory_bound == whole.memory_bound

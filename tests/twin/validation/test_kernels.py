@@ -139,6 +139,15 @@ def test_a_file_is_told_by_its_columns(tmp_path, columns, family):
         ("a.csv", GEMM + "d,bf16,64,64,64,1,l,fast\n", r"row 1: latency_us = fast"),
         ("a.csv", GEMM + "d,bf16,64,64\n", "a.csv: "),
         ("a.csv", "device,m,n,k,latency_us\nd,1,1,1,1\n", "'dtype' is missing"),
+        ("a.csv", GEMM + "d,bf16,1_024,64,64,1,l,5\n", "row 1: m = 1_024"),
+        ("a.csv", GEMM + "7,bf16,64,64,64,1,l,5\n", "'device' holds numbers; expected text"),
+        ("a.csv", GEMM.replace("n,k", "n,n") + "d,bf16,1,1,1,1,l,5\n", "no known family"),
+        ("a.csv", "m," + GEMM + "1,d,bf16,1,1,1,1,l,5\n", "'m' stands there twice"),
+        (
+            "a.csv",
+            "device,op,dtype,ranks,message_bytes,latency_us\nd,all_reduce,fp16,1,8,5\n",
+            "ranks = 1.0; expected a finite number of at least 2",
+        ),
     ],
 )
 def test_bad_input_names_file_row_and_value(tmp_path, name, text, complaint):
@@ -156,3 +165,26 @@ def test_an_empty_folder_says_what_was_expected(tmp_path):
 def test_a_missing_path_is_named(tmp_path):
     with pytest.raises(MeasurementError, match="no such file or folder"):
         report_of(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "complaint"),
+    [
+        ("latency_us", ["5.0"], "holds text; expected numbers"),
+        ("m", [[1, 2]], "holds list"),
+        ("device", [1], "holds numbers; expected text"),
+    ],
+)
+def test_parquet_columns_of_the_wrong_sort_are_named(tmp_path, column, values, complaint):
+    row = {"device": ["H100"], "dtype": ["bf16"], "m": [64], "n": [64], "k": [64]}
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({**row, "latency_us": [5.0], column: values}), path)
+    with pytest.raises(MeasurementError, match=complaint) as refusal:
+        report_of(path)
+    assert column in str(refusal.value)
+
+
+def test_a_file_of_a_familys_name_must_have_its_columns(tmp_path):
+    written(tmp_path, "gemm.csv", "device,dtype,latency_us\nH100,bf16,5\n")
+    with pytest.raises(MeasurementError, match=r"gemm\.csv: column 'm' is missing"):
+        report_of(tmp_path)
