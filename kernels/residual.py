@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from hardware_profiles.calibration import Residual
 
-__all__ = ["NO_RESIDUAL", "ResidualGrid", "residual_grid", "residual_log"]
+__all__ = ["NO_RESIDUAL", "ResidualGrid", "compiled_grid", "residual_grid", "residual_log"]
 
 PERMILLE = 1e-3
 
@@ -109,3 +109,11 @@ def residual_log(first: float, second: float, third: float, grid: ResidualGrid) 
             along_z = (1.0 - z) * values[here] + z * values[here + up_z]
             total += share_x * share_y * along_z
     return float(fade * total)
+
+
+def compiled_grid(residual: Residual | None) -> ResidualGrid:
+    """The grid with arrays in place of tuples, as compiled formulas read it."""
+    # numpy is for columns; a single prediction does without it.
+    import numpy as np
+
+    return ResidualGrid(*(np.array(part, dtype=np.float64) for part in residual_grid(residual)))

@@ -21,10 +21,10 @@ from kernels.attention.model import (
     AttentionShape,
     attention_flop,
 )
-from kernels.calibration.measurements import MeasurementError, Table
 from kernels.calibration.split import is_heldout
 from kernels.gemm.model import FLOP_PER_MULTIPLY_ADD, GemmShape, compulsory_traffic_bytes
 from kernels.gemm.precision import PRECISIONS
+from kernels.measurement_tables import MeasurementError, Table
 from twin.kernel_columns import (
     ATTENTION,
     COLLECTIVE,

@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Calibration
-from kernels.calibration.measurements import Table
 from kernels.families.inheritance import completed_calibration
+from kernels.measurement_tables import Table
 from kernels.memory_bound.model import stream_time_s
 from kernels.prediction.registry import ROWS_IN_PLAIN_PYTHON, RowPredictor, row_predictor
 from twin.training.device_model import DeviceModel

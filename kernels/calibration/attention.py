@@ -32,8 +32,8 @@ from kernels.calibration.fit_attention import (
     parameter_ranges,
     starts,
 )
-from kernels.calibration.measurements import Table
 from kernels.calibration.session import Session
+from kernels.measurement_tables import Table
 from kernels.prediction.attention import UNFUSED, attention_sizes
 
 __all__ = ["AttentionCalibrator", "attention_calibrations"]

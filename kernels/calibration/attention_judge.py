@@ -10,9 +10,9 @@ import numpy as np
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import AttentionCalibration, Calibration, Provenance
 from kernels.calibration.fit_attention import heldout_mask
-from kernels.calibration.measurements import Table
 from kernels.calibration.session import Session
 from kernels.calibration.simplex import FittedErrors, judge
+from kernels.measurement_tables import Table
 from kernels.prediction.attention import AttentionTimes
 
 __all__ = ["AttentionJudge"]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hardware_profiles.accelerator import Accelerator
-from kernels.calibration.measurements import Table
 from kernels.calibration.session import Session
+from kernels.measurement_tables import Table
 from kernels.prediction.attention import attention_names, peak_of
 
 __all__ = ["ATTENTION_COLUMNS", "ATTENTION_TABLES", "DeviceRows", "attention_rows"]

@@ -10,11 +10,11 @@ import numpy as np
 from hardware_profiles.accelerator import Accelerator
 from kernels.all_reduce.networks import MeasuredNetwork, measured_network
 from kernels.all_reduce.wires import measured_wires
-from kernels.calibration.measurements import Mask, Table
 from kernels.calibration.session import Session
 from kernels.calibration.simplex import FloatArray
 from kernels.calibration.split import is_heldout
 from kernels.libraries import implementation
+from kernels.measurement_tables import Mask, Table
 from kernels.prediction.collectives import (
     VENDOR_LIBRARY,
     operation_name,

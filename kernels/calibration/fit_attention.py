@@ -18,11 +18,12 @@ from hardware_profiles.calibration import (
     Residual,
 )
 from kernels.attention.machine import attention_machine, decode_machine
-from kernels.calibration.fit_residual import GridAxis, ResidualFitter, compiled_grid
+from kernels.calibration.fit_residual import GridAxis, ResidualFitter
 from kernels.calibration.log_least_squares import FloatArray, LogFit, ParameterRange, fit_logs
-from kernels.calibration.measurements import Mask, Table
 from kernels.calibration.split import is_heldout
+from kernels.measurement_tables import Mask, Table
 from kernels.prediction.attention import PASSES, AttentionTimes, attention_sizes, peak_of
+from kernels.residual import compiled_grid
 
 __all__ = ["AttentionFitter", "Parameters", "heldout_mask", "large_mask", "parameter_ranges"]
 

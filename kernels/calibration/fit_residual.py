@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hardware_profiles.calibration import Residual
-from kernels.calibration.measurements import Mask
 from kernels.calibration.simplex import FloatArray
 from kernels.compiled_formula import FormulaCompiler
-from kernels.residual import ResidualGrid, residual_grid, residual_log
+from kernels.measurement_tables import Mask
+from kernels.residual import ResidualGrid, compiled_grid, residual_log
 
-__all__ = ["GridAxis", "ResidualFitter", "compiled_grid"]
+__all__ = ["GridAxis", "ResidualFitter"]
 
 LARGEST_LOG = 0.3
 """A correction may correct, never carry. [1]"""
@@ -43,11 +43,6 @@ class GridAxis:
     start_log2: float
     step_log2: float
     count: int
-
-
-def compiled_grid(residual: Residual | None) -> ResidualGrid:
-    """The grid with arrays in place of tuples, as compiled formulas read it."""
-    return ResidualGrid(*(np.array(part, dtype=np.float64) for part in residual_grid(residual)))
 
 
 def _fill_logs(sizes: FloatArray, grid: ResidualGrid, logs: FloatArray) -> None:

@@ -22,9 +22,9 @@ from kernels.calibration.gemm_rows import (
     balanced_weights,
     merged_over_libraries,
 )
-from kernels.calibration.measurements import Mask
 from kernels.calibration.simplex import Bound, FloatArray, fit_parameters, robust_loss
 from kernels.gemm.timing import gemm_library, library_machine, library_residual
+from kernels.measurement_tables import Mask
 from kernels.prediction.gemm import GemmTimes, gemm_machine
 
 __all__ = ["GEMM_BOUNDS", "GemmFitter", "device_constants", "library_constants"]

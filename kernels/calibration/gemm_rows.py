@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kernels.calibration.measurements import Mask, Table
 from kernels.calibration.simplex import FloatArray
 from kernels.calibration.split import is_heldout
 from kernels.gemm.precision import PRECISIONS, Precision
 from kernels.libraries import implementation
+from kernels.measurement_tables import Mask, Table
 from kernels.prediction.gemm import gemm_sizes
 
 __all__ = ["GemmRows", "balanced_sample", "balanced_weights", "gemm_rows", "merged_over_libraries"]

@@ -15,10 +15,10 @@ from kernels.calibration.attention_family import family_attention
 from kernels.calibration.attention_rows import ATTENTION_TABLES
 from kernels.calibration.collectives import collective_calibrations, family_collectives
 from kernels.calibration.gemm import GEMM_TABLES, GemmResult, calibrate_gemm
-from kernels.calibration.measurements import MeasurementError
 from kernels.calibration.report import FitReport, fit_reports
 from kernels.calibration.session import Session
 from kernels.calibration.streams import family_memory_bound, memory_bound_calibrations
+from kernels.measurement_tables import MeasurementError
 
 __all__ = ["CalibrationResult", "calibrate"]
 

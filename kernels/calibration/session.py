@@ -21,14 +21,14 @@ import numpy.typing as npt
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Provenance
 from hardware_profiles.catalogue import Catalogue
-from kernels.calibration.measurements import (
+from kernels.calibration.simplex import FittedErrors
+from kernels.measurement_tables import (
     Table,
     column_names,
     read_table,
     require_positive,
     require_texts,
 )
-from kernels.calibration.simplex import FittedErrors
 from kernels.own_measurements import MEASURED
 
 __all__ = ["Session"]

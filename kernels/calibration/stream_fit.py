@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hardware_profiles.calibration import BandwidthCalibration, Residual
-from kernels.calibration.fit_residual import GridAxis, ResidualFitter, compiled_grid
+from kernels.calibration.fit_residual import GridAxis, ResidualFitter
 from kernels.calibration.simplex import Bound, FloatArray, fit_parameters, robust_loss
 from kernels.calibration.stream_rows import OperationRows
 from kernels.memory_bound.occupancy import OccupancyMachine, occupied_bandwidth_bytes_per_s
 from kernels.memory_bound.operation import OperationMachine
 from kernels.prediction.operations import UNALIGNED, OperationTimes, runs_along_rows
+from kernels.residual import compiled_grid
 
 __all__ = ["FittedOperation", "OperationFitter", "fit_occupancy", "stream_bounds"]
 

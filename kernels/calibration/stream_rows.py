@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hardware_profiles.accelerator import Accelerator
-from kernels.calibration.measurements import Mask, Table
 from kernels.calibration.session import Session
 from kernels.calibration.simplex import FloatArray
 from kernels.calibration.split import is_heldout
+from kernels.measurement_tables import Mask, Table
 from kernels.prediction.operations import matrix_sizes, operation_class
 
 __all__ = [

@@ -15,7 +15,6 @@ from hardware_profiles.calibration import (
     OperationCalibration,
     Provenance,
 )
-from kernels.calibration.measurements import Mask
 from kernels.calibration.session import Session
 from kernels.calibration.simplex import FittedErrors, judge
 from kernels.calibration.split import is_heldout
@@ -28,6 +27,7 @@ from kernels.calibration.stream_fit import (
     stream_bounds,
 )
 from kernels.calibration.stream_rows import OperationRows, bandwidth_tables, operation_rows
+from kernels.measurement_tables import Mask
 from kernels.memory_bound.occupancy import OccupancyMachine, occupied_bandwidth_bytes_per_s
 from kernels.prediction.bandwidth import occupancy_fraction
 

@@ -17,10 +17,10 @@ from kernels.attention.model import (
     attention_backward_time,
     attention_forward_time,
 )
-from kernels.calibration.measurements import Table
 from kernels.compiled_formula import FormulaCompiler, PlainFormulas
 from kernels.families.inheritance import GENERIC, family_calibration
 from kernels.libraries import implementation
+from kernels.measurement_tables import Table
 from kernels.residual import ResidualGrid, residual_grid, residual_log
 
 __all__ = ["PASSES", "UNFUSED", "AttentionTimes", "attention_names", "attention_sizes", "peak_of"]

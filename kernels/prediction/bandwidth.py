@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Calibration
-from kernels.calibration.measurements import Table
 from kernels.compiled_formula import FormulaCompiler, PlainFormulas
+from kernels.measurement_tables import Table
 from kernels.memory_bound.occupancy import OccupancyMachine, occupied_bandwidth_bytes_per_s
 
 __all__ = ["StreamBandwidths", "occupancy_fraction"]

@@ -24,9 +24,9 @@ from kernels.all_reduce.implementation import (
 )
 from kernels.all_reduce.networks import MeasuredNetwork, measured_network
 from kernels.all_reduce.wires import measured_wires, wire_bandwidth_bytes_per_s
-from kernels.calibration.measurements import Table
 from kernels.compiled_formula import FormulaCompiler, PlainFormulas
 from kernels.libraries import implementation
+from kernels.measurement_tables import Table
 from kernels.prediction.machines import collective_machine, implementation_machine
 
 __all__ = [

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Calibration, GemmCalibration, Residual
-from kernels.calibration.fit_residual import compiled_grid
-from kernels.calibration.measurements import Table
-from kernels.calibration.simplex import FloatArray
 from kernels.compiled_formula import FormulaCompiler, PlainFormulas
 from kernels.gemm.model import GemmMachine, GemmShape
 from kernels.gemm.precision import PRECISIONS, Precision, nearest_dtype
@@ -20,11 +18,14 @@ from kernels.gemm.timing import (
     timed_gemm_s,
 )
 from kernels.libraries import implementation
-from kernels.residual import ResidualGrid
+from kernels.measurement_tables import Table
+from kernels.residual import ResidualGrid, compiled_grid
 
 __all__ = ["GEMM_COLUMNS", "GemmTimes", "gemm_machine", "gemm_sizes"]
 
 GEMM_COLUMNS = ("device", "dtype", "m", "n", "k", "batch", "library", "latency_us")
+
+FloatArray = npt.NDArray[np.float64]
 
 PARAMETERS = tuple(
     name for name in GemmMachine._fields if name in GemmCalibration.__struct_fields__

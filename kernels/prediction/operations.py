@@ -16,8 +16,8 @@ from hardware_profiles.calibration import (
     MemoryBoundCalibration,
     OperationCalibration,
 )
-from kernels.calibration.measurements import Table
 from kernels.compiled_formula import FormulaCompiler, PlainFormulas
+from kernels.measurement_tables import Table
 from kernels.memory_bound.operation import Matrix, OperationMachine, operation_time_s
 from kernels.residual import ResidualGrid, residual_grid, residual_log
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Calibration
-from kernels.calibration.measurements import Table
 from kernels.compiled_formula import FormulaCompiler, PlainFormulas
+from kernels.measurement_tables import Table
 
 __all__ = ["ROWS_IN_PLAIN_PYTHON", "RowPredictor", "row_predictor"]
 

@@ -12,9 +12,9 @@ import pytest
 
 from hardware_profiles.catalogue import Catalogue
 from kernels.calibration.gemm_rows import gemm_rows
-from kernels.calibration.measurements import read_table
 from kernels.calibration.split import is_heldout
 from kernels.families.inheritance import completed_calibration
+from kernels.measurement_tables import read_table
 from kernels.prediction.attention import AttentionTimes
 from kernels.prediction.gemm import GEMM_COLUMNS, GemmTimes
 

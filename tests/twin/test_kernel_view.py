@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kernels.calibration.measurements import MeasurementError
+from kernels.measurement_tables import MeasurementError
 from twin.kernel_columns import (
     FAMILIES,
     KernelColumns,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kernels.calibration.measurements import (
+from kernels.measurement_tables import (
     MeasurementError,
     Table,
     column_names,

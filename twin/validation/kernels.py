@@ -13,9 +13,9 @@ import numpy as np
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Calibration
 from hardware_profiles.catalogue import Catalogue
-from kernels.calibration.measurements import Mask
 from kernels.calibration.simplex import FloatArray
 from kernels.families.inheritance import completed_calibration
+from kernels.measurement_tables import Mask
 from kernels.prediction.registry import row_predictor
 from twin.validation.kernel_tables import KernelTable, find_tables, read_kernel_table
 

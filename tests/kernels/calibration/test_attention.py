@@ -19,9 +19,9 @@ from kernels.calibration.fit_attention import (
     parameter_ranges,
     starts,
 )
-from kernels.calibration.measurements import Table
 from kernels.calibration.session import Session
 from kernels.calibration.simplex import judge
+from kernels.measurement_tables import Table
 from kernels.prediction.attention import AttentionTimes
 
 MEDIAN_BAR, MEAN_BAR = 0.07, 0.10

@@ -9,7 +9,7 @@ from hardware_profiles.catalogue import Catalogue
 from kernels.calibration.gemm import family_gemm
 from kernels.calibration.gemm_fit import GEMM_BOUNDS, GemmFitter
 from kernels.calibration.gemm_rows import balanced_weights, gemm_rows, merged_over_libraries
-from kernels.calibration.measurements import Table
+from kernels.measurement_tables import Table
 
 PROVENANCE = Provenance(figure_class="fitted", source="test", relative_spread_fraction=0.05)
 TRUTH = GemmCalibration(

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from kernels.calibration.measurements import (
+from kernels.calibration.simplex import Bound, fit_parameters, judge
+from kernels.calibration.split import HELDOUT_PARTS, is_heldout
+from kernels.measurement_tables import (
     MeasurementError,
     Table,
     column_names,
     read_table,
     require_positive,
 )
-from kernels.calibration.simplex import Bound, fit_parameters, judge
-from kernels.calibration.split import HELDOUT_PARTS, is_heldout
 
 
 def test_the_split_is_by_key_and_near_a_fifth():

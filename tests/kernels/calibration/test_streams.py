@@ -48,7 +48,7 @@ def test_a_fit_recovers_planted_parameters():
     fitter, rows = OperationFitter(), planted_rows()
     machine = fitter.machine(rows, 0.87, TRUTH)
     grid = fitter.times
-    from kernels.calibration.fit_residual import compiled_grid
+    from kernels.residual import compiled_grid
 
     rows.measured_s[:] = grid.filled(rows.sizes, machine, compiled_grid(None))
     fitted = fitter.fit(rows, 0.87)

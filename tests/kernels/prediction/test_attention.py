@@ -21,8 +21,8 @@ from kernels.attention.model import (
     attention_backward_time,
     attention_forward_time,
 )
-from kernels.calibration.measurements import Table
 from kernels.libraries import implementation
+from kernels.measurement_tables import Table
 from kernels.prediction.attention import AttentionTimes, attention_names
 from kernels.residual import residual_grid, residual_log
 

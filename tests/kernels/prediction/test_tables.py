@@ -18,7 +18,7 @@ from hardware_profiles.catalogue import Catalogue
 from kernels.all_reduce.groups import PATTERNS, CollectiveGroup
 from kernels.all_reduce.implementation import implementation_time_s
 from kernels.all_reduce.networks import measured_network
-from kernels.calibration.measurements import Table
+from kernels.measurement_tables import Table
 from kernels.memory_bound.occupancy import OccupancyMachine, occupied_bandwidth_bytes_per_s
 from kernels.memory_bound.operation import Matrix, operation_time_s
 from kernels.prediction.bandwidth import StreamBandwidths

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hardware_profiles.catalogue import Catalogue
-from kernels.calibration.measurements import MeasurementError
+from kernels.measurement_tables import MeasurementError
 from twin.validation.kernel_tables import find_tables
 from twin.validation.kernels import validate_kernels
 
