@@ -12,14 +12,13 @@ import csv
 import dataclasses
 import io
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from hardware_profiles.errors import TweelingError
+from hardware_profiles.whole_files import write_text_whole
 
 __all__ = [
     "TABLES",
@@ -204,12 +203,12 @@ def write_measurements(path: Path, rows: Sequence[Measurement]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows([_to_text(getattr(row, column)) for column in columns] for row in rows)
-    _replace(path, text.getvalue())
+    _write(path, text.getvalue())
 
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:
     """Write a JSON object, replacing the file in one step."""
-    _replace(path, json.dumps(content, indent=2, sort_keys=False) + "\n")
+    _write(path, json.dumps(content, indent=2, sort_keys=False) + "\n")
 
 
 def read_measurements(path: Path, row_type: type[Row]) -> list[Row]:
@@ -303,16 +302,6 @@ def _parse(text: str, kind: object, where: str, column: str) -> object:
         raise MeasurementError(msg) from None
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write beside the file, then rename: a reader sees the old file or the new one."""
+def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_text_whole(path, text)

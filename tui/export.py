@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hardware_profiles.errors import TweelingError
-from twin.scenario.scenario_file import write_text_whole
+from hardware_profiles.whole_files import write_text_whole
 
 if TYPE_CHECKING:
     from twin.catalogue_view import Details

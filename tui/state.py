@@ -10,9 +10,9 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from hardware_profiles.whole_files import write_text_whole
 from twin.scenario.fields import FIELDS, field_named
 from twin.scenario.scenario import PlanRequest, Scenario
-from twin.scenario.scenario_file import write_text_whole
 
 __all__ = ["Edit", "Session", "change_words", "journal_path", "read_journal", "write_journal"]
 

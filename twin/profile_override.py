@@ -18,9 +18,9 @@ from hardware_profiles.errors import ProfileError
 from hardware_profiles.schema import KINDS, UNIT_PER_ENTRY, settable_keys
 from hardware_profiles.sources import base_pattern
 from hardware_profiles.units import split_unit
+from hardware_profiles.whole_files import write_text_whole
 from twin.figures import shown_figure
 from twin.scenario.resolve import Catalogues
-from twin.scenario.scenario_file import write_text_whole
 from twin.workload.catalogue import read_model
 
 __all__ = ["SET_BY_USER", "FileChange", "Wish", "override"]

@@ -24,6 +24,7 @@ from kernels.prediction.collectives import (
 
 __all__ = [
     "COLLECTIVE_COLUMNS",
+    "COLLECTIVE_TABLES",
     "MESSAGE_FLOOR_BYTES",
     "CollectiveRows",
     "is_set_aside",
@@ -45,7 +46,7 @@ COLLECTIVE_COLUMNS = (
     "flag",
 )
 
-TABLES = ("collectives.csv", "collectives_more.csv")
+COLLECTIVE_TABLES = ("collectives.csv", "collectives_more.csv")
 
 MESSAGE_FLOOR_BYTES = float(2**20)
 """Errors are judged from this size on. [byte]"""
@@ -134,7 +135,7 @@ def _label(rows: Table, number: int) -> tuple[object, ...]:
 def node_rows(session: Session, *, across_nodes: bool = False) -> list[CollectiveRows]:
     """All measured rows inside nodes, or across them, that the model covers."""
     found: list[CollectiveRows] = []
-    for name in filter(session.has_table, TABLES):
+    for name in filter(session.has_table, COLLECTIVE_TABLES):
         table = session.table(name, COLLECTIVE_COLUMNS)
         table = table.where((table["latency_us"] > 0) & (table["flag"] != "host_memory"))
         found += _labelled_rows(session, table, across_nodes=across_nodes)

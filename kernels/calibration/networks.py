@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +18,11 @@ import msgspec
 import numpy as np
 
 from hardware_profiles.calibration import CollectiveCalibration
+from hardware_profiles.errors import TweelingError
+from hardware_profiles.whole_files import write_text_whole
 from kernels.all_reduce.groups import NetworkMachine
 from kernels.all_reduce.networks import MeasuredNetwork, NetworkParameters, known_networks
-from kernels.calibration.collective_rows import CollectiveRows, node_rows
+from kernels.calibration.collective_rows import COLLECTIVE_TABLES, CollectiveRows, node_rows
 from kernels.calibration.collectives import (
     collective_calibrations,
     family_collectives,
@@ -52,6 +55,12 @@ NETWORK_BOUNDS: dict[str, Bound] = {
     "decline_exponent": Bound(low=1e-3, high=0.5, start=0.01, prior_sigma=0.8),
 }
 """Range, start and firmness of each parameter; the starts are the middle of NCCL and RCCL fits."""
+
+HEADING = (
+    "# Networks that collectives were measured on: what is known of each, by the texts of the link, device and\n"
+    "# library columns, and what was fitted. Written by: python -m kernels.calibration.networks\n"
+    "\n"
+)
 
 PRIOR_ROWS = 0.05
 """Weight of the priors, in rows: little, since networks differ. [1]"""
@@ -169,7 +178,10 @@ def _refitted(
     seen, unseen = set_aside(own, is_seen=True), set_aside(own, is_seen=False)
     heldout = fitter.errors(unseen, fitter.fit(seen)) if seen and unseen else None
     errors = fitter.errors(own, values)
-    session.report(f"{network.link} {network.libraries}", heldout=heldout, fitted=errors)
+    what = f"{network.link} {network.libraries}"
+    session.report(what, heldout=heldout, fitted=errors)
+    for count, left_out in node_count_errors(fitter, own).items():
+        session.report(f"{what}, {count} nodes", left_out=left_out)
     n_rows = sum(len(rows.sizes) for rows in own)
     counts = {float(n) for rows in own for n in rows.sizes[:, 1] / rows.sizes[:, 2]}
     spread = max(errors.log_spread if errors else 0.0, SMALLEST_SPREAD)
@@ -197,18 +209,27 @@ def with_relatives(
     return complete
 
 
-def main() -> None:
-    """Entry of ``python -m kernels.calibration.networks``."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry of ``python -m kernels.calibration.networks``: 0 done, 2 bad input."""
     parser = argparse.ArgumentParser(prog="python -m kernels.calibration.networks")
     parser.add_argument("--from", dest="folder", type=Path, required=True, metavar="DIR")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     session = Session(folder=options.folder)
-    calibrations = with_relatives(session, collective_calibrations(session))
-    networks = fitted_networks(session, calibrations)
-    options.out.write_text(rendered_array("networks", networks), encoding="utf-8")
+    try:
+        session.require_tables(COLLECTIVE_TABLES)
+        calibrations = with_relatives(session, collective_calibrations(session))
+        networks = fitted_networks(session, calibrations)
+        write_text_whole(options.out, HEADING + rendered_array("networks", networks))
+    except TweelingError as refusal:
+        print(refusal, file=sys.stderr)
+        return 2
+    except OSError as refusal:
+        print(f"--out {options.out}: cannot be written: {refusal.strerror}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import msgspec
 from hardware_profiles.calibration import Calibration
 from hardware_profiles.catalogue import SHIPPED, Catalogue
 from hardware_profiles.errors import ProfileError
+from hardware_profiles.whole_files import write_text_whole
 from kernels.calibration.render import rendered_calibration
 
 __all__ = ["calibrated_profile", "write_calibrations", "write_family_files"]
@@ -68,7 +67,7 @@ def write_calibrations(
         text = calibrated_profile(source.read_text(encoding="utf-8"), _joined(own, calibration))
         below = source.relative_to(SHIPPED) if source.is_relative_to(SHIPPED) else source.name
         target = out / below
-        _replace(target, text)
+        _write(target, text)
         written.append(target)
     return written
 
@@ -78,7 +77,7 @@ def write_family_files(families: Mapping[str, Calibration], *, out: Path) -> lis
     written = []
     for name, calibration in sorted(families.items()):
         target = out / "families" / f"{name}.toml"
-        _replace(target, f"{FAMILY_HEADING}\n{rendered_calibration(calibration, path='')}")
+        _write(target, f"{FAMILY_HEADING}\n{rendered_calibration(calibration, path='')}")
         written.append(target)
     return written
 
@@ -99,20 +98,10 @@ def _joined(own: Calibration, fitted: Calibration) -> Calibration:
     )
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write beside the file, then rename: a reader sees the old file or the new one."""
+def _write(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        write_text_whole(path, text)
     except OSError as refusal:
         msg = f"--out {path.parent}: cannot be written: {refusal.strerror or refusal}"
         raise ProfileError(msg) from refusal
-    partial = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        partial.chmod(0o644)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise

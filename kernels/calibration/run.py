@@ -13,6 +13,7 @@ from hardware_profiles.calibration import Calibration, MemoryBoundCalibration
 from kernels.calibration.attention import attention_calibrations
 from kernels.calibration.attention_family import family_attention
 from kernels.calibration.attention_rows import ATTENTION_TABLES
+from kernels.calibration.collective_rows import COLLECTIVE_TABLES
 from kernels.calibration.collectives import collective_calibrations, family_collectives
 from kernels.calibration.gemm import GEMM_TABLES, GemmResult, calibrate_gemm
 from kernels.calibration.report import FitReport, fit_reports
@@ -24,7 +25,6 @@ __all__ = ["CalibrationResult", "calibrate"]
 
 logger = logging.getLogger(__name__)
 
-COLLECTIVE_TABLES = ("collectives.csv", "collectives_more.csv")
 STREAM_TABLES = ("ops.csv", "membw.csv")
 
 
@@ -52,7 +52,7 @@ def calibrate(session: Session) -> CalibrationResult:
     MeasurementError
         The folder is not there or holds no table that anything could be fitted on.
     """
-    _require_tables(session, (*GEMM_TABLES, *ATTENTION_TABLES, *COLLECTIVE_TABLES, *STREAM_TABLES))
+    session.require_tables((*GEMM_TABLES, *ATTENTION_TABLES, *COLLECTIVE_TABLES, *STREAM_TABLES))
     gemm = GemmResult(fitted={}, families={})
     if _has(session, GEMM_TABLES):
         gemm = calibrate_gemm(session)
@@ -114,13 +114,3 @@ def _family_streams(
 ) -> MemoryBoundCalibration | None:
     known = [(a, c.memory_bound) for a, c in own if c.memory_bound is not None]
     return family_memory_bound(known) if known else None
-
-
-def _require_tables(session: Session, names: Sequence[str]) -> None:
-    if not session.folder.is_dir():
-        message = f"--from {session.folder}: no such folder; expected one with measured kernels"
-        raise MeasurementError(message)
-    if not any(session.has_table(name) for name in names):
-        expected = ", ".join(names)
-        message = f"--from {session.folder}: holds none of {expected}"
-        raise MeasurementError(message)

@@ -23,6 +23,7 @@ from hardware_profiles.calibration import Provenance
 from hardware_profiles.catalogue import Catalogue
 from kernels.calibration.simplex import FittedErrors
 from kernels.measurement_tables import (
+    MeasurementError,
     Table,
     column_names,
     read_table,
@@ -143,6 +144,15 @@ class Session:
     def has_table(self, name: str) -> bool:
         """Whether the folder holds this table."""
         return self._path(name) is not None
+
+    def require_tables(self, names: Sequence[str]) -> None:
+        """Raise `MeasurementError` where the folder is missing or holds none of these tables."""
+        if not self.folder.is_dir():
+            message = f"--from {self.folder}: no such folder; expected one with measured kernels"
+            raise MeasurementError(message)
+        if not any(self.has_table(name) for name in names):
+            message = f"--from {self.folder}: holds none of {', '.join(names)}"
+            raise MeasurementError(message)
 
     def _path(self, name: str) -> Path | None:
         stem = name.rsplit(".", 1)[0]

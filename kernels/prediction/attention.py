@@ -44,6 +44,20 @@ PASSES = {"fwd": (1.0, 0.0), "bwd": (0.0, 1.0), "fwd_bwd": (1.0, 1.0)}
 """Forward and backward calls in one timing."""
 
 
+def _shape(sizes: FloatArray, row: int) -> AttentionShape:
+    """The call of one row; compiled code cannot unpack an array."""
+    return AttentionShape(
+        sizes[row, 0],
+        sizes[row, 1],
+        sizes[row, 2],
+        sizes[row, 3],
+        sizes[row, 4],
+        sizes[row, 5],
+        sizes[row, 6],
+        sizes[row, 7],
+    )
+
+
 def fill_times(
     sizes: FloatArray,
     passes: tuple[float, float],
@@ -53,16 +67,7 @@ def fill_times(
 ) -> None:
     """Fill the times of forward and backward calls; compiled before use."""
     for row in range(len(times_s)):
-        shape = AttentionShape(
-            sizes[row, 0],
-            sizes[row, 1],
-            sizes[row, 2],
-            sizes[row, 3],
-            sizes[row, 4],
-            sizes[row, 5],
-            sizes[row, 6],
-            sizes[row, 7],
-        )
+        shape = _shape(sizes, row)
         heads = shape.batch * shape.n_heads
         time_s = 0.0
         if passes[0] > 0.0:
@@ -77,16 +82,7 @@ def fill_times(
 def fill_decode_times(sizes: FloatArray, machine: DecodeMachine, times_s: FloatArray) -> None:
     """Fill the times of decoding calls; compiled before use."""
     for row in range(len(times_s)):
-        shape = AttentionShape(
-            sizes[row, 0],
-            sizes[row, 1],
-            sizes[row, 2],
-            sizes[row, 3],
-            sizes[row, 4],
-            sizes[row, 5],
-            sizes[row, 6],
-            sizes[row, 7],
-        )
+        shape = _shape(sizes, row)
         times_s[row] = attention_decode_time(shape, machine).time_s
 
 

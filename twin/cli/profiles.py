@@ -15,6 +15,7 @@ from hardware_profiles.folders import peek_kind
 from hardware_profiles.plausibility import flop_per_cycle_per_unit
 from hardware_profiles.schema import KINDS
 from hardware_profiles.templates import derived, skeleton
+from hardware_profiles.whole_files import write_text_whole
 from twin.cli.output import current_command, emit_json
 from twin.cli.profile_list import entries_of, list_lines
 from twin.cli.profile_text import details, show_lines
@@ -297,12 +298,8 @@ def _target(name: str, out: Path | None) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write beside the target and rename, so that no half-written profile is ever found."""
-    unfinished = path.with_name(f".{path.name}.part")
     try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.rename(path)
+        write_text_whole(path, text)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         msg = f"{path}: cannot be written: {error.strerror or error}"
         raise ProfileError(msg) from error

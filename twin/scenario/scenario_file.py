@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
-import tempfile
 import tomllib
 from pathlib import Path
 
+from hardware_profiles.whole_files import write_text_whole
 from twin.scenario.fields import FIELDS, Field, Invalid, Value
 from twin.scenario.resolve import Catalogues, ScenarioError
 from twin.scenario.scenario import PlanRequest, Scenario
 
-__all__ = ["read_scenario", "scenario_text", "write_scenario", "write_text_whole"]
+__all__ = ["read_scenario", "scenario_text", "write_scenario"]
 
 SCHEMA_VERSION = 1
 REQUIRED = ("cluster", "devices", "model", "seq_len", "global_batch")
@@ -40,18 +39,6 @@ def scenario_text(scenario: Scenario) -> str:
         lines += ["", "[set]"]
         lines += [f"{_literal(key)} = {_literal(value)}" for key, value in scenario.overrides]
     return "\n".join(lines) + "\n"
-
-
-def write_text_whole(path: Path, text: str) -> None:
-    """Write a file under a temporary name and rename it: it is there whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).replace(path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def write_scenario(scenario: Scenario, path: Path) -> None:

@@ -14,6 +14,7 @@ from kernels.calibration.collectives import (
     set_aside,
 )
 from kernels.calibration.networks import NetworkFitter, node_count_errors
+from kernels.calibration.networks import main as networks_main
 from kernels.calibration.session import Session
 
 TRUTH = {
@@ -113,3 +114,10 @@ def test_numbers_of_nodes_left_out_are_within_a_quarter(shared_data):
     errors = node_count_errors(NetworkFitter(calibrations), rows)
     assert sorted(errors) == [4, 8, 32]
     assert all(one.median_ape_fraction < 0.25 for one in errors.values())
+
+
+def test_networks_refuse_a_missing_folder_and_write_nothing(tmp_path, capsys):
+    out = tmp_path / "networks.toml"
+    assert networks_main(["--from", str(tmp_path / "nope"), "--out", str(out)]) == 2
+    assert "no such folder" in capsys.readouterr().err
+    assert not out.exists()
