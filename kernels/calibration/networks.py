@@ -57,8 +57,9 @@ NETWORK_BOUNDS: dict[str, Bound] = {
 """Range, start and firmness of each parameter; the starts are the middle of NCCL and RCCL fits."""
 
 HEADING = (
-    "# Networks that collectives were measured on: what is known of each, by the texts of the link, device and\n"
-    "# library columns, and what was fitted. Written by: python -m kernels.calibration.networks\n"
+    "# Networks that collectives were measured on: what is known of each, by the texts of the\n"
+    "# link, device and library columns, and what was fitted.\n"
+    "# Written by: python -m kernels.calibration.networks\n"
     "\n"
 )
 
