@@ -378,6 +378,9 @@ class PowerCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Relative fall of core voltage per relative fall of clock. [1]"""
     minimum_clock_fraction: float
     """Lowest clock the power controller goes to, over the reference clock. [1]"""
+    low_precision_energy_ratio: float = 0.54
+    """Energy of one 8-bit tensor operation over that of a 16-bit one; a 4-bit one takes its square.
+    As our surveys of H100 and H200 have it: both precisions at the power limit. [1]"""
     provenance: Provenance
 
 

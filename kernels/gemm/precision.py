@@ -29,6 +29,8 @@ PRECISIONS = {
     "fp8": Precision("fp8", 1.0, 2.0),
     # An fp32 scale for 128 elements.
     "fp8_block128": Precision("fp8", 1.0 + 4.0 / 128.0, 2.0),
+    # An 8-bit scale for 32 elements (Open Compute microscaling).
+    "mxfp8": Precision("fp8", 1.0 + 1.0 / 32.0, 2.0),
     # An 8-bit scale for 16 elements (nvfp4) or 32 (mxfp4, Open Compute microscaling).
     "nvfp4": Precision("fp4", 0.5 + 1.0 / 16.0, 2.0),
     "mxfp4": Precision("fp4", 0.5 + 1.0 / 32.0, 2.0),
@@ -42,6 +44,7 @@ SIBLING_DTYPES = {
     "fp8": ("fp8_block128", "int8", "bf16"),
     "int8": ("fp8", "fp8_block128", "bf16"),
     "fp8_block128": ("fp8",),
+    "mxfp8": ("fp8", "fp8_block128"),
     "nvfp4": ("mxfp4", "fp8"),
     "mxfp4": ("nvfp4", "fp8"),
 }

@@ -16,10 +16,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-__all__ = ["ComputeWork", "PowerMachine", "compute_power_w", "dynamic_energy_j", "sustained_clock"]
+__all__ = [
+    "ComputeWork",
+    "PowerMachine",
+    "compute_power_w",
+    "dynamic_energy_j",
+    "operand_energy_ratio",
+    "sustained_clock",
+]
 
-OPERAND_ENERGY_RATIO = {"bf16": 1.0, "fp16": 1.0, "fp8": 0.55, "tf32": 2.0, "fp32": 4.0}
+OPERAND_ENERGY_RATIO = {"bf16": 1.0, "fp16": 1.0, "tf32": 2.0, "fp32": 4.0}
 """Energy of one operation over that of a 16-bit one: follows operand width. [1]"""
+
+HALVINGS_BELOW_16_BITS = {"fp8": 1.0, "mxfp8": 1.0, "nvfp4": 2.0}
+"""How often the width of 16 bits is halved. [1]"""
 
 PROBE_CLOCK_FRACTION = 0.6
 """Second clock at which the layer time is sampled to find how much of it follows the clock. [1]"""
@@ -38,6 +48,15 @@ class PowerMachine(NamedTuple):
     energy_per_link_byte_j: float
     voltage_slope: float
     minimum_clock_fraction: float
+    low_precision_energy_ratio: float
+
+
+def operand_energy_ratio(dtype: str, machine: PowerMachine) -> float:
+    """Energy of one operation over that of a 16-bit one. [1]"""
+    halvings = HALVINGS_BELOW_16_BITS.get(dtype)
+    if halvings is None:
+        return OPERAND_ENERGY_RATIO[dtype]
+    return float(machine.low_precision_energy_ratio**halvings)
 
 
 class ComputeWork(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from twin.energy.clock import OPERAND_ENERGY_RATIO, PowerMachine, busy_power_w, voltage_fraction
+from twin.energy.clock import PowerMachine, busy_power_w, operand_energy_ratio, voltage_fraction
 from twin.energy.node_power import network_power_w, node_power_w
 from twin.training.executed_work import executed_work
 from twin.training.job import TrainingJob
@@ -33,10 +33,6 @@ class StepPower:
     pue: float
 
 
-def _weighted_flop(kernel: KernelTime) -> float:
-    return kernel.flop * OPERAND_ENERGY_RATIO[kernel.dtype]
-
-
 def _hbm_bytes(kernel: KernelTime) -> float:
     return kernel.hbm_bytes
 
@@ -49,7 +45,11 @@ def step_power(job: TrainingJob, plan: Plan, step: Step, machine: PowerMachine) 
     """
     clock = step.compute.clock_fraction
     voltage = voltage_fraction(clock, machine)
-    flop = sum(executed_work(job, plan, step, _weighted_flop))
+
+    def weighted_flop(kernel: KernelTime) -> float:
+        return kernel.flop * operand_energy_ratio(kernel.dtype, machine)
+
+    flop = sum(executed_work(job, plan, step, weighted_flop))
     hbm_bytes = sum(executed_work(job, plan, step, _hbm_bytes)) + optimizer_bytes(job, plan)
     arithmetic_w = machine.energy_per_flop_j * flop * voltage * voltage / step.time_s
     hbm_w = machine.energy_per_hbm_byte_j * hbm_bytes / step.time_s

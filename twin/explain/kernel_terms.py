@@ -12,7 +12,7 @@ from twin.explain.inputs import ProfileInputs, computed, given
 from twin.explain.term import Term
 from twin.training.job import ELEMENT_BYTES
 from twin.training.layer_time import KernelTime, PassTime
-from twin.training.operations import attention_shape, layer_gemms
+from twin.training.operations import attention_calls, layer_gemms
 from twin.training.plan import Plan
 from twin.training.predictor import StepPredictor
 
@@ -143,7 +143,9 @@ class KernelTerms:
         if self._plan.attention == "unfused":
             return self.plain(kernel)
         device = self._predictor.device
-        shape = attention_shape(self._predictor.job, self._plan)
+        calls = attention_calls(self._predictor.job, self._plan)
+        call = next(call for call in calls if call.name == kernel.name)
+        shape = call.shape
         machine = device.attention(self._clock_fraction)
         compute = attention_forward_time if is_forward else attention_backward_time
         limits: AttentionTime = compute(shape, machine)
@@ -160,10 +162,11 @@ class KernelTerms:
             kernel.time_s,
             "s",
             relation="maximum",
-            formula="launch + side traffic + smooth max(schedule, longest item, memory)",
+            formula="calls · (launch + side traffic + smooth max(schedule, longest item, memory))",
             children=(
+                given("calls", call.n_calls, "1", "plan"),
                 given("query length", shape.query_len, "1", "scenario and plan"),
-                given("key length", shape.key_len, "1", "scenario"),
+                given("key length", shape.key_len, "1", "scenario and plan"),
                 given("heads", shape.n_heads, "1", "model and plan"),
                 given("head dim", shape.head_dim, "1", "model"),
                 computed("work", kernel.flop, "flop", relation="formula"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from twin.training.groups import Communicators
-from twin.training.job import TrainingJob
+from twin.training.job import LOW_PRECISIONS, TrainingJob
 from twin.training.layer_time import PassTime
 from twin.training.operations import micro_batch_tokens
 from twin.training.plan import Plan
@@ -28,6 +28,10 @@ __all__ = ["DataTraffic", "LayerTraffic", "data_traffic", "layer_traffic"]
 
 COLLECTIVES_PER_PASS = 2.0
 """Tensor-parallel reductions per layer and direction: after attention and after the MLP. [1]"""
+
+TENSORS_PER_LAYER = 7.0
+"""Weights of a layer: queries, keys and values in one, attention output, three of the MLP, and two
+norms. [1]"""
 
 ZERO_SHARDS_PARAMETERS = 3
 
@@ -81,6 +85,22 @@ def _tensor_pass_s(job: TrainingJob, plan: Plan, communicators: Communicators) -
     return COLLECTIVES_PER_PASS * communicators.tensor_time_s("all_reduce", message)
 
 
+def _is_ordered(job: TrainingJob) -> bool:
+    """Whether collectives start when the kernels that they run beside do."""
+    architecture = job.machine.accelerator.architecture
+    return architecture not in job.framework.overlap.unordered_architectures
+
+
+def _behind_weights_s(job: TrainingJob, plan: Plan, communicators: Communicators) -> float:
+    """Backward reductions of column-parallel layers that run behind weight gradients. [s]"""
+    hides = job.framework.overlap.tensor_backward_behind_weights and _is_ordered(job)
+    if plan.tp == 1 or not hides:
+        return 0.0
+    message = micro_batch_tokens(job, plan) * job.model.hidden * job.activation_bytes
+    operation = "reduce_scatter" if plan.sequence_parallel else "all_reduce"
+    return COLLECTIVES_PER_PASS * communicators.tensor_time_s(operation, message)
+
+
 def _regather_s(job: TrainingJob, plan: Plan, communicators: Communicators) -> float:
     """Backward gathers of sequence parallelism for the weight gradients; they overlap. [s]"""
     if plan.tp == 1 or not plan.sequence_parallel:
@@ -112,6 +132,20 @@ def _context_seconds(
     return forward_exposed_s, exposed_s, forward_s + backward_s - exposed_s
 
 
+def gather_bytes(job: TrainingJob) -> float:
+    """Bytes per parameter of a layer that is gathered. [byte]"""
+    if job.precision in LOW_PRECISIONS:
+        return job.framework.low_precision_gather_bytes
+    return job.activation_bytes
+
+
+def _scatter_s(job: TrainingJob, communicators: Communicators, parameters: float) -> float:
+    """Gradients of sharded parameters: scattered within a copy, added up between copies. [s]"""
+    message = parameters * job.framework.gradient_reduce_bytes
+    scatter_s = communicators.shard_time_s("reduce_scatter", message)
+    return scatter_s + communicators.replica_time_s(message)
+
+
 def _sharded_seconds(
     job: TrainingJob,
     plan: Plan,
@@ -126,10 +160,8 @@ def _sharded_seconds(
     parameters = layer_parameters(job.model) / plan.tp
     gather_s = 0.0
     if plan.zero >= ZERO_SHARDS_PARAMETERS:
-        gather_s = communicators.data_time_s("all_gather", parameters * job.activation_bytes)
-    scatter_s = communicators.data_time_s(
-        "reduce_scatter", parameters * job.framework.gradient_reduce_bytes
-    )
+        gather_s = communicators.shard_time_s("all_gather", parameters * gather_bytes(job))
+    scatter_s = _scatter_s(job, communicators, parameters)
     window = job.framework.overlap.sharded_fraction
     forward_exposed_s = max(0.0, gather_s - window * forward.time_s)
     backward_exposed_s = max(0.0, gather_s + scatter_s - window * backward.time_s)
@@ -147,13 +179,12 @@ def _sharded_ends_s(
     """
     ends = (embedding_parameters(job.model) + head_parameters(job.model)) / plan.tp / plan.pp
     layer = layer_parameters(job.model) / plan.tp
-    reduce_bytes = job.framework.gradient_reduce_bytes
 
     def gather_s(parameters: float) -> float:
-        return communicators.data_time_s("all_gather", parameters * job.activation_bytes)
+        return communicators.shard_time_s("all_gather", parameters * job.activation_bytes)
 
     def scatter_s(parameters: float) -> float:
-        return communicators.data_time_s("reduce_scatter", parameters * reduce_bytes)
+        return _scatter_s(job, communicators, parameters)
 
     window_s = job.framework.overlap.sharded_fraction * compute.head_s
     n_micro_batches = job.global_batch // (plan.dp * plan.micro_batch)
@@ -174,23 +205,35 @@ def layer_traffic(
     regather_s = _regather_s(job, plan, communicators)
     # Nothing hides behind less compute than it takes itself.
     compute_s = forward.kind_s("gemm") + backward.kind_s("gemm")
-    hidden_s = min(2.0 * pass_s * overlap.tensor_parallel_fraction, compute_s)
-    hidden_share = hidden_s / (2.0 * pass_s) if pass_s > 0.0 else 0.0
-    regather_hidden_s = min(regather_s, max(0.0, compute_s - hidden_s))
+    behind_weights_s = _behind_weights_s(job, plan, communicators)
+    chunked_s = overlap.tensor_parallel_fraction * (2.0 * pass_s - behind_weights_s)
+    hidden_s = min(behind_weights_s + chunked_s, compute_s)
+    regather_hidden_s = overlap.tensor_parallel_fraction * regather_s
+    if _is_ordered(job):
+        regather_hidden_s = min(regather_s, max(0.0, compute_s - hidden_s))
     cp_forward_s, cp_exposed_s, cp_hidden_s = _context_seconds(
         job, plan, communicators, forward, backward
     )
     fsdp_exposed_s, fsdp_hidden_s = _sharded_seconds(job, plan, communicators, forward, backward)
+    tp_forward_s = pass_s * (1.0 - overlap.tensor_parallel_fraction)
+    tp_backward_s = 2.0 * pass_s - hidden_s + regather_s - regather_hidden_s - tp_forward_s
+    forward_share = _added_share(forward, tp_forward_s + cp_forward_s)
+    backward_share = _added_share(backward, tp_backward_s + cp_exposed_s - cp_forward_s)
     return LayerTraffic(
-        tp_exposed_s=2.0 * pass_s - hidden_s + regather_s - regather_hidden_s,
+        tp_exposed_s=forward_share * tp_forward_s + backward_share * tp_backward_s,
         tp_hidden_s=hidden_s + regather_hidden_s,
-        cp_exposed_s=cp_exposed_s,
+        cp_exposed_s=forward_share * cp_forward_s + backward_share * (cp_exposed_s - cp_forward_s),
         cp_hidden_s=cp_hidden_s,
         fsdp_exposed_s=fsdp_exposed_s,
         fsdp_hidden_s=fsdp_hidden_s,
-        forward_exposed_s=pass_s * (1.0 - hidden_share) + cp_forward_s,
+        forward_exposed_s=forward_share * (tp_forward_s + cp_forward_s),
         slowdown_fraction=overlap.slowdown_fraction,
     )
+
+
+def _added_share(passes: PassTime, traffic_s: float) -> float:
+    """Share of exposed traffic that lengthens a pass: the host's launches may take longer. [1]"""
+    return passes.lengthened_s(traffic_s) / traffic_s if traffic_s > 0.0 else 0.0
 
 
 def _windows_s(
@@ -221,6 +264,17 @@ def _exposed_s(traffic_s: float, window_s: float, n_buckets: float) -> float:
     return min(traffic_s, max(0.0, traffic_s - window_s) + traffic_s / max(1.0, n_buckets))
 
 
+def _gather_updated_s(
+    job: TrainingJob, plan: Plan, communicators: Communicators, parameters: float
+) -> float:
+    """Updated parameters on their way from the ranks that own them to all others. [s]"""
+    message = parameters * job.activation_bytes
+    if job.framework.parameter_gather == "broadcast":
+        n_tensors = TENSORS_PER_LAYER * job.model.n_layers / plan.pp
+        return communicators.broadcasts_time_s(message, n_tensors)
+    return communicators.shard_time_s("all_gather", message)
+
+
 def data_traffic(
     job: TrainingJob,
     plan: Plan,
@@ -249,8 +303,8 @@ def data_traffic(
     if plan.zero == 0:
         gradient_s = communicators.data_time_s("all_reduce", gradient_bytes)
     else:
-        gradient_s = communicators.data_time_s("reduce_scatter", gradient_bytes)
-        parameter_s = communicators.data_time_s("all_gather", parameters * job.activation_bytes)
+        gradient_s = _scatter_s(job, communicators, parameters)
+        parameter_s = _gather_updated_s(job, plan, communicators, parameters)
     if shards_each_time:
         gradient_s = 0.0
     gradient_window_s, parameter_window_s = _windows_s(job, plan, compute, n_layers)

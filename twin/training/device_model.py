@@ -19,10 +19,12 @@ from kernels.attention.machine import attention_machine
 from kernels.attention.model import AttentionMachine
 from kernels.families.inheritance import calibration_sources
 from kernels.gemm.model import GemmMachine
+from kernels.gemm.precision import PRECISIONS as GEMM_PRECISIONS
 from kernels.gemm.precision import nearest_dtype
 from kernels.memory_bound.model import StreamMachine
 from kernels.power_prior import datasheet_power_calibration
 from kernels.prediction.machines import collective_machine
+from twin.training.job import LOW_PRECISIONS
 
 __all__ = ["DeviceModel", "PrecisionError"]
 
@@ -42,18 +44,19 @@ class DeviceModel:
     def peak_flop_per_s(self, dtype: str) -> float:
         """Dense peak of a dtype at the boost clock. [flop/s]"""
         peaks = self.accelerator.compute.peak_flop_per_s
-        if dtype not in peaks:
+        peak = GEMM_PRECISIONS[dtype].peak
+        if peak not in peaks:
             msg = (
                 f"--precision {dtype}: {self.accelerator.name} has no dense rate for it; "
                 f"it has {', '.join(sorted(peaks))}"
             )
             raise PrecisionError(msg)
-        return peaks[dtype]
+        return peaks[peak]
 
     @property
     def core_dtype(self) -> str:
-        """Dtype of attention and head, which stay in 16 bits when GEMMs use 8. [name]"""
-        return "bf16" if self.precision == "fp8" else self.precision
+        """Dtype of attention and head, which keep 16 bits when products use fewer. [name]"""
+        return "bf16" if self.precision in LOW_PRECISIONS else self.precision
 
     def gemm_calibration(self, dtype: str) -> GemmCalibration:
         """Fitted parameters of a dtype or its nearest sibling: the device's own or its family's."""

@@ -1,7 +1,9 @@
 """Training frameworks: the constants of the software between the plan and the kernels.
 
-One TOML file per framework in ``frameworks/``; `extends` names the file that supplies whatever
-is left out. A constant here is a property of the software, the same for every run of it.
+One TOML file per framework in ``frameworks/``; `extends` names the files that supply whatever is
+left out, the last one named winning. A file whose name begins with an underscore is no framework
+but a set of constants that several share. A constant here is a property of the software, the same
+for every run of it.
 """
 
 from __future__ import annotations
@@ -9,13 +11,18 @@ from __future__ import annotations
 import difflib
 import functools
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from hardware_profiles.errors import TweelingError
 
-__all__ = ["Framework", "FrameworkError", "framework", "framework_names"]
+__all__ = ["Constants", "Framework", "FrameworkError", "framework", "framework_names"]
+
+Constants = Mapping[tuple[str, str], float]
+"""Values that stand in for those of files: (file, dotted key) to value."""
 
 _FOLDER = Path(__file__).parent / "frameworks"
 
@@ -53,7 +60,9 @@ class MemoryTraffic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     backward_ratio: float
     """Traffic of the backward pass over the forward pass. [1]"""
     score_passes: float
-    """Over the score matrix of unfused attention, forward. [1]"""
+    """Over the score matrix of unfused attention, forward, outside its products. [1]"""
+    score_backward_passes: float
+    """The same, backward. [1]"""
     logit_bytes: float
     """Bytes per logit over the loss, forward and backward. [byte]"""
     optimizer_bytes_per_parameter: float
@@ -66,7 +75,13 @@ class Overlap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What communication hides behind compute, and what that costs."""
 
     tensor_parallel_fraction: float
-    """Share of tensor-parallel traffic that runs behind compute. [1]"""
+    """Share of the other tensor-parallel traffic that runs behind compute. [1]"""
+    tensor_backward_behind_weights: bool
+    """The reduction that follows a column-parallel layer's input gradient runs behind its weight
+    gradient: all of the backward traffic, half of it with sequence parallelism."""
+    unordered_architectures: tuple[str, ...]
+    """Families of devices where launches are not forced into order, so that neither these
+    reductions nor the repeated gathers get behind weight gradients."""
     gradient_fraction: float
     """Share of the last backward pass that gradient reduction can hide in. [1]"""
     parameter_fraction: float
@@ -115,29 +130,40 @@ class Framework(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     zero_choices: tuple[int, ...]
     """ZeRO stages that a plan left open may take. [1]"""
     default_sequence_parallel: bool
+    parameter_gather: Literal["all_gather", "broadcast"]
+    """How updated parameters reach the ranks that share them: one collective, or one broadcast
+    after another from each rank that owns a part."""
+    low_precision_gather_bytes: float
+    """Bytes per parameter of a layer gathered for products in 8 bits or fewer. [byte]"""
+    context_balanced: bool
+    """Context ranks get chunks from both ends of the sequence, so that all see the same share of
+    the causal triangle; without it the rank with the last chunk sets the pace."""
     selective_recompute_fraction: float
     """Forward work that selective recomputation repeats, beside unfused attention. [1]"""
     reduces_every_micro_batch: bool
     """Sharded gradients: reduced in each micro-batch instead of once per step."""
     low_precision_casts: float
-    """Passes over each GEMM input to convert it to 8 bits. [1]"""
+    """Passes over each GEMM input to convert it below 16 bits. [1]"""
+    low_precision_gemm_ratio: float
+    """Time of a product below 16 bits over that of the serving libraries which device models were
+    calibrated on. [1]"""
     relative_spread_fraction: float
     """Standard deviation of log(measured / predicted) of step times. [1]"""
 
 
 def framework_names() -> list[str]:
     """Names of all frameworks, sorted."""
-    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+    return sorted(path.stem for path in _FOLDER.glob("[!_]*.toml"))
 
 
-def _document(name: str) -> dict[str, object]:
-    path = _FOLDER / f"{name}.toml"
-    with path.open("rb") as file:
-        document = tomllib.load(file)
-    base_name = document.pop("extends", None)
-    if base_name is None:
-        return document
-    merged = _document(str(base_name))
+@functools.cache
+def _file(name: str) -> dict[str, object]:
+    with (_FOLDER / f"{name}.toml").open("rb") as file:
+        return tomllib.load(file)
+
+
+def _merged(base: dict[str, object], document: Mapping[str, object]) -> dict[str, object]:
+    merged = dict(base)
     for key, value in document.items():
         inherited = merged.get(key)
         if isinstance(value, dict) and isinstance(inherited, dict):
@@ -147,9 +173,34 @@ def _document(name: str) -> dict[str, object]:
     return merged
 
 
-@functools.cache
-def framework(name: str) -> Framework:
+def _with_constants(
+    document: dict[str, object], constants: Mapping[str, float]
+) -> dict[str, object]:
+    for dotted, value in constants.items():
+        table, _, key = dotted.rpartition(".")
+        document = _merged(document, {table: {key: value}} if table else {key: value})
+    return document
+
+
+def _document(name: str, constants: Constants) -> dict[str, object]:
+    document = dict(_file(name))
+    bases = document.pop("extends", [])
+    merged: dict[str, object] = {}
+    for base in [bases] if isinstance(bases, str) else bases:  # type: ignore[attr-defined]
+        merged = _merged(merged, _document(str(base), constants))
+    own = {key: value for (file, key), value in constants.items() if file == name}
+    return _with_constants(_merged(merged, document), own)
+
+
+def framework(name: str, constants: Constants | None = None) -> Framework:
     """Constants of one framework.
+
+    Parameters
+    ----------
+    name
+        A name of `framework_names`.
+    constants
+        Values that stand in for those of the files, as a fit or a validation wants them.
 
     Raises
     ------
@@ -161,4 +212,13 @@ def framework(name: str) -> Framework:
         near = difflib.get_close_matches(name, names, n=3) or names
         msg = f"--framework {name}: unknown framework; nearest: {', '.join(near)}"
         raise FrameworkError(msg)
-    return msgspec.convert(_document(name), Framework)
+    return _shipped(name) if not constants else _converted(name, constants)
+
+
+@functools.cache
+def _shipped(name: str) -> Framework:
+    return _converted(name, {})
+
+
+def _converted(name: str, constants: Constants) -> Framework:
+    return msgspec.convert(_document(name, constants), Framework)

@@ -21,6 +21,9 @@ from twin.training.plan import Plan
 
 __all__ = ["Communicators"]
 
+BROADCAST_CHUNK_BYTES = 2.0**20
+"""What NCCL passes on at once: one slice of its buffer of 4 MiB. [byte]"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Communicators:
@@ -122,9 +125,51 @@ class Communicators:
         return self.time_s(operation, message_bytes, n_ranks=self.plan.cp, stride=self.plan.tp)
 
     def data_time_s(self, operation: str, message_bytes: float) -> float:
-        """Time of one data-parallel collective; context ranks reduce gradients too. [s]"""
-        n_ranks = self.plan.dp * self.plan.cp
+        """Time of one collective over all data-parallel ranks; context ranks are among them. [s]"""
+        n_ranks = self.plan.n_gradient_ranks
         return self.time_s(operation, message_bytes, n_ranks=n_ranks, stride=self.plan.tp)
+
+    def shard_time_s(self, operation: str, message_bytes: float) -> float:
+        """Time of one collective over the ranks that share one copy of the states. [s]"""
+        n_ranks = self.plan.n_shards
+        return self.time_s(operation, message_bytes, n_ranks=n_ranks, stride=self.plan.tp)
+
+    def replica_time_s(self, message_bytes: float) -> float:
+        """Time to add up the shards of all copies, one message over all shards. [s]"""
+        plan = self.plan
+        n_copies = plan.n_gradient_ranks // plan.n_shards
+        stride = plan.tp * plan.n_shards
+        shard_bytes = message_bytes / plan.n_shards
+        return self.time_s("all_reduce", shard_bytes, n_ranks=n_copies, stride=stride)
+
+    def broadcasts_time_s(self, message_bytes: float, n_messages: float) -> float:
+        """Time until the sharing ranks have broadcast their parts, one after the other. [s]
+
+        A broadcast is a chain through all nodes. It carries its part once over the cards of every
+        node, and its last byte follows the first by one chunk per node that it passes.
+
+        Parameters
+        ----------
+        message_bytes
+            Sum of all parts. [byte]
+        n_messages
+            Tensors that are sent; ranks beyond their number own nothing. [1]
+        """
+        n_ranks, stride = self.plan.n_shards, self.plan.tp
+        if n_ranks <= 1:
+            return 0.0
+        group = self.group(n_ranks, stride)
+        n_domains = group.n_ranks / group.n_ranks_per_node
+        fitted = self.device.collective_calibration("all_gather")
+        bandwidth = group.link_bandwidth_bytes_per_s * fitted.bandwidth_efficiency_fraction
+        hop_s = fitted.latency_s
+        if n_domains > 1.0:
+            efficiency = self.job.machine.cluster.fabric.bandwidth_efficiency_fraction
+            bandwidth = min(bandwidth, group.network_bandwidth_bytes_per_s * efficiency)
+            card = self.job.machine.node.network.nic_bandwidth_bytes_per_s
+            hop_s = BROADCAST_CHUNK_BYTES / card
+        n_broadcasts = min(float(n_ranks), n_messages)
+        return message_bytes / bandwidth + n_broadcasts * n_domains * hop_s
 
     def pipeline_send_s(self, message_bytes: float) -> float:
         """Time of one send to the next pipeline stage. [s]"""

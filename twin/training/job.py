@@ -5,18 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hardware_profiles.cluster import Machine
+from kernels.gemm.precision import PRECISIONS as GEMM_PRECISIONS
 from twin.training.framework import Framework
 from twin.workload.transformer import Transformer
 
-__all__ = ["ELEMENT_BYTES", "PRECISIONS", "TrainingJob"]
+__all__ = ["ELEMENT_BYTES", "LOW_PRECISIONS", "PRECISIONS", "TrainingJob"]
 
-ELEMENT_BYTES = {"bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "tf32": 4.0, "fp32": 4.0}
-"""Width of a GEMM operand by precision. [byte]"""
+PRECISIONS = ("bf16", "fp16", "fp8", "mxfp8", "nvfp4", "tf32", "fp32")
+"""Precisions of the matrix products of layers."""
 
-PRECISIONS = tuple(ELEMENT_BYTES)
+LOW_PRECISIONS = frozenset({"fp8", "mxfp8", "nvfp4"})
+"""Below 16 bits: activations between kernels, attention and the head keep 16 bits."""
 
-ACTIVATION_BYTES = {"bf16": 2.0, "fp16": 2.0, "fp8": 2.0, "tf32": 4.0, "fp32": 4.0}
-"""Width of an activation between kernels; 8-bit training keeps 16 bits there. [byte]"""
+ELEMENT_BYTES = {name: GEMM_PRECISIONS[name].operand_bytes for name in PRECISIONS}
+"""Width of a GEMM operand, its share of block scales included. [byte]"""
+
+ACTIVATION_BYTES = {
+    name: 2.0 if name in LOW_PRECISIONS else width for name, width in ELEMENT_BYTES.items()
+}
+"""Width of an activation between kernels. [byte]"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

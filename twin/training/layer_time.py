@@ -15,13 +15,15 @@ from kernels.gemm.model import GemmShape, compulsory_traffic_bytes, gemm_time
 from kernels.memory_bound.model import stream_time_s
 from kernels.smooth import power_mean_join
 from twin.training.device_model import DeviceModel
-from twin.training.job import ELEMENT_BYTES, TrainingJob
+from twin.training.job import ELEMENT_BYTES, LOW_PRECISIONS, TrainingJob
 from twin.training.operations import (
     Gemm,
+    attention_calls,
     attention_shape,
     head_gemm,
     layer_gemms,
     micro_batch_tokens,
+    ring_merge_bytes,
 )
 from twin.training.plan import Plan
 
@@ -70,6 +72,11 @@ class PassTime:
         """Device-memory traffic. [byte]"""
         return sum(kernel.hbm_bytes for kernel in self.kernels)
 
+    def lengthened_s(self, traffic_s: float) -> float:
+        """What traffic between the kernels adds: a pass that waits for its host has room. [s]"""
+        device_s = self.device_s + traffic_s
+        return power_mean_join(device_s, self.host_s, HOST_JOIN_EXPONENT) - self.time_s
+
     def kind_s(self, kind: str) -> float:
         """Kernel time of one kind. [s]"""
         return sum(kernel.time_s for kernel in self.kernels if kernel.kind == kind)
@@ -93,9 +100,11 @@ class Timer:
 
     def gemm(self, name: str, shape: GemmShape, dtype: str) -> KernelTime:
         """One matrix product."""
-        time = gemm_time(shape, self.device.gemm(dtype, self.clock_fraction))
+        time_s = gemm_time(shape, self.device.gemm(dtype, self.clock_fraction)).time_s
+        if dtype in LOW_PRECISIONS:
+            time_s *= self.job.framework.low_precision_gemm_ratio
         flop = 2.0 * shape.m * shape.n * shape.k
-        return KernelTime(name, "gemm", time.time_s, flop, compulsory_traffic_bytes(shape), dtype)
+        return KernelTime(name, "gemm", time_s, flop, compulsory_traffic_bytes(shape), dtype)
 
     def stream(self, name: str, traffic_bytes: float, n_kernels: float) -> KernelTime:
         """Streaming kernels."""
@@ -122,11 +131,11 @@ def stream_traffic_bytes(job: TrainingJob, plan: Plan) -> float:
 
 
 def cast_traffic_bytes(job: TrainingJob, gemms: tuple[Gemm, ...]) -> float:
-    """Forward traffic of converting GEMM inputs to 8 bits; 0 in 16 bits. [byte]"""
-    if job.precision != "fp8":
+    """Forward traffic of converting GEMM inputs below 16 bits; 0 in 16 bits. [byte]"""
+    if job.precision not in LOW_PRECISIONS:
         return 0.0
     inputs = sum(gemm.m * gemm.k for gemm in gemms)
-    read_and_write = 0.5 * (1.0 + ELEMENT_BYTES["fp8"] / job.activation_bytes)
+    read_and_write = 0.5 * (1.0 + ELEMENT_BYTES[job.precision] / job.activation_bytes)
     return job.framework.low_precision_casts * inputs * job.activation_bytes * read_and_write
 
 
@@ -149,8 +158,8 @@ def _unfused_scores(timer: Timer, *, is_forward: bool) -> tuple[KernelTime, ...]
     time = gemm_time(one, timer.device.gemm(dtype, timer.clock_fraction))
     flop = 2.0 * rows * shape.key_len * shape.head_dim
     score_bytes = rows * shape.key_len * width
-    ratio = 1.0 if is_forward else job.framework.traffic.backward_ratio
-    passes = job.framework.traffic.score_passes * ratio
+    traffic = job.framework.traffic
+    passes = traffic.score_passes if is_forward else traffic.score_backward_passes
     stream = timer.stream("attention scores", passes * score_bytes, 3.0)
     batched = KernelTime(
         "attention products", "attention", products * time.time_s, products * flop, 0.0, dtype
@@ -164,17 +173,18 @@ def _unfused_scores(timer: Timer, *, is_forward: bool) -> tuple[KernelTime, ...]
 def _attention_kernels(timer: Timer, *, is_forward: bool) -> tuple[KernelTime, ...]:
     if timer.plan.attention == "unfused":
         return _unfused_scores(timer, is_forward=is_forward)
-    shape = attention_shape(timer.job, timer.plan)
     machine = timer.device.attention(timer.clock_fraction)
-    if is_forward:
-        time = attention_forward_time(shape, machine)
-        flop = attention_flop(shape, FORWARD_PRODUCTS)
-    else:
-        time = attention_backward_time(shape, machine)
-        flop = attention_flop(shape, BACKWARD_PRODUCTS)
-    traffic = time.memory_s * machine.memory_bandwidth_bytes_per_s
     dtype = timer.device.core_dtype
-    return (KernelTime("attention core", "attention", time.time_s, flop, traffic, dtype),)
+    compute = attention_forward_time if is_forward else attention_backward_time
+    products = FORWARD_PRODUCTS if is_forward else BACKWARD_PRODUCTS
+    kernels = []
+    for call in attention_calls(timer.job, timer.plan):
+        time = compute(call.shape, machine)
+        flop = call.n_mean_calls * attention_flop(call.shape, products)
+        traffic = call.n_calls * time.memory_s * machine.memory_bandwidth_bytes_per_s
+        time_s = call.n_calls * time.time_s
+        kernels.append(KernelTime(call.name, "attention", time_s, flop, traffic, dtype))
+    return tuple(kernels)
 
 
 def _host_s(job: TrainingJob, plan: Plan, ratio: float) -> float:
@@ -197,7 +207,11 @@ def forward_pass(timer: Timer) -> PassTime:
         for gemm in gemms
     ]
     kernels += _attention_kernels(timer, is_forward=True)
-    traffic = stream_traffic_bytes(job, plan) + cast_traffic_bytes(job, gemms)
+    traffic = (
+        stream_traffic_bytes(job, plan)
+        + cast_traffic_bytes(job, gemms)
+        + ring_merge_bytes(job, plan, is_forward=True)
+    )
     kernels.append(timer.stream("norms and activation", traffic, STREAM_KERNELS_FORWARD))
     return pass_time(tuple(kernels), _host_s(job, plan, 1.0))
 
@@ -225,6 +239,7 @@ def backward_pass(timer: Timer) -> PassTime:
         ratio * stream_traffic_bytes(job, plan)
         + 2.0 * cast_traffic_bytes(job, gemms)
         + accumulation_traffic_bytes(job, gemms)
+        + ring_merge_bytes(job, plan, is_forward=False)
     )
     kernels.append(timer.stream("norms and activation", traffic, ratio * STREAM_KERNELS_FORWARD))
     return pass_time(tuple(kernels), _host_s(job, plan, job.framework.host.backward_kernels_ratio))

@@ -35,6 +35,9 @@ class Plan:
     """Data-parallel size. [1]"""
     zero: int = 0
     """ZeRO stage: 0 replicated, 1 optimizer states, 2 gradients too, 3 parameters too. [1]"""
+    shard_group: int | None = None
+    """Ranks that share one copy of the sharded states; the copies are kept alike by an all-reduce
+    between groups (hybrid sharding). None is all data-parallel ranks. [1]"""
     micro_batch: int = 1
     """Sequences per micro-batch of one data-parallel rank. [1]"""
     sequence_parallel: bool = False
@@ -49,3 +52,13 @@ class Plan:
     def n_devices(self) -> int:
         """Devices that the plan occupies. [1]"""
         return self.tp * self.pp * self.cp * self.dp
+
+    @property
+    def n_gradient_ranks(self) -> int:
+        """Ranks that reduce their gradients together; context ranks do so too. [1]"""
+        return self.dp * self.cp
+
+    @property
+    def n_shards(self) -> int:
+        """Parts that sharded states are cut into. [1]"""
+        return self.shard_group or self.n_gradient_ranks

@@ -134,6 +134,14 @@ def _check_sharding(job: TrainingJob, plan: Plan) -> None:
             "pipeline: use 0, 1 or 3"
         )
         raise PlanError(msg)
+    if plan.shard_group is None:
+        return
+    if plan.shard_group < 1 or plan.n_gradient_ranks % plan.shard_group:
+        msg = (
+            f"shard-group={plan.shard_group} does not divide dp·cp={plan.n_gradient_ranks}; "
+            f"use {_list(divisors(plan.n_gradient_ranks))}"
+        )
+        raise PlanError(msg)
 
 
 def check_plan(job: TrainingJob, plan: Plan) -> None:

@@ -22,6 +22,7 @@ def power_machine(device: DeviceModel) -> PowerMachine:
         energy_per_link_byte_j=fitted.energy_per_link_byte_j,
         voltage_slope=fitted.voltage_slope,
         minimum_clock_fraction=fitted.minimum_clock_fraction,
+        low_precision_energy_ratio=fitted.low_precision_energy_ratio,
     )
 
 

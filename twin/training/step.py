@@ -10,7 +10,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from twin.energy.clock import OPERAND_ENERGY_RATIO, ComputeWork, PowerMachine, sustained_clock
+from twin.energy.clock import (
+    ComputeWork,
+    PowerMachine,
+    operand_energy_ratio,
+    sustained_clock,
+)
 from twin.training.communication import DataTraffic, LayerTraffic, data_traffic, layer_traffic
 from twin.training.device_model import DeviceModel
 from twin.training.groups import Communicators
@@ -89,10 +94,10 @@ class KernelCache:
         return found
 
 
-def _layer_work(forward: PassTime, backward: PassTime) -> ComputeWork:
+def _layer_work(forward: PassTime, backward: PassTime, power: PowerMachine) -> ComputeWork:
     weighted = 0.0
     for kernel in (*forward.kernels, *backward.kernels):
-        weighted += kernel.flop * OPERAND_ENERGY_RATIO[kernel.dtype]
+        weighted += kernel.flop * operand_energy_ratio(kernel.dtype, power)
     return ComputeWork(weighted, forward.hbm_bytes + backward.hbm_bytes)
 
 
@@ -100,7 +105,7 @@ def _layer_compute(
     job: TrainingJob, plan: Plan, device: DeviceModel, power: PowerMachine
 ) -> LayerCompute:
     forward, backward = layer_passes(job, plan, device, 1.0)
-    work = _layer_work(forward, backward)
+    work = _layer_work(forward, backward, power)
 
     def layer_time_s(clock_fraction: float) -> float:
         if clock_fraction == 1.0:

@@ -56,7 +56,13 @@ FRAMEWORK_DEFAULTS: dict[str, FrameworkDefaults] = {
         vocabulary_multiple=MEGATRON_PADDING,
         attention="unfused",
         precision="fp16",
-        source="Narayanan et al. 2021; Korthikanti et al. 2022",
+        source="Narayanan et al. 2021",
+    ),
+    "megatron-lm-2022": FrameworkDefaults(
+        vocabulary_multiple=MEGATRON_PADDING,
+        attention="unfused",
+        precision="fp16",
+        source="Korthikanti et al. 2022",
     ),
     "megatron-deepspeed": FrameworkDefaults(
         vocabulary_multiple=MEGATRON_PADDING,
@@ -98,6 +104,11 @@ FRAMEWORK_DEFAULTS: dict[str, FrameworkDefaults] = {
         recompute="selective",
         source="pytorch/torchtitan at 9dec370: torchtitan/config_manager.py, train_configs",
     ),
+    "torchtitan-compiled": FrameworkDefaults(
+        sequence_parallel=True,
+        recompute="selective",
+        source="as torchtitan; runs whose notes say torch.compile",
+    ),
     "llm-foundry": FrameworkDefaults(source="mosaicml/llm-foundry scripts/train/benchmarking"),
     "fms-fsdp": FrameworkDefaults(source="foundation-model-stack/fms-fsdp fms_fsdp/policies"),
     "internevo": FrameworkDefaults(
@@ -113,7 +124,7 @@ RULES: tuple[tuple[str, str, str], ...] = (
     # framework key, beginning of source_id, part of the framework's name; the first that fits.
     ("mlperf", "mlperf_", ""),
     ("nemo-launcher", "nvidia_nemo_launcher", ""),
-    ("megatron-lm-2021", "korthikanti2022", "megatron"),
+    ("megatron-lm-2022", "korthikanti2022", "megatron"),
     ("megatron-lm-2021", "narayanan2021", "megatron"),
     ("megatron-deepspeed", "narayanan2021", "deepspeed"),
     ("megatron-core", "simumax", "megatron"),
@@ -132,14 +143,18 @@ RULES: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def framework_key(framework: str, *, source_id: str) -> str:
+COMPILED = {"torchtitan": "torchtitan-compiled"}
+"""Frameworks that compile their layers when told to; the notes of a run say so."""
+
+
+def framework_key(framework: str, *, source_id: str, notes: str = "") -> str:
     """Key of `FRAMEWORK_DEFAULTS` for a framework as a source names it.
 
     The source decides where one name covers several ages of software: Megatron-LM of 2021 has
     unfused attention and 16-bit gradients, that of 2026 is Megatron-Core.
     """
     name = framework.lower()
-    for key, source_start, part in RULES:
-        if source_id.startswith(source_start) and part in name:
-            return key
-    return "generic"
+    fitting = (key for key, start, part in RULES if source_id.startswith(start) and part in name)
+    key = next(fitting, "generic")
+    is_compiled = "torch.compile" in f"{name} {notes}"
+    return COMPILED.get(key, key) if is_compiled else key

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["inter_node_bandwidth_bytes_per_s"]
+__all__ = ["inter_node_bandwidth_bytes_per_s", "n_inter_node_links"]
 
 GBIT_BYTES = 1e9 / 8
 
@@ -45,6 +45,18 @@ def inter_node_bandwidth_bytes_per_s(text: str, *, devices_per_node: int) -> flo
     if not rates:
         return None
     return max(rates) * GBIT_BYTES * (devices_per_node if is_per_device else 1)
+
+
+def n_inter_node_links(text: str) -> int | None:
+    """Links of one node into the network where a text counts them; None elsewhere. [1]"""
+    parts = [part for part in text.split(",") if not NOT_FOR_COMPUTE.match(part)]
+    counted = [
+        (float(rate) * int(count), int(count))
+        for part in parts
+        for count, rate in COUNTED_RATE.findall(part)
+        if count
+    ]
+    return max(counted)[1] if counted and "per GPU" not in text else None
 
 
 def _rates(part: str, *, is_bare_rate_known: bool) -> list[float]:

@@ -70,6 +70,7 @@ class RunMachines:
         *,
         n_devices_per_node: int | None,
         network_bytes_per_s: float | None,
+        n_network_cards: int | None = None,
     ) -> Machine:
         """Machine of one run.
 
@@ -81,6 +82,8 @@ class RunMachines:
             As the source states it; the template's when silent. [1]
         network_bytes_per_s
             Line rate of a whole server as the source states it, one direction. [byte/s]
+        n_network_cards
+            Cards that share that rate; the template's when silent. [1]
         """
         accelerator = self.accelerator(device)
         template = self._template(accelerator)
@@ -88,8 +91,11 @@ class RunMachines:
         n_devices = n_devices_per_node or node.n_devices
         network = node.network
         if network_bytes_per_s is not None:
-            rate = network_bytes_per_s / network.n_nics
-            network = msgspec.structs.replace(network, nic_bandwidth_bytes_per_s=rate)
+            n_nics = n_network_cards or network.n_nics
+            rate = network_bytes_per_s / n_nics
+            network = msgspec.structs.replace(
+                network, n_nics=n_nics, nic_bandwidth_bytes_per_s=rate
+            )
         elif n_devices != node.n_devices:
             # Servers of another size keep the cards per device.
             rate = network.nic_bandwidth_bytes_per_s * n_devices / node.n_devices

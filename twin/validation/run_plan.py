@@ -30,8 +30,6 @@ class RunPlan:
 
     plan: Plan
     global_batch: int
-    sharding_group_n_devices: int | None
-    """Devices that states are sharded over where that is not the whole data-parallel group. [1]"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +50,7 @@ def run_plan(
     recompute = _recompute(run, defaults)
     # torchtitan keeps gathered parameters through a pipelined step, or it would gather them
     # again for every micro-batch: ZeRO-2 in effect.
-    is_kept = framework == "torchtitan" and sizes.pp > 1
+    is_kept = framework.startswith("torchtitan") and sizes.pp > 1
     n_micro_batches = global_batch // (sizes.dp * micro_batch)
     plan = Plan(
         tp=sizes.tp,
@@ -61,14 +59,14 @@ def run_plan(
         cp=sizes.cp,
         dp=sizes.dp,
         zero=min(stage, 2) if is_kept else stage,
+        shard_group=_shard_group(run, sizes, devices_per_node=devices_per_node),
         micro_batch=micro_batch,
         sequence_parallel=sizes.tp > 1 and _sequence_parallel(run, defaults),
         recompute=recompute,
         recompute_layers=run.n_recompute_layers if recompute == "full" else None,
         attention=_attention(run, defaults),
     )
-    group = _sharding_group(run, devices_per_node=devices_per_node)
-    return RunPlan(plan=plan, global_batch=global_batch, sharding_group_n_devices=group)
+    return RunPlan(plan=plan, global_batch=global_batch)
 
 
 def _zero_stage(run: PublishedRun, defaults: FrameworkDefaults) -> int:
@@ -86,12 +84,20 @@ def _zero_stage(run: PublishedRun, defaults: FrameworkDefaults) -> int:
     raise UnstatedError(msg)
 
 
-def _sharding_group(run: PublishedRun, *, devices_per_node: int) -> int | None:
-    """Hybrid sharding stays in the node; InternEvo's tables name the group."""
-    if "hsdp" in run.sharding.lower():
-        return devices_per_node
+def _shard_group(run: PublishedRun, sizes: _Sizes, *, devices_per_node: int) -> int | None:
+    """Ranks that share a copy of the states; None for all data-parallel ranks. [1]
+
+    Hybrid sharding stays in the node; InternEvo's tables name the ranks of a group.
+    """
     group = re.search(r"groups of (\d+)", run.sharding)
-    return int(group[1]) if group else None
+    if "hsdp" in run.sharding.lower():
+        n_shards = max(1, devices_per_node // sizes.tp)
+    elif group:
+        n_shards = int(group[1])
+    else:
+        return None
+    n_ranks = sizes.dp * sizes.cp
+    return n_shards if n_shards < n_ranks and n_ranks % n_shards == 0 else None
 
 
 def _sizes(run: PublishedRun) -> _Sizes:
@@ -130,14 +136,21 @@ def _batches(run: PublishedRun, *, dp: int) -> tuple[int, int]:
 def _unstated_vpp(
     run: PublishedRun, defaults: FrameworkDefaults, *, pp: int, n_micro_batches: int
 ) -> int:
-    """Chunks per stage where the run names none: silence of a tuned recipe is not plain 1F1B."""
-    if pp == 1 or defaults.interleaving == "none" or n_micro_batches % pp:
+    """Chunks per stage where the run names none: silence of a tuned recipe is not plain 1F1B.
+
+    A run that says it interleaves and not how much has the fewest chunks that it can.
+    """
+    says_so = "interleaved" in run.notes.lower()
+    if pp == 1 or n_micro_batches % pp or (defaults.interleaving == "none" and not says_so):
         return 1
     n_layers = run.n_layers or 0
     if n_layers % pp:
         n_layers += EMBEDDING_AND_LOSS_LAYERS
     most = n_layers // (pp * FEWEST_LAYERS_PER_CHUNK)
-    return max((v for v in range(1, most + 1) if n_layers % (pp * v) == 0), default=1)
+    possible = [v for v in range(1, most + 1) if n_layers % (pp * v) == 0]
+    if says_so:
+        return min((v for v in possible if v > 1), default=1)
+    return max(possible, default=1)
 
 
 def _sequence_parallel(run: PublishedRun, defaults: FrameworkDefaults) -> bool:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from hardware_profiles.errors import TweelingError
+from twin.training.job import PRECISIONS
 from twin.training.plan import Plan
 from twin.validation.framework_defaults import FRAMEWORK_DEFAULTS, FrameworkDefaults, framework_key
-from twin.validation.link_text import inter_node_bandwidth_bytes_per_s
+from twin.validation.link_text import inter_node_bandwidth_bytes_per_s, n_inter_node_links
 from twin.validation.run_model import run_transformer
 from twin.validation.run_plan import UnstatedError, run_plan
 from twin.validation.runs_table import PublishedRun
@@ -21,7 +22,6 @@ TRAY_OF_FOUR = re.compile(r"^(?:GB200|GB300|GH200)")
 """Superchips stand four to a tray; all other servers of the collection hold eight devices."""
 
 WITHOUT_BF16 = re.compile(r"^(?:V100|P100|T4)")
-KNOWN_PRECISIONS = frozenset(("bf16", "fp16", "fp32", "fp8", "mxfp8", "nvfp4"))
 SIXTEEN_BIT = frozenset(("bf16", "fp16"))
 MIXED_WITH_FP8 = "bf16+fp8"
 
@@ -47,6 +47,8 @@ class RunRequest:
     devices_per_node: int
     inter_node_bandwidth_bytes_per_s_per_node: float | None
     """None where the source states none. [byte/s]"""
+    n_network_cards: int | None
+    """Cards of a node, where the source counts them. [1]"""
     transformer: Transformer
     seq_len: int
     global_batch: int
@@ -56,8 +58,6 @@ class RunRequest:
     plan: Plan
     sharding: str
     """As the source names it."""
-    sharding_group_n_devices: int | None
-    """Devices that states are sharded over where that is not the whole data-parallel group. [1]"""
     task: str
     cuda_graph: str | None
     """None where it is not known."""
@@ -107,7 +107,7 @@ def dense_core_rows(requests: Iterable[RunRequest]) -> tuple[RunRequest, ...]:
 
 
 def _request(run: PublishedRun) -> RunRequest:
-    key = framework_key(run.framework, source_id=run.source_id)
+    key = framework_key(run.framework, source_id=run.source_id, notes=run.notes)
     defaults = FRAMEWORK_DEFAULTS[key]
     per_node = run.n_devices_per_node or (4 if TRAY_OF_FOUR.match(run.device) else 8)
     laid_out = run_plan(run, defaults=defaults, framework=key, devices_per_node=per_node)
@@ -119,6 +119,7 @@ def _request(run: PublishedRun) -> RunRequest:
         n_devices=laid_out.plan.n_devices,
         devices_per_node=per_node,
         inter_node_bandwidth_bytes_per_s_per_node=bandwidth,
+        n_network_cards=n_inter_node_links(run.interconnect_inter),
         transformer=run_transformer(run, vocabulary_multiple=defaults.padding(laid_out.plan.tp)),
         seq_len=run.seq_len or 0,
         global_batch=laid_out.global_batch,
@@ -126,7 +127,6 @@ def _request(run: PublishedRun) -> RunRequest:
         framework=key,
         plan=laid_out.plan,
         sharding=run.sharding,
-        sharding_group_n_devices=laid_out.sharding_group_n_devices,
         task=run.task or "pretrain",
         cuda_graph=run.cuda_graph or None,
         software_release=run.software_release or None,
@@ -196,7 +196,7 @@ EXCLUSIONS: tuple[Callable[[PublishedRun], str | None], ...] = (
 
 def _precision(run: PublishedRun, defaults: FrameworkDefaults) -> str:
     """Precision of the matrix products."""
-    if run.precision in KNOWN_PRECISIONS:
+    if run.precision in PRECISIONS:
         return run.precision
     if run.precision == MIXED_WITH_FP8:
         return "fp8"

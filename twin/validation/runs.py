@@ -14,12 +14,12 @@ from pathlib import Path
 from hardware_profiles.errors import TweelingError
 from twin.intervals import interval, step_spread
 from twin.predict import Predictor
-from twin.training.framework import framework
-from twin.training.job import PRECISIONS, TrainingJob
+from twin.training.job import TrainingJob
 from twin.training.memory import memory_use
 from twin.training.plan_rules import check_plan
 from twin.training.predictor import StepPredictor
 from twin.training.step import Step
+from twin.validation.run_constants import SHIPPED, RunConstants
 from twin.validation.run_machines import RunMachines
 from twin.validation.run_request import (
     RunRequest,
@@ -93,46 +93,39 @@ class RunsReport:
     profile_hashes: dict[str, str]
 
 
-MODELLED_AS = {"mxfp8": "fp8"}
-"""Block-scaled 8 bits run at the rate of plain 8 bits; the scales are a few percent of traffic."""
-
-
-class PrecisionNotModelledError(TweelingError):
-    """A run trains in a precision that has no kernel model."""
-
-
-def run_job(request: RunRequest, machines: RunMachines) -> TrainingJob:
+def run_job(
+    request: RunRequest, machines: RunMachines, constants: RunConstants = SHIPPED
+) -> TrainingJob:
     """The training job of a published run."""
-    precision = MODELLED_AS.get(request.precision, request.precision)
-    if precision not in PRECISIONS:
-        msg = f"precision {request.precision} is not modelled yet"
-        raise PrecisionNotModelledError(msg)
     machine = machines.machine(
         request.accelerator,
         n_devices_per_node=request.devices_per_node,
         network_bytes_per_s=request.inter_node_bandwidth_bytes_per_s_per_node,
+        n_network_cards=request.n_network_cards,
     )
     return TrainingJob(
         model=request.transformer,
-        machine=machine,
+        machine=constants.machine(machine),
         n_devices=request.n_devices,
         seq_len=request.seq_len,
         global_batch=request.global_batch,
-        precision=precision,
-        framework=framework(request.framework),
+        precision=request.precision,
+        framework=constants.framework(request.framework),
         power_cap_w=machine.accelerator.power.tdp_w,
     )
 
 
-def predict_run(request: RunRequest, machines: RunMachines) -> tuple[StepPredictor, Step]:
-    """Predict the step of one run.
+def predict_run(
+    request: RunRequest, machines: RunMachines, constants: RunConstants = SHIPPED
+) -> tuple[StepPredictor, Step]:
+    """Predict the step of one run, with the shipped constants or others.
 
     Raises
     ------
     TweelingError
         The plan breaks a rule, or the device is unknown.
     """
-    predictor = StepPredictor(run_job(request, machines))
+    predictor = StepPredictor(run_job(request, machines, constants))
     check_plan(predictor.job, request.plan)
     return predictor, predictor.step(request.plan)
 

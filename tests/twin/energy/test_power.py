@@ -21,6 +21,7 @@ CHIP = PowerMachine(
     energy_per_link_byte_j=1e-11,
     voltage_slope=0.6,
     minimum_clock_fraction=0.3,
+    low_precision_energy_ratio=0.5,
 )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from twin.training.plan import Plan
-from twin.validation.framework_defaults import FRAMEWORK_DEFAULTS, RULES, framework_key
+from twin.validation.framework_defaults import COMPILED, FRAMEWORK_DEFAULTS, RULES, framework_key
 from twin.validation.run_request import (
     RunRequest,
     Unsupported,
@@ -124,7 +124,7 @@ def test_lora_in_the_notes_of_a_pretraining_run_is_no_lora():
 )
 def test_sharding_text_gives_the_stage_and_the_group(sharding, zero, group):
     request = request_of(sharding=sharding, tp=1, pp=1, vpp=None, n_devices=128)
-    assert (request.plan.zero, request.sharding_group_n_devices) == (zero, group)
+    assert (request.plan.zero, request.plan.shard_group) == (zero, group)
 
 
 def test_a_distributed_optimizer_is_on_by_default_in_recipes():
@@ -255,7 +255,7 @@ def test_the_dense_core_leaves_out(changes):
         ("NeMo (Megatron-Core)", "nvidia_nemo_2407", "nemo"),
         ("NeMo (Megatron-Core)", "nvidia_nemo_launcher", "nemo-launcher"),
         ("NVIDIA NeMo Framework Release 23.09", "mlperf_v3.1", "mlperf"),
-        ("Megatron-LM", "korthikanti2022", "megatron-lm-2021"),
+        ("Megatron-LM", "korthikanti2022", "megatron-lm-2022"),
         ("Megatron-LM", "narayanan2021", "megatron-lm-2021"),
         ("DeepSpeed", "narayanan2021", "megatron-deepspeed"),
         ("Megatron-LM", "simumax_b200", "megatron-core"),
@@ -275,8 +275,16 @@ def test_framework_and_age_give_the_key(framework, source_id, key):
     assert framework_key(framework, source_id=source_id) == key
 
 
+def test_a_run_that_says_so_is_compiled():
+    key = framework_key("torchtitan (FSDP2)", source_id="torchtitan_2024", notes="torch.compile")
+    assert key == "torchtitan-compiled"
+    assert framework_key("torchtitan (FSDP2)", source_id="torchtitan_2024") == "torchtitan"
+    assert framework_key("Megatron-LM", source_id="x", notes="torch.compile") == "megatron-lm"
+
+
 def test_every_key_has_defaults_with_a_source():
-    assert {key for key, _, _ in RULES} | {"generic"} == set(FRAMEWORK_DEFAULTS)
+    named = {key for key, _, _ in RULES} | set(COMPILED.values()) | {"generic"}
+    assert named == set(FRAMEWORK_DEFAULTS)
     assert all(defaults.source for defaults in FRAMEWORK_DEFAULTS.values())
 
 
