@@ -19,9 +19,12 @@ __all__ = [
     "DevicePower",
     "StepPower",
     "device_power",
+    "hbm_bytes",
+    "kernel_time_s",
     "step_activity",
     "step_power",
     "waiting_power_w",
+    "weighted_flop",
 ]
 
 WAITING_FRACTION = 0.35
@@ -78,15 +81,18 @@ class StepPower:
     pue: float
 
 
-def _weighted_flop(kernel: KernelTime) -> float:
+def weighted_flop(kernel: KernelTime) -> float:
+    """Matrix work of a kernel, weighted by the energy of its operand width. [flop]"""
     return kernel.flop * OPERAND_ENERGY_RATIO[kernel.dtype]
 
 
-def _hbm_bytes(kernel: KernelTime) -> float:
+def hbm_bytes(kernel: KernelTime) -> float:
+    """Device-memory traffic of a kernel. [byte]"""
     return kernel.hbm_bytes
 
 
-def _time_s(kernel: KernelTime) -> float:
+def kernel_time_s(kernel: KernelTime) -> float:
+    """Time of a kernel on the device. [s]"""
     return kernel.time_s
 
 
@@ -123,9 +129,9 @@ def step_activity(job: TrainingJob, plan: Plan, step: Step) -> Activity:
     streaming_s = breakdown["optimizer"] + breakdown["overlap_slowdown"]
     return Activity(
         period_s=step.time_s,
-        occupied_s=sum(executed_work(job, plan, step, _time_s)) + streaming_s,
-        weighted_flop=sum(executed_work(job, plan, step, _weighted_flop)),
-        hbm_bytes=sum(executed_work(job, plan, step, _hbm_bytes)) + optimizer_bytes(job, plan),
+        occupied_s=sum(executed_work(job, plan, step, kernel_time_s)) + streaming_s,
+        weighted_flop=sum(executed_work(job, plan, step, weighted_flop)),
+        hbm_bytes=sum(executed_work(job, plan, step, hbm_bytes)) + optimizer_bytes(job, plan),
         link_bytes=link_bytes_per_step(job, plan, step.n_micro_batches),
         clock_fraction=step.compute.clock_fraction,
     )
