@@ -15,6 +15,7 @@ from twin.cli.scenario_options import finite_number, profiles_option
 from twin.cli.validate_kernels import kernel_failures, kernel_lines, write_kernel_rows
 from twin.cli.validate_power import power_failures, power_lines
 from twin.cli.validate_report import failures, read_baseline, report_lines, write_rows
+from twin.cli.validate_systems import systems_failures, systems_lines
 
 __all__ = ["ValidateError", "validate"]
 
@@ -173,6 +174,48 @@ def power(
     else:
         click.echo("\n".join(power_lines(report, path=file, runs_path=runs_path)))
     return _verdict(power_failures(report, fail_above=fail_above, old=old))
+
+
+@validate.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path), metavar="[FILE.csv]")
+@OUT_OPTION
+@click.option(
+    "--fail-above",
+    type=finite_number(unit="a fraction such as 0.1", maximum=1e6),
+    metavar="X",
+    help="Exit 1 when the median error of rate, power or rate over power is above this fraction.",
+)
+@BASELINE_OPTION
+@profiles_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def systems(
+    *,
+    file: Path | None,
+    out: Path | None,
+    fail_above: float | None,
+    baseline: Path | None,
+    profile_dirs: tuple[Path, ...],
+    as_json: bool,
+) -> int:
+    """Compare predicted rate and power of HPL with the lists of public systems.
+
+    FILE.csv has a system a row: system, and where known cluster, nodes, power_cap_w, hpl_pflops,
+    hpl_power_kw, sources. Without it the table that comes with the twin is taken.
+    """
+    from hardware_profiles.catalogue import Catalogue
+    from twin.validation.systems import validate_systems
+
+    old = None if baseline is None else read_baseline(baseline, key="by_quantity")
+    report = _plain_report(validate_systems(file, catalogue=Catalogue(profile_dirs)))
+    hashes = report.pop("profile_hashes")
+    if out is not None:
+        write_rows(report["systems"], path=out)
+    if as_json:
+        emit_json(report, command=current_command(), profile_hashes=hashes)
+    else:
+        source = "public systems" if file is None else str(file)
+        click.echo("\n".join(systems_lines(report, source=source)))
+    return _verdict(systems_failures(report, fail_above=fail_above, old=old))
 
 
 def _plain_report(report: object) -> dict[str, Any]:

@@ -108,7 +108,8 @@ def read_baseline(path: Path, *, key: str = "median_ape") -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as refusal:
         msg = f"--baseline {path}: not a JSON report ({refusal})"
         raise ReportError(msg) from refusal
-    entries = document.get("by_device", []) if isinstance(document, dict) else None
+    name = key if key.startswith("by_") else "by_device"
+    entries = document.get(name, []) if isinstance(document, dict) else None
     is_report = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
     if not isinstance(document, dict) or not is_report or key not in document:
         msg = f"--baseline {path}: expected the JSON of twin validate, which has a key {key}"

@@ -26,6 +26,7 @@ OPTIONS = {
     "runs": VALIDATION,
     "kernels": VALIDATION,
     "power": VALIDATION,
+    "systems": VALIDATION,
 }
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.twin.validation.test_power import POWER_HEADER, RUN_HEADER, power_line, run_line
+from tests.twin.power_tables import POWER_HEADER, RUN_HEADER, power_line, run_line
 
 
 @pytest.fixture
