@@ -37,8 +37,11 @@ Figures = tuple[float | None, float, Mapping[str, float], float | None, float | 
 def systems_lines(report: Mapping[str, Any], *, source: str) -> list[str]:
     """Lines of the text report: rate, power and both over another, how they come about, errors."""
     systems: Sequence[Mapping[str, Any]] = report["systems"]
+    head = f"{source}: {report['rows']} systems, {report['covered']} predicted"
+    if not systems:
+        return [head, *_unpredicted_lines(report["unpredicted"])]
     return [
-        f"{source}: {report['rows']} systems, {report['covered']} predicted",
+        head,
         *_compared(systems, "HPL rate in PFLOP/s", PFLOP, _rate),
         *_compared(systems, "power during HPL in kW", KILOWATT_W, _power),
         *_compared(systems, "GFLOP/s per W", GFLOP, _efficiency),

@@ -7,14 +7,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hardware_profiles.accelerator import DevicePower
 from hardware_profiles.catalogue import Catalogue
-from hardware_profiles.errors import TweelingError
+from hardware_profiles.cluster import Machine
+from hardware_profiles.errors import ProfileError
 from twin.energy.node_power import node_parts, waiting_server_parts_w
 from twin.hpl.constants import HplConstants, hpl_constants
 from twin.hpl.fit import HplCase, fitted_constants, predicted
 from twin.hpl.machine import HplError, hpl_system, power_provenance
 from twin.intervals import interval
 from twin.prediction import Interval
+from twin.validation.csv_rows import TableError
 from twin.validation.hpl_intervals import hpl_spreads
 from twin.validation.statistics import summarise
 from twin.validation.systems_table import PUBLIC_SYSTEMS, PublishedSystem, read_systems
@@ -121,7 +124,7 @@ def validate_systems(path: Path | None, *, catalogue: Catalogue) -> SystemsRepor
     Raises
     ------
     TweelingError
-        The file is no such table, or a cluster that it names has no profile.
+        The file is no such table, a cluster that it names has no profile, or a cap is impossible.
     """
     published = read_systems(path or PUBLIC_SYSTEMS)
     known: list[_Known] = []
@@ -129,7 +132,7 @@ def validate_systems(path: Path | None, *, catalogue: Catalogue) -> SystemsRepor
     for system in published:
         try:
             known.append(_known(system, catalogue))
-        except TweelingError as refusal:
+        except (HplError, ProfileError) as refusal:
             unpredicted.append({"name": system.name, "why": str(refusal)})
     constants = hpl_constants()
     fitting = [one.case for one in known if _is_fitting(one.case)]
@@ -152,10 +155,8 @@ def validate_systems(path: Path | None, *, catalogue: Catalogue) -> SystemsRepor
 
 
 def _known(system: PublishedSystem, catalogue: Catalogue) -> _Known:
-    if catalogue.find("cluster", system.cluster) is None:
-        msg = f"not in the catalogue: no cluster profile {system.cluster}"
-        raise HplError(msg)
-    machine = catalogue.machine(system.cluster)
+    machine = _machine(system, catalogue)
+    _require_possible_cap(system, machine.accelerator.power)
     n_nodes = system.n_nodes or machine.partition.n_nodes
     if n_nodes is None:
         msg = f"neither the table nor the profile {system.cluster} states the number of nodes"
@@ -171,6 +172,29 @@ def _known(system: PublishedSystem, catalogue: Catalogue) -> _Known:
         is_power_assumed=provenance.figure_class == "assumed",
     )
     return _Known(published=system, case=case)
+
+
+def _machine(system: PublishedSystem, catalogue: Catalogue) -> Machine:
+    """Machine of a system: a cluster that the table names must be there, its own name need not."""
+    if system.has_stated_cluster:
+        try:
+            return catalogue.machine(system.cluster)
+        except ProfileError as refusal:
+            msg = f"{system.where}: column cluster: {refusal}"
+            raise TableError(msg) from refusal
+    if catalogue.find("cluster", system.cluster) is None:
+        msg = f"not in the catalogue: no cluster profile {system.cluster}"
+        raise HplError(msg)
+    return catalogue.machine(system.cluster)
+
+
+def _require_possible_cap(system: PublishedSystem, power: DevicePower) -> None:
+    cap_w = system.power_cap_w
+    least_w = power.minimum_cap_w or power.idle_w
+    if cap_w is not None and not least_w <= cap_w <= power.tdp_w:
+        cell = f'{system.where}: column power_cap_w: "{cap_w:g}"'
+        msg = f"{cell}; expected {least_w:g} to {power.tdp_w:g} W a device"
+        raise TableError(msg)
 
 
 def _is_fitting(case: HplCase) -> bool:

@@ -36,6 +36,8 @@ class PublishedSystem:
     name: str
     cluster: str
     """Cluster profile that describes its nodes and network, by name or alias."""
+    has_stated_cluster: bool
+    """Whether the table names that profile, rather than the system being called so."""
     n_nodes: int | None
     """Nodes that ran; those of the profile where not stated. [1]"""
     power_cap_w: float | None
@@ -78,6 +80,7 @@ def _system(row: CsvRow) -> PublishedSystem:
         where=row.where,
         name=name,
         cluster=row.text("cluster") or _slug(name),
+        has_stated_cluster=bool(row.text("cluster")),
         n_nodes=row.count("nodes") if row.text("nodes") else None,
         power_cap_w=row.number("power_cap_w"),
         hpl_flop_per_s=None if rate is None or "hpl_pflops" in recalled else rate * PFLOP,

@@ -69,3 +69,15 @@ def test_a_file_that_is_not_there_and_a_bad_cell_are_one_line(twin, tmp_path):
     answer = twin("validate", "systems", str(bad))
     assert (answer.code, len(answer.err_lines)) == (2, 1)
     assert 'bad.csv:2: column hpl_pflops: "-1"' in answer.err
+
+
+def test_a_table_of_which_nothing_is_known_says_only_that(twin, tmp_path):
+    table = tmp_path / "systems.csv"
+    table.write_text("system\nnowhere\n")
+    answer = twin("validate", "systems", str(table))
+    assert answer.code == 0
+    assert "1 systems, 0 predicted" in answer.out
+    assert "PFLOP/s" not in answer.out
+    answer = twin("validate", "systems", str(table), "--fail-above", "0.5")
+    assert answer.code == 1
+    assert "no row is predicted" in answer.err

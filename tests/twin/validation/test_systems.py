@@ -117,6 +117,29 @@ def test_a_bad_cell_is_one_line(tmp_path, line, fault):
     assert f"{path}:2" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("a,leonrdo,10,", 'column cluster: cluster "leonrdo": unknown; nearest leonardo'),
+        ("a,absent.toml,10,", "column cluster: "),
+        ("a,lumi-g,10,5000", 'column power_cap_w: "5000"; expected 44 to 280 W a device'),
+        ("a,lumi-g,10,1", 'column power_cap_w: "1"'),
+    ],
+)
+def test_what_the_catalogue_contradicts_is_one_line(tmp_path, catalogue, line, fault):
+    path = write(tmp_path, "system,cluster,nodes,power_cap_w", line)
+    with pytest.raises(TableError) as caught:
+        validate_systems(path, catalogue=catalogue)
+    assert f"{path}:2: {fault}" in str(caught.value)
+
+
+def test_a_partition_and_a_file_of_ones_own_are_found(tmp_path, catalogue, repository):
+    own = repository / "hardware_profiles" / "clusters" / "leonardo.toml"
+    path = write(tmp_path, "system,cluster,nodes", "a,alps:a100,", f"b,{own},10")
+    found = validate_systems(path, catalogue=catalogue)
+    assert [one.n_devices for one in found.systems] == [576, 40]
+
+
 def test_unknown_columns_repeated_systems_and_empty_tables_are_refused(tmp_path):
     with pytest.raises(TableError, match=r'unknown column "rmax"'):
         read_systems(write(tmp_path, "system,rmax"))
