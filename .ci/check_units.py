@@ -12,7 +12,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-PHYSICS = ("kernels/*/model.py", "twin/training/**/*.py", "twin/energy/**/*.py")
+PHYSICS = (
+    "kernels/*/model.py",
+    "twin/training/**/*.py",
+    "twin/energy/**/*.py",
+    "twin/hpl/**/*.py",
+)
 SUFFIXES = (
     "_s",
     "_hz",

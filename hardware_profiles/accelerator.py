@@ -40,6 +40,8 @@ class Compute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Clock that the datasheet peaks are quoted at. [Hz]"""
     peak_flop_per_s: dict[str, float]
     """Dense peak by dtype: fp64, fp32, tf32, bf16, fp16, fp8, fp6, fp4, int8. [flop/s]"""
+    fp64_matrix_flop_per_s: float | None = None
+    """Dense fp64 peak of the matrix units, where they are faster than the others. [flop/s]"""
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,7 +13,9 @@ from hardware_profiles.errors import TweelingError
 from twin.cli.output import current_command, emit_json, plain, progress_on_stderr
 from twin.cli.scenario_options import finite_number, profiles_option
 from twin.cli.validate_kernels import kernel_failures, kernel_lines, write_kernel_rows
+from twin.cli.validate_power import power_failures, power_lines
 from twin.cli.validate_report import failures, read_baseline, report_lines, write_rows
+from twin.cli.validate_systems import systems_failures, systems_lines
 
 __all__ = ["ValidateError", "validate"]
 
@@ -82,10 +86,7 @@ def kernels(
         emit_json(found.report, command=current_command(), profile_hashes=found.profile_hashes)
     else:
         click.echo("\n".join(kernel_lines(found.report, path=path)))
-    complaints = kernel_failures(found.report, fail_above=fail_above, old=old)
-    for complaint in complaints:
-        click.echo(f"twin: {complaint}", err=True)
-    return EXIT_FAILED if complaints else EXIT_PASSED
+    return _verdict(kernel_failures(found.report, fail_above=fail_above, old=old))
 
 
 @validate.command()
@@ -120,10 +121,7 @@ def runs(
     path = _existing(file)
     old = None if baseline is None else read_baseline(baseline)
     predictor = Predictor(profile_dirs)
-    report = plain(validate_runs(path, predictor=predictor))
-    if not isinstance(report, dict):
-        msg = f"validate_runs gave {type(report).__name__} instead of a report"
-        raise TypeError(msg)
+    report = _plain_report(validate_runs(path, predictor=predictor))
     hashes = report.pop("profile_hashes", {})
     if out is not None:
         write_rows(report["runs"], path=out)
@@ -131,7 +129,106 @@ def runs(
         emit_json(report, command=current_command(), profile_hashes=hashes)
     else:
         click.echo("\n".join(report_lines(report, path=path)))
-    complaints = failures(report, fail_above=fail_above, old=old)
+    return _verdict(failures(report, fail_above=fail_above, old=old))
+
+
+@validate.command()
+@click.argument("file", type=click.Path(path_type=Path), metavar="NODE_POWER.csv")
+@click.argument("runs_file", required=False, type=click.Path(path_type=Path), metavar="[RUNS.csv]")
+@OUT_OPTION
+@click.option(
+    "--fail-above",
+    type=finite_number(unit="a fraction such as 0.12", maximum=1e6),
+    metavar="X",
+    help="Exit 1 when the median error of any device and benchmark is above this fraction.",
+)
+@BASELINE_OPTION
+@profiles_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def power(
+    *,
+    file: Path,
+    runs_file: Path | None,
+    out: Path | None,
+    fail_above: float | None,
+    baseline: Path | None,
+    profile_dirs: tuple[Path, ...],
+    as_json: bool,
+) -> int:
+    """Compare predicted server power and energy with metered training runs.
+
+    NODE_POWER.csv has the mean power of servers over MLPerf runs; its rows are joined to the runs
+    of RUNS.csv (by default those of TWEELING_DATA_DIR) by round, submitter, system and benchmark.
+    """
+    from twin.predict import Predictor
+    from twin.validation.power import validate_power
+
+    runs_path = _existing(runs_file)
+    old = None if baseline is None else read_baseline(baseline, key="by_device")
+    report = _plain_report(validate_power(file, runs_path, predictor=Predictor(profile_dirs)))
+    hashes = report.pop("profile_hashes")
+    if out is not None:
+        write_rows(report["servers"], path=out)
+    if as_json:
+        emit_json(report, command=current_command(), profile_hashes=hashes)
+    else:
+        click.echo("\n".join(power_lines(report, path=file, runs_path=runs_path)))
+    return _verdict(power_failures(report, fail_above=fail_above, old=old))
+
+
+@validate.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path), metavar="[FILE.csv]")
+@OUT_OPTION
+@click.option(
+    "--fail-above",
+    type=finite_number(unit="a fraction such as 0.1", maximum=1e6),
+    metavar="X",
+    help="Exit 1 when the median error of rate, power or rate over power is above this fraction.",
+)
+@BASELINE_OPTION
+@profiles_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def systems(
+    *,
+    file: Path | None,
+    out: Path | None,
+    fail_above: float | None,
+    baseline: Path | None,
+    profile_dirs: tuple[Path, ...],
+    as_json: bool,
+) -> int:
+    """Compare predicted rate and power of HPL with the lists of public systems.
+
+    FILE.csv has a system a row: system, and where known cluster, nodes, power_cap_w, hpl_pflops,
+    hpl_power_kw, sources. Without it the table that comes with the twin is taken.
+    """
+    from hardware_profiles.catalogue import Catalogue
+    from twin.validation.systems import validate_systems
+
+    old = None if baseline is None else read_baseline(baseline, key="by_quantity")
+    report = _plain_report(validate_systems(file, catalogue=Catalogue(profile_dirs)))
+    hashes = report.pop("profile_hashes")
+    if out is not None:
+        write_rows(report["systems"], path=out)
+    if as_json:
+        emit_json(report, command=current_command(), profile_hashes=hashes)
+    else:
+        source = "public systems" if file is None else str(file)
+        click.echo("\n".join(systems_lines(report, source=source)))
+    return _verdict(systems_failures(report, fail_above=fail_above, old=old))
+
+
+def _plain_report(report: object) -> dict[str, Any]:
+    """A report as its JSON has it."""
+    document = plain(report)
+    if not isinstance(document, dict):
+        msg = f"{type(report).__name__} is no report"
+        raise TypeError(msg)
+    return document
+
+
+def _verdict(complaints: Sequence[str]) -> int:
+    """Say why the answer is no; the exit code."""
     for complaint in complaints:
         click.echo(f"twin: {complaint}", err=True)
     return EXIT_FAILED if complaints else EXIT_PASSED

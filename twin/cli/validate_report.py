@@ -11,7 +11,15 @@ from hardware_profiles.errors import TweelingError
 from twin.cli.output import table
 from twin.quantities import QUANTITIES, shown
 
-__all__ = ["ReportError", "failures", "read_baseline", "report_lines", "write_rows"]
+__all__ = [
+    "ReportError",
+    "failures",
+    "group_failures",
+    "read_baseline",
+    "reason_lines",
+    "report_lines",
+    "write_rows",
+]
 
 ERRORS = ("median_ape", "mape", "p90_ape")
 GROUPS = ("by_device", "by_source", "by_sharding", "by_framework")
@@ -37,7 +45,7 @@ def report_lines(report: Mapping[str, Any], *, path: Path) -> list[str]:
         *_error_lines(report),
         *(["", "dense rows that state their layout", *_error_lines(core)] if core else []),
         *groups,
-        *_reason_lines(unsupported),
+        *reason_lines(unsupported),
     ]
 
 
@@ -65,7 +73,10 @@ def _group_lines(name: str, groups: Sequence[Mapping[str, Any]] | None) -> list[
     return ["", *table(rows, align=align, header=header)]
 
 
-def _reason_lines(unsupported: Sequence[Mapping[str, Any]]) -> list[str]:
+def reason_lines(
+    unsupported: Sequence[Mapping[str, Any]], *, heading: str = "unsupported"
+) -> list[str]:
+    """How many rows were left out for which reason, the most frequent first."""
     counts: dict[str, int] = {}
     for row in unsupported:
         counts[str(row["why"])] = counts.get(str(row["why"]), 0) + 1
@@ -75,7 +86,7 @@ def _reason_lines(unsupported: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = table([[str(n), why] for why, n in ordered[:N_REASONS]], align="rl")
     n_more = len(ordered) - N_REASONS
     rest = [f"  {n_more} more reasons; --json lists every row"] if n_more > 0 else []
-    return ["", "unsupported", *lines, *rest]
+    return ["", heading, *lines, *rest]
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], *, path: Path) -> None:
@@ -97,7 +108,8 @@ def read_baseline(path: Path, *, key: str = "median_ape") -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as refusal:
         msg = f"--baseline {path}: not a JSON report ({refusal})"
         raise ReportError(msg) from refusal
-    entries = document.get("by_device", []) if isinstance(document, dict) else None
+    name = key if key.startswith("by_") else "by_device"
+    entries = document.get(name, []) if isinstance(document, dict) else None
     is_report = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
     if not isinstance(document, dict) or not is_report or key not in document:
         msg = f"--baseline {path}: expected the JSON of twin validate, which has a key {key}"
@@ -122,6 +134,51 @@ def failures(
     return complaints + [
         f"{name} was {old[name]:.4f} in the baseline and is {report[name]:.4f}" for name in worse
     ]
+
+
+def group_failures(
+    groups: Mapping[str, Mapping[str, float | None]],
+    *,
+    before: Mapping[str, Mapping[str, float | None]],
+    fail_above: float | None,
+    judged: str,
+) -> list[str]:
+    """The same for errors of groups, so that a group that got worse is not hidden by the others.
+
+    Parameters
+    ----------
+    groups
+        Errors by name, for each group by its name; None is not known.
+    before
+        The same in the baseline; empty without one.
+    fail_above
+        Limit of the judged error in each group. [1]
+    judged
+        Name of the error that the limit is for.
+    """
+    complaints = []
+    known = {name: errors for name, errors in groups.items() if errors.get(judged) is not None}
+    if fail_above is not None:
+        if not known:
+            complaints.append("no row is predicted")
+        for name, errors in known.items():
+            error = errors[judged]
+            if error is not None and error > fail_above:
+                complaints.append(
+                    f"{name}: {judged} {error:.4f} is above --fail-above {fail_above:g}"
+                )
+    for name, errors in before.items():
+        if all(value is None for value in errors.values()):
+            continue
+        if name not in known:
+            complaints.append(f"{name}: is predicted in the baseline and not in this report")
+            continue
+        complaints += [
+            f"{name}: {key} was {value:.4f} in the baseline and is {groups[name][key]:.4f}"
+            for key, value in errors.items()
+            if value is not None and _rose(value, groups[name].get(key))
+        ]
+    return complaints
 
 
 def _rose(before: float | None, after: float | None) -> bool:

@@ -36,7 +36,12 @@ def _device_term(predictor: StepPredictor, power: StepPower, inputs: ProfileInpu
         provenance=fitted.provenance,
     )
     parts = (
-        ("occupied units", power.busy_w, "busy power · clock · voltage²", (busy,)),
+        (
+            "occupied units",
+            power.busy_w,
+            "busy power · (kernels · clock · voltage² + waiting · share)",
+            (busy,),
+        ),
         ("arithmetic", power.arithmetic_w, "energy per flop · work · voltage² / step", (per_flop,)),
         ("memory traffic", power.hbm_w, "energy per byte · bytes / step", (per_byte,)),
         ("links", power.link_w, "energy per byte · bytes sent / step", ()),

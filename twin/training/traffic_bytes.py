@@ -8,7 +8,7 @@ from twin.training.operations import micro_batch_tokens
 from twin.training.plan import Plan
 from twin.training.stages import parameters_per_rank
 
-__all__ = ["link_bytes_per_step"]
+__all__ = ["activation_link_bytes", "link_bytes_per_step"]
 
 TENSOR_REDUCTIONS = 4.0
 """All-reduces of a layer: two forward, two backward. [1]"""
@@ -21,8 +21,8 @@ ZERO_SHARDS_PARAMETERS = 3
 ALL_REDUCE, ALL_GATHER = PATTERNS["all_reduce"], PATTERNS["all_gather"]
 
 
-def link_bytes_per_step(job: TrainingJob, plan: Plan, n_micro_batches: int) -> float:
-    """Bytes sent by the mean device in one step, over all parallel dimensions. [byte]"""
+def activation_link_bytes(job: TrainingJob, plan: Plan, n_micro_batches: int) -> float:
+    """Bytes of activations, keys and values that the mean device sends in one step. [byte]"""
     tokens = micro_batch_tokens(job, plan)
     activation = tokens * job.model.hidden * job.activation_bytes
     layers = n_micro_batches * job.model.n_layers / plan.pp
@@ -35,6 +35,12 @@ def link_bytes_per_step(job: TrainingJob, plan: Plan, n_micro_batches: int) -> f
         kv_width = 2.0 * max(job.model.n_kv_heads / plan.tp, 1.0) * job.model.head_dim
         message = plan.micro_batch * job.seq_len * kv_width * job.activation_bytes
         sent += CONTEXT_PASSES * layers * message * wire_factor(plan.cp, ALL_GATHER)
+    return sent
+
+
+def link_bytes_per_step(job: TrainingJob, plan: Plan, n_micro_batches: int) -> float:
+    """Bytes sent by the mean device in one step, over all parallel dimensions. [byte]"""
+    sent = activation_link_bytes(job, plan, n_micro_batches)
     shards = plan.dp * plan.cp
     if shards > 1:
         times = n_micro_batches if plan.zero == ZERO_SHARDS_PARAMETERS else 1

@@ -18,11 +18,15 @@ CONFIGURATION = {
     *("--sequence-parallel", "--no-sequence-parallel", "--recompute", "--attention"),
     *("--power-cap", "--tokens", "--site", "--set", "--profiles", "--json"),
 }
+VALIDATION = {"--out", "--fail-above", "--baseline", "--profiles", "--json"}
 OPTIONS = {
     "predict": CONFIGURATION,
     "explain": CONFIGURATION | {"--quantity", "--depth"},
     "validate": set(),
-    "runs": {"--out", "--fail-above", "--baseline", "--profiles", "--json"},
+    "runs": VALIDATION,
+    "kernels": VALIDATION,
+    "power": VALIDATION,
+    "systems": VALIDATION,
 }
 
 
