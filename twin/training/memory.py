@@ -14,14 +14,13 @@ S. Rajbhandari et al., ZeRO, SC20, section 3 (what each stage shards).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from twin.prediction import MemoryUse
 from twin.training.activation_memory import (
-    activation_bytes_per_layer,
-    boundary_bytes,
-    kept_bytes_per_layer,
-    working_bytes,
+    LayerActivations,
+    is_low_precision,
+    layer_activations,
 )
 from twin.training.job import TrainingJob
 from twin.training.operations import micro_batch_tokens
@@ -33,7 +32,7 @@ from twin.workload.parameters import (
     layer_parameters,
 )
 
-__all__ = ["activation_bytes_per_layer", "memory_use"]
+__all__ = ["memory_use"]
 
 GATHERED_LAYERS = 2.0
 """Layers whose full parameters are present at once under ZeRO-3: current and prefetched. [1]"""
@@ -49,8 +48,15 @@ MOST_STAGES_WITHOUT_MIDDLE = 2
 ZERO_SHARDS_OPTIMIZER, ZERO_SHARDS_GRADIENTS, ZERO_SHARDS_PARAMETERS = 1, 2, 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Stage:
+class _Layer(NamedTuple):
+    """Parameters of one layer on one tensor-parallel rank."""
+
+    parameters: float
+    matrices: float
+    """Of its matrix products alone. [1]"""
+
+
+class _Stage(NamedTuple):
     """What one pipeline stage holds."""
 
     parameters: float
@@ -75,41 +81,26 @@ def _n_micro_batches(job: TrainingJob, plan: Plan) -> int:
     return job.global_batch // (plan.dp * plan.micro_batch)
 
 
-def _stages(job: TrainingJob, plan: Plan) -> list[_Stage]:
+def _stages(job: TrainingJob, plan: Plan, layer: _Layer) -> list[_Stage]:
     """First, second and last stage: one of them is the fullest."""
     n_micro_batches = _n_micro_batches(job, plan)
     first, last = stage_parameters(job.model, plan)
     layers = stages_of(job.model, plan)
-    found = [
-        _Stage(
-            parameters=first,
-            n_layers=layers.first_layers,
-            in_flight=_in_flight(plan, n_micro_batches, 0),
-            has_head=plan.pp == 1,
-        )
-    ]
+
+    def stage(index: int, parameters: float, n_layers: int) -> _Stage:
+        in_flight = _in_flight(plan, n_micro_batches, index)
+        return _Stage(parameters, n_layers, in_flight, has_head=index == plan.pp - 1)
+
+    found = [stage(0, first, layers.first_layers)]
     if plan.pp > MOST_STAGES_WITHOUT_MIDDLE:
-        found.append(
-            _Stage(
-                parameters=layers.middle_layers * layer_parameters(job.model) / plan.tp,
-                n_layers=layers.middle_layers,
-                in_flight=_in_flight(plan, n_micro_batches, 1),
-                has_head=False,
-            )
-        )
+        n_layers = layers.middle_layers
+        found.append(stage(1, n_layers * layer.parameters, n_layers))
     if plan.pp > 1:
-        found.append(
-            _Stage(
-                parameters=last,
-                n_layers=layers.last_layers,
-                in_flight=_in_flight(plan, n_micro_batches, plan.pp - 1),
-                has_head=True,
-            )
-        )
+        found.append(stage(plan.pp - 1, last, layers.last_layers))
     return found
 
 
-def _weights_bytes(job: TrainingJob, plan: Plan, stage: _Stage) -> float:
+def _weights_bytes(job: TrainingJob, plan: Plan, stage: _Stage, layer: _Layer) -> float:
     """Weights as stored, sharded under ZeRO-3; 8-bit copies and transposes included. [byte]
 
     A framework whose stored weights are the fp32 ones computes with a narrower copy: gathered
@@ -119,11 +110,11 @@ def _weights_bytes(job: TrainingJob, plan: Plan, stage: _Stage) -> float:
     shards = plan.dp * plan.cp
     stored = max(rules.weight_bytes, width)
     weights = stage.parameters * stored
-    if job.precision == "fp8":
+    if is_low_precision(job):
         per_weight = rules.fp8_weight_bytes - stored
         if job.machine.accelerator.architecture in rules.fp8_transposes_on:
             per_weight += TRANSPOSE_BYTES
-        weights += stage.n_layers * layer_matrix_parameters(job.model) / plan.tp * per_weight
+        weights += stage.n_layers * layer.matrices * per_weight
     if plan.zero >= ZERO_SHARDS_PARAMETERS:
         return weights / shards
     if stored > width and plan.zero >= ZERO_SHARDS_OPTIMIZER:
@@ -164,14 +155,13 @@ def _optimizer_bytes(job: TrainingJob, plan: Plan, stage: _Stage) -> float:
     return stage.parameters * state / shards
 
 
-def _gathered_bytes(job: TrainingJob, plan: Plan, stage: _Stage) -> float:
+def _gathered_bytes(job: TrainingJob, plan: Plan, stage: _Stage, layer: _Layer) -> float:
     """Full parameters present at once under ZeRO-3. [byte]"""
     if plan.zero < ZERO_SHARDS_PARAMETERS:
         return 0.0
-    layer = layer_parameters(job.model) / plan.tp
-    gathered = min(GATHERED_LAYERS, stage.n_layers) * layer
+    gathered = min(GATHERED_LAYERS, stage.n_layers) * layer.parameters
     if job.framework.memory.keeps_ends_gathered:
-        gathered += max(0.0, stage.parameters - stage.n_layers * layer)
+        gathered += max(0.0, stage.parameters - stage.n_layers * layer.parameters)
     return gathered * job.activation_bytes
 
 
@@ -186,41 +176,38 @@ def _loss_bytes(job: TrainingJob, plan: Plan, stage: _Stage) -> float:
     return logits * per_logit + head * rules.placeholder_gradient_bytes
 
 
-def _layer_backward_bytes(job: TrainingJob, plan: Plan) -> float:
-    """Working set of one layer, and under ZeRO-3 its whole gradient before reduction. [byte]"""
-    working = working_bytes(job, plan)
-    if plan.zero >= ZERO_SHARDS_PARAMETERS:
-        width = job.activation_bytes + job.framework.gradient_reduce_bytes
-        working += width * layer_parameters(job.model) / plan.tp
-    return working
-
-
-def _buffers_bytes(job: TrainingJob, plan: Plan, stage: _Stage) -> float:
-    """What is there for a moment: gathered parameters, and the loss or a layer's backward. [byte]
-
-    Libraries that add weight gradients to their buffer inside the product hand the framework a
-    placeholder of each weight's shape, and keep one per shape: the matrices of one layer.
-    """
-    placeholders = job.framework.memory.placeholder_gradient_bytes
-    layer_matrices = layer_matrix_parameters(job.model) / plan.tp
-    moment = max(_loss_bytes(job, plan, stage), _layer_backward_bytes(job, plan))
-    return _gathered_bytes(job, plan, stage) + placeholders * layer_matrices + moment
+def _reduced_bytes(job: TrainingJob, plan: Plan, layer: _Layer) -> float:
+    """Under ZeRO-3, the whole gradient of one layer before and in its reduction. [byte]"""
+    if plan.zero < ZERO_SHARDS_PARAMETERS:
+        return 0.0
+    return (job.activation_bytes + job.framework.gradient_reduce_bytes) * layer.parameters
 
 
 def _stage_use(
-    job: TrainingJob, plan: Plan, stage: _Stage, kept_per_layer_bytes: float
+    job: TrainingJob, plan: Plan, stage: _Stage, *, layer: _Layer, activations: LayerActivations
 ) -> MemoryUse:
+    """Memory of one stage.
+
+    Buffers are those of the fuller of two moments: the loss, and the backward pass of one layer.
+    Libraries that add weight gradients to their buffer inside the product hand the framework a
+    placeholder of each weight's shape, and keep one per shape: the matrices of one layer.
+    """
     rules = job.framework.memory
-    kept = kept_per_layer_bytes * stage.n_layers + boundary_bytes(job, plan) * plan.vpp
-    activations = kept * stage.in_flight
-    buffers = _buffers_bytes(job, plan, stage)
+    kept = activations.kept_bytes * stage.n_layers + activations.boundary_bytes * plan.vpp
+    backward = activations.working_bytes + _reduced_bytes(job, plan, layer)
+    buffers = (
+        _gathered_bytes(job, plan, stage, layer)
+        + rules.placeholder_gradient_bytes * layer.matrices
+        + max(_loss_bytes(job, plan, stage), backward)
+    )
+    in_flight_bytes = kept * stage.in_flight
     return MemoryUse(
-        weights_bytes=_weights_bytes(job, plan, stage),
+        weights_bytes=_weights_bytes(job, plan, stage, layer),
         gradients_bytes=_gradients_bytes(job, plan, stage),
         optimizer_bytes=_optimizer_bytes(job, plan, stage),
-        activations_bytes=activations,
+        activations_bytes=in_flight_bytes,
         buffers_bytes=buffers,
-        fragmentation_bytes=rules.fragmentation_fraction * (activations + buffers),
+        fragmentation_bytes=rules.fragmentation_fraction * (in_flight_bytes + buffers),
         overhead_bytes=rules.fixed_overhead_bytes,
     )
 
@@ -231,6 +218,12 @@ def memory_use(job: TrainingJob, plan: Plan) -> MemoryUse:
     The first stage keeps most micro-batches, the last one has the logits, and one between holds
     more layers where embedding and head are counted as layers; the fullest of them counts.
     """
-    kept_bytes = kept_bytes_per_layer(job, plan)
-    uses = [_stage_use(job, plan, stage, kept_bytes) for stage in _stages(job, plan)]
+    activations = layer_activations(job, plan)
+    layer = _Layer(
+        layer_parameters(job.model) / plan.tp, layer_matrix_parameters(job.model) / plan.tp
+    )
+    uses = [
+        _stage_use(job, plan, stage, layer=layer, activations=activations)
+        for stage in _stages(job, plan, layer)
+    ]
     return max(uses, key=lambda use: use.total_bytes)

@@ -7,12 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.twin.machines import job, model
-from twin.training.activation_memory import (
-    activation_bytes_per_layer,
-    boundary_bytes,
-    kept_bytes_per_layer,
-    working_bytes,
-)
+from twin.training.activation_memory import layer_activations
 from twin.training.plan import Plan
 
 PLAN = Plan(dp=64)
@@ -34,7 +29,7 @@ def test_activations_of_a_gpt_layer_equal_the_published_formula(tp):
     plan = Plan(tp=tp, dp=64 // tp, attention="unfused", sequence_parallel=tp > 1)
     published = 2048 * 6144 * (34 / tp + 5 * 64 * 2048 / (6144 * tp))
     # The paper keeps the second mask and norm inputs that 34 counts; ours agree within 2 %.
-    assert activation_bytes_per_layer(case, plan) == pytest.approx(published, rel=0.02)
+    assert layer_activations(case, plan).whole_bytes == pytest.approx(published, rel=0.02)
 
 
 def gated_layer(framework: str, precision: str) -> tuple[float, float, float]:
@@ -43,9 +38,11 @@ def gated_layer(framework: str, precision: str) -> tuple[float, float, float]:
         n_layers=8, hidden=1000, n_heads=10, head_dim=100, n_kv_heads=1, ffn_hidden=10_000
     )
     case = job(what=shape, framework_name=framework, precision=precision, seq_len=1)
-    full = activation_bytes_per_layer(case, PLAN)
-    selective = kept_bytes_per_layer(case, replace(PLAN, recompute="selective"))
-    return full, selective, kept_bytes_per_layer(case, replace(PLAN, recompute="full"))
+    kept = {
+        recompute: layer_activations(case, replace(PLAN, recompute=recompute)).kept_bytes
+        for recompute in ("none", "selective", "full")
+    }
+    return kept["none"], kept["selective"], kept["full"]
 
 
 LOG_SUM_EXP = 4 * 10
@@ -78,24 +75,26 @@ def test_every_second_product_of_a_gated_layer():
 def test_recomputing_some_layers_lies_between_none_and_all():
     case = job()
     n_layers = case.model.n_layers
-    none = kept_bytes_per_layer(case, PLAN)
+    none = layer_activations(case, PLAN).kept_bytes
     full = replace(PLAN, recompute="full")
-    some = kept_bytes_per_layer(case, replace(full, recompute_layers=n_layers // 4))
-    every = kept_bytes_per_layer(case, replace(full, recompute_layers=n_layers))
-    assert every == pytest.approx(kept_bytes_per_layer(case, full))
+    some, every = (
+        layer_activations(case, replace(full, recompute_layers=n)).kept_bytes
+        for n in (n_layers // 4, n_layers)
+    )
+    assert every == pytest.approx(layer_activations(case, full).kept_bytes)
     assert some == pytest.approx(0.75 * none + 0.25 * every)
 
 
 @pytest.mark.parametrize("recompute", ["none", "selective", "full"])
 def test_what_is_kept_and_recomputed_makes_a_whole_layer(recompute):
     case = job(framework_name="torchtitan")
-    plan = replace(PLAN, recompute=recompute)
-    whole = kept_bytes_per_layer(case, plan) + working_bytes(case, plan)
-    assert whole == pytest.approx(activation_bytes_per_layer(case, plan))
+    found = layer_activations(case, replace(PLAN, recompute=recompute))
+    assert found.kept_bytes + found.working_bytes == pytest.approx(found.whole_bytes)
 
 
 def test_only_pipelines_have_borders():
     case = job(framework_name="torchtitan")
-    assert boundary_bytes(case, PLAN) == 0.0
-    assert boundary_bytes(case, Plan(pp=2, dp=32)) > 0.0
-    assert boundary_bytes(job(), Plan(pp=2, dp=32)) == 0.0
+    pipeline = Plan(pp=2, dp=32)
+    assert layer_activations(case, PLAN).boundary_bytes == 0.0
+    assert layer_activations(case, pipeline).boundary_bytes > 0.0
+    assert layer_activations(job(), pipeline).boundary_bytes == 0.0
