@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, assert_never
 
 from twin.scenario.scenario import Scenario
 from twin.training.plan import Plan
 
-__all__ = ["Interval", "MemoryUse", "Prediction", "PredictionWarning"]
+__all__ = ["Interval", "MemoryFigure", "MemoryUse", "Prediction", "PredictionWarning"]
+
+MemoryFigure = Literal["allocated", "reserved", "device"]
+"""What a report of memory counts: tensors; what the allocator holds; the whole device."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +42,11 @@ class MemoryUse:
     optimizer_bytes: float
     activations_bytes: float
     buffers_bytes: float
-    """Logits, communication and gathered-parameter buffers. [byte]"""
+    """Present for a moment: logits, gathered parameters, working set of one layer. [byte]"""
+    fragmentation_bytes: float
+    """Held by the allocator and used by no tensor. [byte]"""
     overhead_bytes: float
-    """Context of the driver and libraries, and fragmentation of the allocator. [byte]"""
+    """Context of the driver, libraries, communication buffers: outside the allocator. [byte]"""
 
     @property
     def total_bytes(self) -> float:
@@ -51,8 +57,21 @@ class MemoryUse:
             + self.optimizer_bytes
             + self.activations_bytes
             + self.buffers_bytes
+            + self.fragmentation_bytes
             + self.overhead_bytes
         )
+
+    def figure_bytes(self, figure: MemoryFigure) -> float:
+        """What a meter of that kind shows. [byte]"""
+        match figure:
+            case "device":
+                return self.total_bytes
+            case "reserved":
+                return self.total_bytes - self.overhead_bytes
+            case "allocated":
+                return self.total_bytes - self.overhead_bytes - self.fragmentation_bytes
+            case _:
+                assert_never(figure)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -190,8 +190,9 @@ _MEMORY = (
     _lower("gradients_bytes", "Gradients", display=_GIGABYTES),
     _lower("optimizer_bytes", "Optimizer states and master weights", display=_GIGABYTES),
     _lower("activations_bytes", "Activations kept for the backward pass", display=_GIGABYTES),
-    _lower("buffers_bytes", "Logits, communication, gathered parameters", display=_GIGABYTES),
-    _lower("overhead_bytes", "Driver context, libraries, fragmentation", display=_GIGABYTES),
+    _lower("buffers_bytes", "Logits, gathered parameters, one layer at work", display=_GIGABYTES),
+    _lower("fragmentation_bytes", "Held by the allocator, used by no tensor", display=_GIGABYTES),
+    _lower("overhead_bytes", "Driver context, libraries, communication", display=_GIGABYTES),
 )
 _ENERGY = (
     _lower("device_power_w", "Power of one device, mean of a step", display=_DEVICE_WATTS),

@@ -40,7 +40,8 @@ def memory_of(micro_batch: int) -> MemoryUse:
         optimizer_bytes=13 * GB,
         activations_bytes=3 * GB * micro_batch,
         buffers_bytes=2 * GB,
-        overhead_bytes=3 * GB,
+        fragmentation_bytes=1 * GB,
+        overhead_bytes=2 * GB,
     )
 
 

@@ -142,6 +142,7 @@ def memory_lines(prediction: Prediction, *, width: int) -> list[Line]:
         "optimizer": use.optimizer_bytes,
         "activations": use.activations_bytes,
         "buffers": use.buffers_bytes,
+        "fragmentation": use.fragmentation_bytes,
         "overhead": use.overhead_bytes,
     }
     full = max(prediction.memory_capacity_bytes, prediction.memory_bytes_per_device)

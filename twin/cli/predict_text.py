@@ -34,6 +34,7 @@ MEMORY = (
     "optimizer_bytes",
     "activations_bytes",
     "buffers_bytes",
+    "fragmentation_bytes",
     "overhead_bytes",
 )
 

@@ -45,6 +45,7 @@ def report_lines(report: Mapping[str, Any], *, path: Path) -> list[str]:
         *_error_lines(report),
         *(["", "dense rows that state their layout", *_error_lines(core)] if core else []),
         *groups,
+        *_memory_lines(report.get("memory")),
         *reason_lines(unsupported),
     ]
 
@@ -71,6 +72,22 @@ def _group_lines(name: str, groups: Sequence[Mapping[str, Any]] | None) -> list[
     align = "l" + "r" * (len(errors) + 1)
     header = [name.replace("_", " "), "n", *errors]
     return ["", *table(rows, align=align, header=header)]
+
+
+def _memory_lines(memory: Mapping[str, Any] | None) -> list[str]:
+    """Errors of memory by source, and how many runs that ran are predicted not to fit."""
+    if not memory or not memory["rows"]:
+        return []
+    unfit: Sequence[str] = memory["predicted_not_to_fit"]
+    all_unfit: Sequence[str] = memory["all_runs_predicted_not_to_fit"]
+    total = {"name": "all", "n": memory["rows"], **{key: memory[key] for key in COLUMNS}}
+    groups = _group_lines("memory_by_source", [*memory["by_source"], total])
+    names = ", ".join(unfit[:N_REASONS]) + (", …" if len(unfit) > N_REASONS else "")
+    return [
+        *groups,
+        f"  predicted not to fit: {len(unfit)} of these{': ' + names if unfit else ''}; "
+        f"{len(all_unfit)} of all predicted runs",
+    ]
 
 
 def reason_lines(

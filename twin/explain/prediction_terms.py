@@ -18,14 +18,18 @@ __all__ = ["prediction_terms"]
 def _memory_term(prediction: Prediction) -> Term:
     use = prediction.memory
     parts = (
-        ("weights", use.weights_bytes),
-        ("gradients", use.gradients_bytes),
-        ("optimizer", use.optimizer_bytes),
-        ("activations", use.activations_bytes),
-        ("buffers", use.buffers_bytes),
-        ("overhead", use.overhead_bytes),
+        ("weights", use.weights_bytes, "parameters of the fullest device · stored width"),
+        ("gradients", use.gradients_bytes, "parameters · width of the gradient buffer"),
+        ("optimizer", use.optimizer_bytes, "parameters · (master copy + moments) / shards"),
+        ("activations", use.activations_bytes, "kept per layer · layers · micro-batches in flight"),
+        ("buffers", use.buffers_bytes, "gathered parameters + the fuller of loss and one layer"),
+        ("fragmentation", use.fragmentation_bytes, "share of (activations + buffers)"),
+        ("overhead", use.overhead_bytes, "driver, libraries and communication of the framework"),
     )
-    children = tuple(computed(name, value, "byte", relation="formula") for name, value in parts)
+    children = tuple(
+        computed(name, value, "byte", relation="formula", formula=formula)
+        for name, value, formula in parts
+    )
     return total("memory_bytes_per_device", "byte", children)
 
 

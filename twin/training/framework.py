@@ -18,6 +18,7 @@ from typing import Literal
 import msgspec
 
 from hardware_profiles.errors import TweelingError
+from twin.prediction import MemoryFigure
 
 __all__ = ["Constants", "Framework", "FrameworkError", "framework", "framework_names"]
 
@@ -101,16 +102,44 @@ class Overlap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class MemoryUseRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the framework keeps in device memory."""
 
+    weight_bytes: float
+    """Stored width of a weight: 2 beside a master copy, 4 where fp32 weights are alone. [byte]"""
+    fp8_weight_bytes: float
+    """The same for weights of 8-bit products, each copy in natural order counted. [byte]"""
+    fp8_transposes_on: tuple[str, ...]
+    """Architectures whose 8-bit products need the weights in transposed order too."""
+    fp8_input_bytes: float
+    """Kept of the input of a linear layer in 8-bit training. [byte]"""
+    fp8_activation_input_bytes: float
+    """Kept of the input of the MLP's activation in 8-bit training. [byte]"""
     gradient_buffer_bytes: float
     """Bytes per parameter of the accumulated gradient. [byte]"""
+    fp16_gradient_buffer_bytes: float
+    """The same in fp16 training. [byte]"""
+    placeholder_gradient_bytes: float
+    """Per weight of one layer and of the head: gradients that only stand for those added to the
+    buffer inside the product; 0 if there are none. [byte]"""
     optimizer_state_bytes: float
-    """Bytes per parameter of fp32 master copy and moments. [byte]"""
+    """Bytes per parameter of moments, with the master copy where weights are apart. [byte]"""
     has_dropout: bool
     """Dropout masks are kept."""
+    selective_keeps: Literal["all_but_scores", "every_second_product"]
+    """What selective recomputation spares."""
+    n_boundary_copies: float
+    """Tensors of a stage's output kept per micro-batch in flight: outputs, and buffers that wait
+    for activations and gradients of other stages. [1]"""
+    keeps_ends_gathered: bool
+    """Under ZeRO-3, embedding and head stay gathered through the step."""
+    logit_bytes: float
+    """Per logit at the fullest moment of the loss. [byte]"""
+    sharded_logit_bytes: float
+    """The same with the vocabulary split over tensor-parallel ranks. [byte]"""
     fixed_overhead_bytes: float
-    """Driver context, libraries, communication buffers. [byte]"""
+    """Driver context, libraries, communication buffers: outside the allocator. [byte]"""
     fragmentation_fraction: float
-    """Allocator slack over activations. [1]"""
+    """Memory that the allocator holds unused, over activations and buffers. [1]"""
+    reported_figure: MemoryFigure
+    """Which of the three figures its logs and tables give."""
 
 
 class Framework(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,39 +1,38 @@
 """Memory of the fullest device, by component.
 
-Activations are counted tensor by tensor as a layer keeps them for its backward pass, in the
-widths of mixed-precision training.
+Parameters, gradients and optimizer states as the framework stores and shards them; activations of
+the micro-batches in flight (`activation_memory`); buffers of the fuller of two moments, the loss
+and the backward pass of a layer; and what the allocator and the driver add. docs/memory.md has the
+formulas in one place.
 
 References
 ----------
 V. Korthikanti et al., Reducing Activation Recomputation in Large Transformer Models, 2022,
-section 4 (per-tensor activation bytes, in-flight micro-batches, interleaving surcharge).
+section 4 (in-flight micro-batches, interleaving surcharge).
 S. Rajbhandari et al., ZeRO, SC20, section 3 (what each stage shards).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from twin.prediction import MemoryUse
+from twin.training.activation_memory import (
+    LayerActivations,
+    is_low_precision,
+    layer_activations,
+)
 from twin.training.job import TrainingJob
 from twin.training.operations import micro_batch_tokens
 from twin.training.plan import Plan
 from twin.training.stages import stage_parameters, stages_of
-from twin.workload.parameters import layer_parameters
+from twin.workload.parameters import (
+    head_matrix_parameters,
+    layer_matrix_parameters,
+    layer_parameters,
+)
 
-__all__ = ["activation_bytes_per_layer", "memory_use"]
-
-DROPOUT_MASK_BYTES = 1.0
-"""One byte per element. [byte]"""
-
-LOG_SUM_EXP_BYTES = 4.0
-"""Kept by fused attention per query and head. [byte]"""
-
-SCORE_BYTES = 5.0
-"""Unfused attention keeps softmax output, dropout mask and dropout output. [byte]"""
-
-LOGIT_BYTES = 6.0
-"""Logits in 16 bits and their gradient in fp32. [byte]"""
+__all__ = ["memory_use"]
 
 GATHERED_LAYERS = 2.0
 """Layers whose full parameters are present at once under ZeRO-3: current and prefetched. [1]"""
@@ -41,58 +40,27 @@ GATHERED_LAYERS = 2.0
 MASTER_BYTES = 4.0
 """Width of the master copy of the weights. [byte]"""
 
+TRANSPOSE_BYTES = 1.0
+"""An 8-bit weight in transposed order. [byte]"""
+
 MOST_STAGES_WITHOUT_MIDDLE = 2
 
 ZERO_SHARDS_OPTIMIZER, ZERO_SHARDS_GRADIENTS, ZERO_SHARDS_PARAMETERS = 1, 2, 3
 
 
-def _attention_bytes(job: TrainingJob, plan: Plan, tokens: float) -> float:
-    model = job.model
-    heads = model.n_heads / plan.tp
-    if plan.attention == "unfused":
-        return SCORE_BYTES * heads * tokens * job.seq_len
-    return LOG_SUM_EXP_BYTES * heads * tokens
+class _Layer(NamedTuple):
+    """Parameters of one layer on one tensor-parallel rank."""
+
+    parameters: float
+    matrices: float
+    """Of its matrix products alone. [1]"""
 
 
-def activation_bytes_per_layer(job: TrainingJob, plan: Plan) -> float:
-    """What one layer keeps of one micro-batch without any recomputation. [byte]"""
-    model, tp = job.model, plan.tp
-    width = job.activation_bytes
-    tokens = micro_batch_tokens(job, plan)
-    split = tp if plan.sequence_parallel else 1
-    gates = 2.0 if model.is_gated_mlp else 1.0
-    # Inputs of both norms and both column-parallel layers.
-    whole = 4.0 * width * model.hidden / split
-    if job.framework.memory.has_dropout:
-        whole += 2.0 * DROPOUT_MASK_BYTES * model.hidden / split
-    queries = model.n_heads * model.head_dim / tp
-    keys = 2.0 * max(model.n_kv_heads / tp, 1.0) * model.head_dim
-    sharded = width * (2.0 * queries + keys + (gates + 1.0) * model.ffn_hidden / tp)
-    return tokens * (whole + sharded) + _attention_bytes(job, plan, tokens)
-
-
-def _kept_bytes_per_layer(job: TrainingJob, plan: Plan) -> float:
-    full = activation_bytes_per_layer(job, plan)
-    if plan.recompute == "none":
-        return full
-    tokens = micro_batch_tokens(job, plan)
-    if plan.recompute == "selective":
-        saved = _attention_bytes(job, plan, tokens) if plan.attention == "unfused" else 0.0
-        saved += job.framework.selective_recompute_fraction * (full - saved)
-        return full - saved
-    split = plan.tp if plan.sequence_parallel else 1
-    checkpoint = tokens * job.activation_bytes * job.model.hidden / split
-    if plan.recompute_layers is None:
-        return checkpoint
-    share = min(1.0, plan.recompute_layers / job.model.n_layers)
-    return share * checkpoint + (1.0 - share) * full
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Stage:
+class _Stage(NamedTuple):
     """What one pipeline stage holds."""
 
     parameters: float
+    """Of one tensor-parallel rank, embedding and head included. [1]"""
     n_layers: int
     in_flight: float
     """Micro-batches whose activations it keeps at once. [1]"""
@@ -109,92 +77,138 @@ def _in_flight(plan: Plan, n_micro_batches: int, index: int) -> float:
     return min(kept, float(n_micro_batches))
 
 
-def _stages(job: TrainingJob, plan: Plan) -> list[_Stage]:
+def _n_micro_batches(job: TrainingJob, plan: Plan) -> int:
+    return job.global_batch // (plan.dp * plan.micro_batch)
+
+
+def _stages(job: TrainingJob, plan: Plan, layer: _Layer) -> list[_Stage]:
     """First, second and last stage: one of them is the fullest."""
-    n_micro_batches = job.global_batch // (plan.dp * plan.micro_batch)
+    n_micro_batches = _n_micro_batches(job, plan)
     first, last = stage_parameters(job.model, plan)
     layers = stages_of(job.model, plan)
-    found = [
-        _Stage(
-            parameters=first,
-            n_layers=layers.first_layers,
-            in_flight=_in_flight(plan, n_micro_batches, 0),
-            has_head=plan.pp == 1,
-        )
-    ]
+
+    def stage(index: int, parameters: float, n_layers: int) -> _Stage:
+        in_flight = _in_flight(plan, n_micro_batches, index)
+        return _Stage(parameters, n_layers, in_flight, has_head=index == plan.pp - 1)
+
+    found = [stage(0, first, layers.first_layers)]
     if plan.pp > MOST_STAGES_WITHOUT_MIDDLE:
-        found.append(
-            _Stage(
-                parameters=layers.middle_layers * layer_parameters(job.model) / plan.tp,
-                n_layers=layers.middle_layers,
-                in_flight=_in_flight(plan, n_micro_batches, 1),
-                has_head=False,
-            )
-        )
+        n_layers = layers.middle_layers
+        found.append(stage(1, n_layers * layer.parameters, n_layers))
     if plan.pp > 1:
-        found.append(
-            _Stage(
-                parameters=last,
-                n_layers=layers.last_layers,
-                in_flight=_in_flight(plan, n_micro_batches, plan.pp - 1),
-                has_head=True,
-            )
-        )
+        found.append(stage(plan.pp - 1, last, layers.last_layers))
     return found
 
 
-def _buffer_bytes(job: TrainingJob, plan: Plan, stage: _Stage) -> float:
-    tokens = micro_batch_tokens(job, plan)
-    logits = tokens * job.model.vocabulary / plan.tp * LOGIT_BYTES if stage.has_head else 0.0
-    gathered = 0.0
-    if plan.zero >= ZERO_SHARDS_PARAMETERS:
-        gathered = GATHERED_LAYERS * layer_parameters(job.model) / plan.tp
-        gathered *= job.activation_bytes + job.framework.gradient_reduce_bytes
-    return logits + gathered
+def _weights_bytes(job: TrainingJob, plan: Plan, stage: _Stage, layer: _Layer) -> float:
+    """Weights as stored, sharded under ZeRO-3; 8-bit copies and transposes included. [byte]
 
-
-def _optimizer_bytes_per_parameter(job: TrainingJob) -> float:
-    """Master copy and moments; weights in fp32 are their own master copy. [byte]"""
-    state = job.framework.memory.optimizer_state_bytes
-    return state - job.activation_bytes if job.activation_bytes >= MASTER_BYTES else state
-
-
-def _shards_gradients(job: TrainingJob, plan: Plan) -> bool:
-    """Whether accumulated gradients are kept in shards.
-
-    Frameworks that reduce once per step keep them whole until then.
+    A framework whose stored weights are the fp32 ones computes with a narrower copy: gathered
+    layer by layer under ZeRO-3 (see `_gathered_bytes`), whole under ZeRO-1 and ZeRO-2.
     """
-    n_micro_batches = job.global_batch // (plan.dp * plan.micro_batch)
-    reduces_in_time = job.framework.reduces_every_micro_batch or n_micro_batches == 1
-    return plan.zero == ZERO_SHARDS_PARAMETERS or (
-        plan.zero >= ZERO_SHARDS_GRADIENTS and reduces_in_time
-    )
+    rules, width = job.framework.memory, job.activation_bytes
+    shards = plan.n_shards
+    stored = max(rules.weight_bytes, width)
+    weights = stage.parameters * stored
+    if is_low_precision(job):
+        per_weight = rules.fp8_weight_bytes - stored
+        if job.machine.accelerator.architecture in rules.fp8_transposes_on:
+            per_weight += TRANSPOSE_BYTES
+        weights += stage.n_layers * layer.matrices * per_weight
+    if plan.zero >= ZERO_SHARDS_PARAMETERS:
+        return weights / shards
+    if stored > width and plan.zero >= ZERO_SHARDS_OPTIMIZER:
+        return weights / shards + stage.parameters * width
+    return weights
+
+
+def _gradients_bytes(job: TrainingJob, plan: Plan, stage: _Stage) -> float:
+    """Accumulated gradients. [byte]
+
+    ZeRO-2 keeps shards of them where they are reduced in each micro-batch. Who reduces once per
+    step accumulates them whole until then, a pipelined step always does
+    (pytorch/pytorch torch/distributed/pipelining/stage.py, backward_maybe_with_nosync).
+    """
+    rules, shards = job.framework.memory, plan.n_shards
+    is_half = job.precision == "fp16"
+    width = rules.fp16_gradient_buffer_bytes if is_half else rules.gradient_buffer_bytes
+    whole = stage.parameters * width
+    is_once = plan.pp > 1 or not job.framework.reduces_every_micro_batch
+    accumulates = is_once and _n_micro_batches(job, plan) > 1
+    if plan.zero == ZERO_SHARDS_PARAMETERS:
+        return whole / shards
+    if plan.zero < ZERO_SHARDS_GRADIENTS:
+        return whole
+    if not accumulates:
+        return whole / shards
+    # The reduced shard stands beside the buffer only where the framework makes a new tensor of it.
+    return whole + (whole / shards if job.framework.reduces_every_micro_batch else 0.0)
+
+
+def _optimizer_bytes(job: TrainingJob, plan: Plan, stage: _Stage) -> float:
+    """Master copy and moments; weights in fp32 are their own master copy. [byte]"""
+    rules = job.framework.memory
+    state = rules.optimizer_state_bytes
+    if job.activation_bytes >= MASTER_BYTES and rules.weight_bytes < MASTER_BYTES:
+        state -= MASTER_BYTES
+    shards = plan.n_shards if plan.zero >= ZERO_SHARDS_OPTIMIZER else 1
+    return stage.parameters * state / shards
+
+
+def _gathered_bytes(job: TrainingJob, plan: Plan, stage: _Stage, layer: _Layer) -> float:
+    """Full parameters present at once under ZeRO-3. [byte]"""
+    if plan.zero < ZERO_SHARDS_PARAMETERS:
+        return 0.0
+    gathered = min(GATHERED_LAYERS, stage.n_layers) * layer.parameters
+    if job.framework.memory.keeps_ends_gathered:
+        gathered += max(0.0, stage.parameters - stage.n_layers * layer.parameters)
+    return gathered * job.activation_bytes
+
+
+def _loss_bytes(job: TrainingJob, plan: Plan, stage: _Stage) -> float:
+    """Logits with what the loss makes of them, and the gradient of the head. [byte]"""
+    if not stage.has_head:
+        return 0.0
+    rules = job.framework.memory
+    per_logit = rules.sharded_logit_bytes if plan.tp > 1 else rules.logit_bytes
+    logits = micro_batch_tokens(job, plan) * job.model.vocabulary / plan.tp
+    head = head_matrix_parameters(job.model) / plan.tp
+    return logits * per_logit + head * rules.placeholder_gradient_bytes
+
+
+def _reduced_bytes(job: TrainingJob, plan: Plan, layer: _Layer) -> float:
+    """Under ZeRO-3, the whole gradient of one layer before and in its reduction. [byte]"""
+    if plan.zero < ZERO_SHARDS_PARAMETERS:
+        return 0.0
+    return (job.activation_bytes + job.framework.gradient_reduce_bytes) * layer.parameters
 
 
 def _stage_use(
-    job: TrainingJob, plan: Plan, stage: _Stage, kept_per_layer_bytes: float
+    job: TrainingJob, plan: Plan, stage: _Stage, *, layer: _Layer, activations: LayerActivations
 ) -> MemoryUse:
+    """Memory of one stage.
+
+    Buffers are those of the fuller of two moments: the loss, and the backward pass of one layer.
+    Libraries that add weight gradients to their buffer inside the product hand the framework a
+    placeholder of each weight's shape, and keep one per shape: the matrices of one layer.
+    """
     rules = job.framework.memory
-    shards = plan.dp * plan.cp
-    weights = stage.parameters * job.activation_bytes
-    gradients = stage.parameters * rules.gradient_buffer_bytes
-    optimizer = stage.parameters * _optimizer_bytes_per_parameter(job)
-    if plan.zero >= ZERO_SHARDS_OPTIMIZER:
-        optimizer /= shards
-    if _shards_gradients(job, plan):
-        gradients /= shards
-    if plan.zero >= ZERO_SHARDS_PARAMETERS:
-        weights /= shards
-    activations = kept_per_layer_bytes * stage.n_layers * stage.in_flight
-    if plan.recompute == "full":
-        activations += activation_bytes_per_layer(job, plan)
+    kept = activations.kept_bytes * stage.n_layers + activations.boundary_bytes * plan.vpp
+    backward = activations.working_bytes + _reduced_bytes(job, plan, layer)
+    buffers = (
+        _gathered_bytes(job, plan, stage, layer)
+        + rules.placeholder_gradient_bytes * layer.matrices
+        + max(_loss_bytes(job, plan, stage), backward)
+    )
+    in_flight_bytes = kept * stage.in_flight
     return MemoryUse(
-        weights_bytes=weights,
-        gradients_bytes=gradients,
-        optimizer_bytes=optimizer,
-        activations_bytes=activations,
-        buffers_bytes=_buffer_bytes(job, plan, stage),
-        overhead_bytes=rules.fixed_overhead_bytes + rules.fragmentation_fraction * activations,
+        weights_bytes=_weights_bytes(job, plan, stage, layer),
+        gradients_bytes=_gradients_bytes(job, plan, stage),
+        optimizer_bytes=_optimizer_bytes(job, plan, stage),
+        activations_bytes=in_flight_bytes,
+        buffers_bytes=buffers,
+        fragmentation_bytes=rules.fragmentation_fraction * (in_flight_bytes + buffers),
+        overhead_bytes=rules.fixed_overhead_bytes,
     )
 
 
@@ -204,6 +218,12 @@ def memory_use(job: TrainingJob, plan: Plan) -> MemoryUse:
     The first stage keeps most micro-batches, the last one has the logits, and one between holds
     more layers where embedding and head are counted as layers; the fullest of them counts.
     """
-    kept_bytes = _kept_bytes_per_layer(job, plan)
-    uses = [_stage_use(job, plan, stage, kept_bytes) for stage in _stages(job, plan)]
+    activations = layer_activations(job, plan)
+    layer = _Layer(
+        layer_parameters(job.model) / plan.tp, layer_matrix_parameters(job.model) / plan.tp
+    )
+    uses = [
+        _stage_use(job, plan, stage, layer=layer, activations=activations)
+        for stage in _stages(job, plan, layer)
+    ]
     return max(uses, key=lambda use: use.total_bytes)

@@ -244,7 +244,7 @@ def _send_bytes(job: TrainingJob, plan: Plan) -> float:
 
 def optimizer_bytes(job: TrainingJob, plan: Plan) -> float:
     """Memory traffic of the optimizer step on this rank's shard. [byte]"""
-    shards = plan.dp * plan.cp if plan.zero >= 1 else 1
+    shards = plan.n_shards if plan.zero >= 1 else 1
     parameters = parameters_per_rank(job.model, plan) / shards
     return job.framework.traffic.optimizer_bytes_per_parameter * parameters
 

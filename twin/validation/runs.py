@@ -14,6 +14,7 @@ from pathlib import Path
 from hardware_profiles.errors import TweelingError
 from twin.intervals import interval, step_spread
 from twin.predict import Predictor
+from twin.prediction import MemoryFigure, MemoryUse
 from twin.training.job import TrainingJob
 from twin.training.memory import memory_use
 from twin.training.plan_rules import check_plan
@@ -21,6 +22,7 @@ from twin.training.predictor import StepPredictor
 from twin.training.step import Step
 from twin.validation.run_constants import SHIPPED, RunConstants
 from twin.validation.run_machines import RunMachines
+from twin.validation.run_memory import MemoryReport, memory_report
 from twin.validation.run_request import (
     RunRequest,
     Unsupported,
@@ -53,6 +55,13 @@ class PredictedRun:
     p90_s: float
     measured_memory_bytes: float | None
     predicted_memory_bytes: float
+    """The figure that the framework of the run reports. [byte]"""
+    memory_figure: MemoryFigure
+    """Which figure that is."""
+    memory: MemoryUse
+    """All components; they add up to the whole device."""
+    fits_memory: bool
+    task: str
     breakdown: dict[str, float]
 
 
@@ -86,6 +95,7 @@ class RunsReport:
     by_source: list[GroupErrors]
     by_sharding: list[GroupErrors]
     by_framework: list[GroupErrors]
+    memory: MemoryReport
     unsupported: list[dict[str, str]]
     runs: list[PredictedRun]
     left_out: dict[str, float | None]
@@ -134,6 +144,8 @@ def _row(run: PublishedRun, request: RunRequest, machines: RunMachines) -> Predi
     predictor, step = predict_run(request, machines)
     band = interval(step.time_s, step_spread(predictor, step))
     measured_s = request.measured_step_time_s
+    memory = memory_use(predictor.job, request.plan)
+    figure = predictor.job.framework.memory.reported_figure
     signed = step.time_s / measured_s - 1.0
     return PredictedRun(
         run_id=request.run_id,
@@ -149,7 +161,11 @@ def _row(run: PublishedRun, request: RunRequest, machines: RunMachines) -> Predi
         p10_s=band.p10,
         p90_s=band.p90,
         measured_memory_bytes=request.measured_memory_bytes,
-        predicted_memory_bytes=memory_use(predictor.job, request.plan).total_bytes,
+        predicted_memory_bytes=memory.figure_bytes(figure),
+        memory_figure=figure,
+        memory=memory,
+        fits_memory=(memory.total_bytes <= predictor.job.machine.accelerator.memory.capacity_bytes),
+        task=request.task,
         breakdown=step.breakdown,
     )
 
@@ -215,6 +231,7 @@ def validate_runs(path: Path, *, predictor: Predictor) -> RunsReport:
         by_source=_groups(rows, "source_id"),
         by_sharding=_groups(rows, "sharding"),
         by_framework=_groups(rows, "framework"),
+        memory=memory_report(rows),
         unsupported=unsupported,
         runs=rows,
         left_out={"mape": None, "median_ape": None, "p90_ape": None},

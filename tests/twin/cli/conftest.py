@@ -33,7 +33,8 @@ def sample_prediction(scenario: Scenario) -> Prediction:
         optimizer_bytes=1.5 * GIGABYTE,
         activations_bytes=20.2 * GIGABYTE,
         buffers_bytes=2.1 * GIGABYTE,
-        overhead_bytes=4.0 * GIGABYTE,
+        fragmentation_bytes=1.0 * GIGABYTE,
+        overhead_bytes=3.0 * GIGABYTE,
     )
     n_tokens = scenario.seq_len * scenario.global_batch
     energy_per_step_j = it_power_w * step_time_s
