@@ -6,7 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from twin.energy.clock import PowerMachine, busy_power_w, operand_energy_ratio, voltage_fraction
+from twin.energy.clock import (
+    WAITING_FRACTION,
+    PowerMachine,
+    busy_power_w,
+    operand_energy_ratio,
+    voltage_fraction,
+)
 from twin.energy.node_power import network_power_w, node_power_w
 from twin.training.executed_work import executed_work
 from twin.training.job import TrainingJob
@@ -27,11 +33,6 @@ __all__ = [
     "waiting_power_w",
     "weighted_flop",
 ]
-
-WAITING_FRACTION = 0.35
-"""Power above idle of a device that holds a context and waits, over its busy power. Measured:
-H100 and H200 draw 133 and 128 W so (kernels/measured, power.csv, idle), 65 and 80 W without a
-context, which is 0.40 and 0.28 of the 170 W of the profiles. [1]"""
 
 
 class Activity(NamedTuple):

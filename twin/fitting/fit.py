@@ -15,7 +15,7 @@ from twin.fitting.solve import Linearised, Prior, minimum, objective
 from twin.training.framework import Constants
 from twin.validation.run_constants import RunConstants
 from twin.validation.run_machines import RunMachines
-from twin.validation.runs import predict_run
+from twin.validation.run_prediction import predict_run
 
 __all__ = ["FittedConstants", "fit_constants"]
 

@@ -10,7 +10,7 @@ import hardware_profiles
 import twin.training
 from hardware_profiles.catalogue import Catalogue
 from twin.fitting.parameters import FitParameter
-from twin.fitting.write import write_constants
+from hardware_profiles.toml_numbers import write_constants
 from twin.training.framework import Constants
 from twin.validation.run_constants import ARCHITECTURE
 

@@ -8,7 +8,7 @@ a cause; the causes sum to the step.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twin.energy.clock import (
     ComputeWork,
@@ -94,24 +94,43 @@ class KernelCache:
         return found
 
 
-def _layer_work(forward: PassTime, backward: PassTime, power: PowerMachine) -> ComputeWork:
+def _layer_work(
+    forward: PassTime, backward: PassTime, power: PowerMachine, *, waiting_s: float
+) -> ComputeWork:
     weighted = 0.0
     for kernel in (*forward.kernels, *backward.kernels):
         weighted += kernel.flop * operand_energy_ratio(kernel.dtype, power)
-    return ComputeWork(weighted, forward.hbm_bytes + backward.hbm_bytes)
+    return ComputeWork(weighted, forward.hbm_bytes + backward.hbm_bytes, waiting_s)
+
+
+def _waiting_s(
+    job: TrainingJob, plan: Plan, device: DeviceModel, forward: PassTime, backward: PassTime
+) -> float:
+    """Time of a layer in which the device waits: exposed traffic of its layer, and its host. [s]
+
+    Traffic between replicas and stages comes in longer pauses and is left out.
+    """
+    launches_s = forward.time_s - forward.device_s + backward.time_s - backward.device_s
+    if plan.tp * plan.cp == 1:
+        return launches_s
+    inner = replace(plan, zero=0)
+    communicators = Communicators(job=job, plan=inner, device=device)
+    traffic = layer_traffic(job, inner, communicators, forward, backward)
+    return launches_s + traffic.tp_exposed_s + traffic.cp_exposed_s
 
 
 def _layer_compute(
     job: TrainingJob, plan: Plan, device: DeviceModel, power: PowerMachine
 ) -> LayerCompute:
     forward, backward = layer_passes(job, plan, device, 1.0)
-    work = _layer_work(forward, backward, power)
+    waiting_s = _waiting_s(job, plan, device, forward, backward)
+    work = _layer_work(forward, backward, power, waiting_s=waiting_s)
 
     def layer_time_s(clock_fraction: float) -> float:
         if clock_fraction == 1.0:
-            return forward.time_s + backward.time_s
+            return forward.device_s + backward.device_s
         slow_forward, slow_backward = layer_passes(job, plan, device, clock_fraction)
-        return slow_forward.time_s + slow_backward.time_s
+        return slow_forward.device_s + slow_backward.device_s
 
     clock = sustained_clock(work, layer_time_s, power_cap_w=job.power_cap_w, machine=power)
     if clock < 1.0:

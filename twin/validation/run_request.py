@@ -16,7 +16,14 @@ from twin.validation.run_plan import UnstatedError, run_plan
 from twin.validation.runs_table import PublishedRun
 from twin.workload.transformer import Transformer
 
-__all__ = ["RunRequest", "Unsupported", "dense_core_rows", "is_dense_core", "run_request"]
+__all__ = [
+    "RunRequest",
+    "Unsupported",
+    "dense_core_rows",
+    "is_dense_core",
+    "is_dense_stated",
+    "run_request",
+]
 
 TRAY_OF_FOUR = re.compile(r"^(?:GB200|GB300|GH200)")
 """Superchips stand four to a tray; all other servers of the collection hold eight devices."""
@@ -99,6 +106,17 @@ def is_dense_core(run: PublishedRun) -> bool:
     is_sixteen_bit = run.precision in SIXTEEN_BIT or _is_precision_open(run)
     is_plain = run.cp in (None, 1) and not run.device.startswith("GB200")
     return is_dense and is_measured and is_sixteen_bit and is_plain and _has_stated_layout(run)
+
+
+def is_dense_stated(run: PublishedRun) -> bool:
+    """Whether a dense run states enough to be predicted, on this collection 494.
+
+    Free of contradiction; dense, all weights trained; tp, pp and layers stated; a step time, or a
+    rate with a batch.
+    """
+    is_dense = _is_expert_model(run) is None and _is_lora(run) is None
+    is_measured = run.measured_step_time_s is not None and _is_flagged(run) is None
+    return is_dense and is_measured and None not in (run.tp, run.pp, run.n_layers)
 
 
 def dense_core_rows(requests: Iterable[RunRequest]) -> tuple[RunRequest, ...]:

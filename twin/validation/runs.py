@@ -1,7 +1,8 @@
-"""Predictions against published training runs.
+"""Predictions against published training runs: the report.
 
 Each row is predicted from the accelerator's profile, the model, the stated layout and the
-documented constants of its framework. Nothing is fitted to a row or a source here.
+documented constants of its framework, and once more with constants that were fitted without its
+source and the source's sisters: that error counts. Nothing is fitted to a row here.
 """
 
 from __future__ import annotations
@@ -12,62 +13,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hardware_profiles.errors import TweelingError
-from twin.intervals import interval, step_spread
 from twin.predict import Predictor
-from twin.prediction import MemoryFigure, MemoryUse
-from twin.training.job import TrainingJob
-from twin.training.memory import memory_use
-from twin.training.plan_rules import check_plan
-from twin.training.predictor import StepPredictor
-from twin.training.step import Step
-from twin.validation.run_constants import SHIPPED, RunConstants
+from twin.validation.predicted_run import PredictedRun, predicted_run
 from twin.validation.run_machines import RunMachines
 from twin.validation.run_memory import MemoryReport, memory_report
-from twin.validation.run_request import (
-    RunRequest,
-    Unsupported,
-    is_dense_core,
-    run_request,
-)
+from twin.validation.run_ordering import Ordering, ordering
+from twin.validation.run_request import Unsupported, is_dense_core, is_dense_stated, run_request
 from twin.validation.runs_table import PublishedRun, read_runs
-from twin.validation.statistics import ErrorSummary, grouped, summarise
+from twin.validation.statistics import ErrorSummary, summarise
 
-__all__ = ["PredictedRun", "RunsReport", "predict_run", "validate_runs"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PredictedRun:
-    """One published run beside its prediction."""
-
-    run_id: str
-    source_id: str
-    device: str
-    framework: str
-    sharding: str
-    measured_step_time_s: float
-    predicted_step_time_s: float
-    left_out_step_time_s: float | None
-    """With constants fitted without this source; unknown until such a fit exists. [s]"""
-    signed_error: float
-    """Predicted over measured, minus one. [1]"""
-    ape: float
-    p10_s: float
-    p90_s: float
-    measured_memory_bytes: float | None
-    predicted_memory_bytes: float
-    """The figure that the framework of the run reports. [byte]"""
-    memory_figure: MemoryFigure
-    """Which figure that is."""
-    memory: MemoryUse
-    """All components; they add up to the whole device."""
-    fits_memory: bool
-    task: str
-    breakdown: dict[str, float]
+__all__ = ["GroupErrors", "RunsReport", "validate_runs"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupErrors:
-    """Errors of one group of rows."""
+    """Errors of one group of rows, in-sample and with each row's source left out."""
 
     name: str
     n: int
@@ -75,6 +35,10 @@ class GroupErrors:
     median_ape: float
     p90_ape: float
     bias: float
+    left_out_mape: float
+    left_out_median_ape: float
+    left_out_p90_ape: float
+    left_out_bias: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,103 +53,96 @@ class RunsReport:
     p90_ape: float | None
     interval_coverage: float | None
     """Share of measured step times inside p10 to p90. [1]"""
+    left_out: dict[str, float | None]
+    """Errors with each row's source and its sisters left out of the fit."""
+    dense: dict[str, float | int | None]
+    """Errors of the dense rows that state tp, pp and layers; see `is_dense_stated`."""
     dense_core: dict[str, float | int | None]
-    """Errors of the dense rows that state their layout; see `is_dense_core`."""
+    """Errors of the 16-bit ones among them; see `is_dense_core`."""
+    by_vendor: list[GroupErrors]
     by_device: list[GroupErrors]
     by_source: list[GroupErrors]
     by_sharding: list[GroupErrors]
     by_framework: list[GroupErrors]
+    by_precision: list[GroupErrors]
+    by_scale: list[GroupErrors]
+    ordering: list[Ordering]
+    """Pairs of runs of one source, model, device, number of devices and batch."""
     memory: MemoryReport
+    missed: list[dict[str, str | float | None]]
+    """Rows that miss by more than 15 %, the worst first, with the reason believed."""
     unsupported: list[dict[str, str]]
     runs: list[PredictedRun]
-    left_out: dict[str, float | None]
     elapsed_s: float
     profile_hashes: dict[str, str]
 
 
-def run_job(
-    request: RunRequest, machines: RunMachines, constants: RunConstants = SHIPPED
-) -> TrainingJob:
-    """The training job of a published run."""
-    machine = machines.machine(
-        request.accelerator,
-        n_devices_per_node=request.devices_per_node,
-        network_bytes_per_s=request.inter_node_bandwidth_bytes_per_s_per_node,
-        n_network_cards=request.n_network_cards,
-    )
-    return TrainingJob(
-        model=request.transformer,
-        machine=constants.machine(machine),
-        n_devices=request.n_devices,
-        seq_len=request.seq_len,
-        global_batch=request.global_batch,
-        precision=request.precision,
-        framework=constants.framework(request.framework),
-        power_cap_w=machine.accelerator.power.tdp_w,
-    )
-
-
-def predict_run(
-    request: RunRequest, machines: RunMachines, constants: RunConstants = SHIPPED
-) -> tuple[StepPredictor, Step]:
-    """Predict the step of one run, with the shipped constants or others.
-
-    Raises
-    ------
-    TweelingError
-        The plan breaks a rule, or the device is unknown.
-    """
-    predictor = StepPredictor(run_job(request, machines, constants))
-    check_plan(predictor.job, request.plan)
-    return predictor, predictor.step(request.plan)
-
-
-def _row(run: PublishedRun, request: RunRequest, machines: RunMachines) -> PredictedRun:
-    predictor, step = predict_run(request, machines)
-    band = interval(step.time_s, step_spread(predictor, step))
-    measured_s = request.measured_step_time_s
-    memory = memory_use(predictor.job, request.plan)
-    figure = predictor.job.framework.memory.reported_figure
-    signed = step.time_s / measured_s - 1.0
-    return PredictedRun(
-        run_id=request.run_id,
-        source_id=request.source_id,
-        device=run.device,
-        framework=request.framework,
-        sharding=run.sharding or "not stated",
-        measured_step_time_s=measured_s,
-        predicted_step_time_s=step.time_s,
-        left_out_step_time_s=None,
-        signed_error=signed,
-        ape=abs(signed),
-        p10_s=band.p10,
-        p90_s=band.p90,
-        measured_memory_bytes=request.measured_memory_bytes,
-        predicted_memory_bytes=memory.figure_bytes(figure),
-        memory_figure=figure,
-        memory=memory,
-        fits_memory=(memory.total_bytes <= predictor.job.machine.accelerator.memory.capacity_bytes),
-        task=request.task,
-        breakdown=step.breakdown,
+def _group(name: str, rows: Sequence[PredictedRun]) -> GroupErrors:
+    fitted = summarise([row.signed_error for row in rows])
+    left = summarise([row.left_out_signed_error for row in rows])
+    if fitted is None or left is None:
+        msg = f"group {name} has no rows"
+        raise ValueError(msg)
+    return GroupErrors(
+        name=name,
+        **asdict(fitted),
+        left_out_mape=left.mape,
+        left_out_median_ape=left.median_ape,
+        left_out_p90_ape=left.p90_ape,
+        left_out_bias=left.bias,
     )
 
 
 def _groups(rows: list[PredictedRun], attribute: str) -> list[GroupErrors]:
-    summaries = grouped(
-        rows, lambda row: str(getattr(row, attribute)), lambda row: row.signed_error
-    )
-    return [GroupErrors(name=name, **asdict(summary)) for name, summary in summaries.items()]
+    groups: dict[str, list[PredictedRun]] = {}
+    for row in rows:
+        groups.setdefault(str(getattr(row, attribute)), []).append(row)
+    return [_group(name, groups[name]) for name in sorted(groups)]
 
 
-def _core(
-    published: Sequence[PublishedRun], rows: list[PredictedRun]
-) -> dict[str, float | int | None]:
-    wanted = {run.run_id for run in published if is_dense_core(run)}
-    errors = [row.signed_error for row in rows if row.run_id in wanted]
-    summary = summarise(errors)
-    known = asdict(summary) if summary else dict.fromkeys(ErrorSummary.__dataclass_fields__)
-    coverage = len(errors) / len(wanted) if wanted else None
-    return {"rows": len(wanted), "predicted": len(errors), "coverage": coverage, **known}
+def _known(summary: ErrorSummary | None, *, prefix: str = "") -> dict[str, float | int | None]:
+    names = ErrorSummary.__dataclass_fields__
+    values = asdict(summary) if summary else dict.fromkeys(names)
+    return {f"{prefix}{name}": values[name] for name in names}
+
+
+def _subset(wanted: set[str], rows: list[PredictedRun]) -> dict[str, float | int | None]:
+    """Errors of some rows, and how many of them are predicted at all."""
+    found = [row for row in rows if row.run_id in wanted]
+    left = _known(summarise([row.left_out_signed_error for row in found]), prefix="left_out_")
+    left.pop("left_out_n")
+    return {
+        "rows": len(wanted),
+        "predicted": len(found),
+        "coverage": len(found) / len(wanted) if wanted else None,
+        **_known(summarise([row.signed_error for row in found])),
+        **left,
+    }
+
+
+def _missed(rows: list[PredictedRun]) -> list[dict[str, str | float | None]]:
+    found = sorted((row for row in rows if row.why is not None), key=lambda row: -row.ape)
+    return [
+        {"run_id": row.run_id, "signed_error": row.signed_error, "why": row.why} for row in found
+    ]
+
+
+def _predicted(
+    published: Sequence[PublishedRun], machines: RunMachines
+) -> tuple[list[PredictedRun], list[dict[str, str]]]:
+    """Rows that are predicted, and why the others are not."""
+    rows: list[PredictedRun] = []
+    unsupported: list[dict[str, str]] = []
+    for run in published:
+        request = run_request(run)
+        if isinstance(request, Unsupported):
+            unsupported.append({"run_id": run.run_id, "why": request.why})
+            continue
+        try:
+            rows.append(predicted_run(run, request, machines))
+        except TweelingError as refusal:
+            unsupported.append({"run_id": run.run_id, "why": str(refusal)})
+    return rows, unsupported
 
 
 def validate_runs(path: Path, *, predictor: Predictor) -> RunsReport:
@@ -206,18 +163,9 @@ def validate_runs(path: Path, *, predictor: Predictor) -> RunsReport:
     started_s = time.perf_counter()
     machines = RunMachines(predictor.catalogues.profiles)
     published = read_runs(path)
-    rows: list[PredictedRun] = []
-    unsupported: list[dict[str, str]] = []
-    for run in published:
-        request = run_request(run)
-        if isinstance(request, Unsupported):
-            unsupported.append({"run_id": run.run_id, "why": request.why})
-            continue
-        try:
-            rows.append(_row(run, request, machines))
-        except TweelingError as refusal:
-            unsupported.append({"run_id": run.run_id, "why": str(refusal)})
+    rows, unsupported = _predicted(published, machines)
     summary = summarise([row.signed_error for row in rows])
+    left = summarise([row.left_out_signed_error for row in rows])
     inside = [row.p10_s <= row.measured_step_time_s <= row.p90_s for row in rows]
     return RunsReport(
         predicted=len(rows),
@@ -226,15 +174,21 @@ def validate_runs(path: Path, *, predictor: Predictor) -> RunsReport:
         median_ape=summary.median_ape if summary else None,
         p90_ape=summary.p90_ape if summary else None,
         interval_coverage=sum(inside) / len(inside) if inside else None,
-        dense_core=_core(published, rows),
+        left_out={name: value for name, value in _known(left).items() if name != "n"},
+        dense=_subset({run.run_id for run in published if is_dense_stated(run)}, rows),
+        dense_core=_subset({run.run_id for run in published if is_dense_core(run)}, rows),
+        by_vendor=_groups(rows, "vendor"),
         by_device=_groups(rows, "device"),
         by_source=_groups(rows, "source_id"),
         by_sharding=_groups(rows, "sharding"),
         by_framework=_groups(rows, "framework"),
+        by_precision=_groups(rows, "precision"),
+        by_scale=_groups(rows, "scale"),
+        ordering=ordering(rows),
         memory=memory_report(rows),
+        missed=_missed(rows),
         unsupported=unsupported,
         runs=rows,
-        left_out={"mape": None, "median_ape": None, "p90_ape": None},
         elapsed_s=time.perf_counter() - started_s,
         profile_hashes=machines.profile_hashes(),
     )

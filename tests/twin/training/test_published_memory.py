@@ -16,7 +16,8 @@ from twin.training.memory import memory_use
 from twin.training.plan import Plan
 from twin.validation.run_machines import RunMachines
 from twin.validation.run_request import RunRequest, Unsupported, run_request
-from twin.validation.runs import run_job, validate_runs
+from twin.validation.run_prediction import run_job
+from twin.validation.runs import validate_runs
 from twin.validation.runs_table import PublishedRun, read_runs
 
 GIB = 2.0**30
