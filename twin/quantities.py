@@ -252,6 +252,33 @@ _VALIDATION = (
     _lower("power_mape", "Mean of the absolute relative errors of power", display=_PERCENT),
     _lower("power_median_ape", "Median of those errors", display=_PERCENT),
     _lower("energy_mape", "Mean of the absolute relative errors of energy", display=_PERCENT),
+    _lower("left_out_ape", "The same with the source left out", display=_PERCENT),
+    _lower("left_out_mape", "Mean error with sources left out", display=_PERCENT),
+    _lower("left_out_median_ape", "Median error with sources left out", display=_PERCENT),
+    _lower("left_out_p90_ape", "Ninetieth percentile of those errors", display=_PERCENT),
+    Quantity(
+        name="left_out_bias",
+        meaning="Mean signed error with sources left out",
+        display=_PERCENT,
+        better="neither",
+        minimum=-1.0,
+    ),
+    Quantity(
+        name="left_out_signed_error",
+        meaning="Signed error with the source left out",
+        display=_PERCENT,
+        better="neither",
+        minimum=-1.0,
+    ),
+    _higher(
+        "ordered_share", "Pairs of like runs in the right order", display=_PERCENT, maximum=1.0
+    ),
+    _higher(
+        "left_out_ordered_share",
+        "The same with the source left out",
+        display=_PERCENT,
+        maximum=1.0,
+    ),
     _lower("elapsed_s", "Time that the report took", display=_SECONDS),
     _higher("coverage", "Share of the rows that were predicted", display=_PERCENT, maximum=1.0),
     _higher(

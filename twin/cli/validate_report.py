@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,30 @@ __all__ = [
 ]
 
 ERRORS = ("median_ape", "mape", "p90_ape")
-GROUPS = ("by_device", "by_source", "by_sharding", "by_framework")
+GROUPS = (
+    "by_vendor",
+    "by_device",
+    "by_source",
+    "by_sharding",
+    "by_framework",
+    "by_precision",
+    "by_scale",
+)
 COLUMNS = ("median_ape", "mape", "p90_ape", "bias")
+LEFT_OUT_COLUMNS = ("left_out_median_ape", "left_out_mape", "left_out_p90_ape", "left_out_bias")
+HEADINGS = {
+    "median_ape": "median",
+    "mape": "mean",
+    "p90_ape": "p90",
+    "left_out_median_ape": "left out: median",
+    "left_out_mape": "mean",
+    "left_out_p90_ape": "p90",
+    "left_out_bias": "bias",
+}
+LONGEST_NAME = 24
+"""Characters of a group's name that the text shows. [1]"""
+N_MISSED = 15
+"""Missed runs that the text lists. [1]"""
 N_REASONS = 12
 """Reasons for unsupported rows that the text lists. [1]"""
 ROUNDING_SLACK = 1e-9
@@ -39,15 +63,52 @@ def report_lines(report: Mapping[str, Any], *, path: Path) -> list[str]:
     unsupported: Sequence[Mapping[str, Any]] = report["unsupported"]
     head = f"{path}: {report['predicted']} runs predicted, {len(unsupported)} unsupported"
     core: Mapping[str, Any] = report.get("dense_core") or {}
+    dense: Mapping[str, Any] = report.get("dense") or {}
+    left_out: Mapping[str, Any] = report.get("left_out") or {}
     groups = [line for name in GROUPS for line in _group_lines(name, report.get(name))]
     return [
         head,
         *_error_lines(report),
-        *(["", "dense rows that state their layout", *_error_lines(core)] if core else []),
+        *_block("with each row's source and its sisters left out of the fit", left_out),
+        *_block("dense rows that state tp, pp and layers", dense),
+        *_block("dense rows that state their layout, 16-bit", core),
         *groups,
+        *_ordering_lines(report.get("ordering")),
         *_memory_lines(report.get("memory")),
+        *_missed_lines(report.get("missed")),
         *reason_lines(unsupported),
     ]
+
+
+def _block(heading: str, errors: Mapping[str, Any]) -> list[str]:
+    return ["", heading, *_error_lines(errors)] if errors else []
+
+
+def _ordering_lines(ordering: Sequence[Mapping[str, Any]] | None) -> list[str]:
+    """Pairs of comparable runs that are predicted in the right order."""
+    if not ordering or not ordering[0]["pairs"]:
+        return []
+    keys = ("ordered_share", "left_out_ordered_share")
+    rows = [
+        [str(one["name"]), str(one["pairs"]), *(shown(key, one[key]) for key in keys)]
+        for one in ordering
+    ]
+    header = ["pairs of like runs in order", "n", "right", "left out: right"]
+    return ["", *table(rows, align="lrrr", header=header)]
+
+
+def _missed_lines(missed: Sequence[Mapping[str, Any]] | None) -> list[str]:
+    """Runs that miss by more than 15 %, the worst first, with the reason believed."""
+    if not missed:
+        return []
+    lines = [f"missed by more than 15 %: {len(missed)} runs, and why it is believed"]
+    for row in missed[:N_MISSED]:
+        head = f"  {row['run_id']}  {row['signed_error']:+.0%}  "
+        indent = " " * 6
+        lines += textwrap.wrap(head + str(row["why"]), width=98, subsequent_indent=indent)
+    if len(missed) > N_MISSED:
+        lines.append(f"  {len(missed) - N_MISSED} more; --json lists every one")
+    return ["", *lines]
 
 
 def _error_lines(errors: Mapping[str, Any]) -> list[str]:
@@ -64,13 +125,17 @@ def _group_lines(name: str, groups: Sequence[Mapping[str, Any]] | None) -> list[
     """One table per grouping, the errors in columns."""
     if not groups:
         return []
-    errors = [key for key in COLUMNS if key in groups[0]]
+    errors = [key for key in (*COLUMNS, *LEFT_OUT_COLUMNS) if key in groups[0]]
     rows = [
-        [str(group["name"]), str(group["n"]), *(shown(key, group[key]) for key in errors)]
+        [
+            str(group["name"])[:LONGEST_NAME],
+            str(group["n"]),
+            *(f"{group[key]:.1%}" for key in errors),
+        ]
         for group in groups
     ]
     align = "l" + "r" * (len(errors) + 1)
-    header = [name.replace("_", " "), "n", *errors]
+    header = [name.replace("_", " "), "n", *(HEADINGS.get(key, key) for key in errors)]
     return ["", *table(rows, align=align, header=header)]
 
 
@@ -111,9 +176,12 @@ def write_rows(rows: Sequence[Mapping[str, Any]], *, path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), path)
+        pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), partial)
+        partial.replace(path)
     except OSError as refusal:
+        partial.unlink(missing_ok=True)
         msg = f"--out {path}: cannot be written ({refusal.strerror or refusal})"
         raise ReportError(msg) from refusal
 

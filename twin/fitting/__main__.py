@@ -14,12 +14,12 @@ from pathlib import Path
 
 from hardware_profiles.catalogue import Catalogue
 from hardware_profiles.errors import TweelingError
+from hardware_profiles.toml_numbers import rounded
 from hardware_profiles.whole_files import write_text_whole
 from twin.fitting.fit import FittedConstants, fit_constants
 from twin.fitting.homes import current_constants, write_to_homes
 from twin.fitting.parameters import FitParameter, fit_parameters, source_trust
 from twin.fitting.rows import fit_rows
-from hardware_profiles.toml_numbers import rounded
 from twin.training.framework import Constants
 from twin.validation.left_out import LEFT_OUT_FILE, left_out_text
 from twin.validation.run_machines import RunMachines

@@ -9,8 +9,8 @@ from pathlib import Path
 import hardware_profiles
 import twin.training
 from hardware_profiles.catalogue import Catalogue
-from twin.fitting.parameters import FitParameter
 from hardware_profiles.toml_numbers import write_constants
+from twin.fitting.parameters import FitParameter
 from twin.training.framework import Constants
 from twin.validation.run_constants import ARCHITECTURE
 

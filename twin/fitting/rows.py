@@ -11,8 +11,8 @@ from pathlib import Path
 
 from hardware_profiles.errors import TweelingError
 from twin.validation.run_machines import RunMachines
-from twin.validation.run_request import RunRequest, Unsupported, run_request
 from twin.validation.run_prediction import predict_run
+from twin.validation.run_request import RunRequest, Unsupported, run_request
 from twin.validation.runs_table import read_runs
 from twin.validation.source_groups import source_group
 

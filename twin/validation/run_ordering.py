@@ -1,4 +1,4 @@
-"""Whether predictions put runs in the right order: what a user compares is one plan with another."""
+"""Whether predictions put runs in the right order: a user compares one plan with another."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ from twin.validation.adapter_step import adapter_activity
 from twin.validation.node_power_table import NodePowerRow
 from twin.validation.power_join import JoinedRun, with_stated_layout
 from twin.validation.run_machines import RunMachines
-from twin.validation.run_request import RunRequest, Unsupported, run_request
 from twin.validation.run_prediction import predict_run
+from twin.validation.run_request import RunRequest, Unsupported, run_request
 from twin.validation.runs_table import PublishedRun
 
 __all__ = ["ServerPower", "UnpredictedError", "predicted_server_power"]

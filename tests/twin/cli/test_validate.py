@@ -63,6 +63,7 @@ def test_text_has_errors_groups_and_reasons(twin, runs_csv):
     out = twin("validate", "runs", str(runs_csv)).out
     assert "2 runs predicted, 2 unsupported" in out
     assert "6.000 %" in out
+    assert "6.0%" in out
     assert "H100" in out
     assert "3.000 %" in out.partition("dense rows that state their layout")[2]
     assert "2  no layers" in out

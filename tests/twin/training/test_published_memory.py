@@ -15,8 +15,8 @@ from twin.predict import Predictor
 from twin.training.memory import memory_use
 from twin.training.plan import Plan
 from twin.validation.run_machines import RunMachines
-from twin.validation.run_request import RunRequest, Unsupported, run_request
 from twin.validation.run_prediction import run_job
+from twin.validation.run_request import RunRequest, Unsupported, run_request
 from twin.validation.runs import validate_runs
 from twin.validation.runs_table import PublishedRun, read_runs
 
