@@ -208,10 +208,18 @@ def failures(
     """Why the answer is no, in sentences; empty when it is yes."""
     complaints = []
     median = report["median_ape"]
+    left_out = (report.get("left_out") or {}).get("median_ape")
     if fail_above is not None and (median is None or median > fail_above):
         complaints.append(f"median_ape {median} is above --fail-above {fail_above:g}")
+    if fail_above is not None and left_out is not None and left_out > fail_above:
+        complaints.append(f"left_out.median_ape {left_out} is above --fail-above {fail_above:g}")
     if old is None:
         return complaints
+    old_left_out = (old.get("left_out") or {}).get("median_ape")
+    if _rose(old_left_out, left_out):
+        complaints.append(
+            f"left_out.median_ape was {old_left_out:.4f} in the baseline and is {left_out:.4f}"
+        )
     worse = [
         *(name for name in ERRORS if _rose(old.get(name), report.get(name))),
         *(name for name in ("coverage",) if _rose(report.get(name), old.get(name))),
