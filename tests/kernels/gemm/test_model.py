@@ -24,6 +24,8 @@ HOPPER = GemmMachine(
     droop_fraction=0.18,
     droop_time_s=4e-3,
     overlap_exponent=6.0,
+    stride_conflict_ratio=0.0,
+    stride_period_bytes=131072.0,
 )
 
 SIZES = st.integers(1, 70_000)
