@@ -160,6 +160,10 @@ class GemmCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Kernel time at which half of the droop is reached. [s]"""
     overlap_exponent: float
     """Exponent of the smooth maximum that joins the limits. [1]"""
+    stride_conflict_ratio: float = 0.0
+    """Further time of the operand supply where rows begin whole periods apart. [1]"""
+    stride_period_bytes: float = 131072.0
+    """Distance of addresses that share a memory channel and a cache set. [byte]"""
     residual: Residual | None = None
     implementations: dict[str, GemmImplementation] = {}
     """By library, as kernels/libraries.toml names them."""
@@ -331,6 +335,8 @@ class OperationCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     """Row beyond which it no longer stays on chip and is read again; 0 for never. [byte]"""
     long_row_traffic_ratio: float = 1.0
     """Traffic of rows far beyond that, over that of short rows. [1]"""
+    cached_bandwidth_ratio: float = 1.0
+    """Bandwidth of data that stays in the second-level cache, over that of memory. [1]"""
     residual: Residual | None = None
     """Correction over (rows, columns, 1 for aligned rows and 2 for others)."""
     provenance: Provenance

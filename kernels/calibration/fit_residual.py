@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,16 +16,16 @@ from kernels.compiled_formula import FormulaCompiler
 from kernels.measurement_tables import Mask
 from kernels.residual import ResidualGrid, compiled_grid, residual_log
 
-__all__ = ["GridAxis", "ResidualFitter"]
+__all__ = ["LEAST_GAIN", "PLAIN", "SMOOTH", "GridAxis", "GridPrior", "ResidualFitter"]
+
+SparseMatrix = Any
+"""A matrix of scipy.sparse, which has no types."""
 
 LARGEST_LOG = 0.3
 """A correction may correct, never carry. [1]"""
 
 ROUNDING = 0.05
 """Deviation below which the loss is rounded off. [1]"""
-
-SHRINKAGE_ROWS = 3.0
-"""Rows' worth of evidence for no correction that each node starts with. [1]"""
 
 N_REWEIGHTINGS = 4
 N_FOLDS = 5
@@ -43,6 +44,23 @@ class GridAxis:
     start_log2: float
     step_log2: float
     count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridPrior:
+    """What the nodes are taken for before any row is seen."""
+
+    shrinkage_rows: float
+    """Rows' worth of evidence for no correction at each node. [1]"""
+    stiffness_rows: float
+    """Rows' worth of evidence that neighbours one octave apart are alike. [1]"""
+
+
+PLAIN = GridPrior(shrinkage_rows=3.0, stiffness_rows=0.0)
+"""Nodes stand alone: enough where every node has rows of its own."""
+
+SMOOTH = GridPrior(shrinkage_rows=0.3, stiffness_rows=0.3)
+"""Nodes lean on their neighbours: for tables of few shapes, which leave most nodes bare."""
 
 
 def _fill_logs(sizes: FloatArray, grid: ResidualGrid, logs: FloatArray) -> None:
@@ -82,6 +100,7 @@ class ResidualFitter:
         keys: npt.NDArray[np.int64],
         grids: Sequence[tuple[GridAxis, ...]],
         *,
+        priors: Sequence[GridPrior] = (PLAIN,),
         rival: FloatArray | None = None,
         weights: FloatArray | None = None,
     ) -> Residual | None:
@@ -98,6 +117,8 @@ class ResidualFitter:
             are set aside by the cross-validation that decides.
         grids
             Axes to choose from, coarse ones first.
+        priors
+            What to take nodes for, to choose from as well.
         rival
             What is left of the errors without this correction, where something else corrects
             them already; the errors themselves by default. [1]
@@ -116,16 +137,18 @@ class ResidualFitter:
         tried = np.random.default_rng(0).permutation(len(errors))[:N_TRIED_ROWS]
         best = _loss((errors if rival is None else rival)[tried], weights[tried])
         chosen = None
-        for axes in grids:
-            unseen = self._unseen_errors(rows.where(tried), axes)
+        for axes, prior in itertools.product(grids, priors):
+            unseen = self._unseen_errors(rows.where(tried), axes, prior)
             if unseen is None:
                 continue
             loss = _loss(unseen, weights[tried])
             if loss < (1.0 - LEAST_GAIN) * best:
-                best, chosen = loss, axes
-        return None if chosen is None else _fitted(rows, chosen)
+                best, chosen = loss, (axes, prior)
+        return None if chosen is None else _fitted(rows, *chosen)
 
-    def _unseen_errors(self, rows: _Rows, axes: tuple[GridAxis, ...]) -> FloatArray | None:
+    def _unseen_errors(
+        self, rows: _Rows, axes: tuple[GridAxis, ...], prior: GridPrior
+    ) -> FloatArray | None:
         """What a correction leaves of each row's error when it has not seen the row's key."""
         fold = rows.keys % N_FOLDS
         left = np.empty_like(rows.errors)
@@ -133,7 +156,7 @@ class ResidualFitter:
             seen, unseen = fold != number, fold == number
             if not seen.any() or not unseen.any():
                 return None
-            residual = _fitted(rows.where(seen), axes)
+            residual = _fitted(rows.where(seen), axes, prior)
             left[unseen] = rows.errors[unseen] - self.logs(rows.sizes[unseen], residual)
         return left
 
@@ -143,19 +166,20 @@ def _loss(errors: FloatArray, weights: FloatArray) -> float:
     return float(np.average(rounded, weights=weights))
 
 
-def _fitted(rows: _Rows, axes: tuple[GridAxis, ...]) -> Residual:
+def _fitted(rows: _Rows, axes: tuple[GridAxis, ...], prior: GridPrior) -> Residual:
     """Ridge regression on the nodes, reweighted so that outliers do not pull."""
     # scipy takes long to import; only fits need it.
-    from scipy.sparse import diags, identity
+    from scipy.sparse import diags
     from scipy.sparse.linalg import spsolve
 
     design, inside = _design(rows.sizes, axes)
     design, target = design[inside], rows.errors[inside]
     robust = np.ones(len(target))
     values = np.zeros(design.shape[1])
+    penalty = _penalty(axes, prior)
     for _ in range(N_REWEIGHTINGS):
         weights = robust * rows.weights[inside]
-        normal = design.T @ diags(weights) @ design + SHRINKAGE_ROWS * identity(design.shape[1])
+        normal = design.T @ diags(weights) @ design + penalty
         values = spsolve(normal.tocsc(), design.T @ (weights * target))
         left = target - design @ values
         robust = ROUNDING / np.sqrt(left * left + ROUNDING * ROUNDING)
@@ -166,6 +190,24 @@ def _fitted(rows: _Rows, axes: tuple[GridAxis, ...]) -> Residual:
         counts=tuple(axis.count for axis in axes),
         values_permille=" ".join(str(round(1000.0 * value)) for value in values),
     )
+
+
+def _penalty(axes: tuple[GridAxis, ...], prior: GridPrior) -> SparseMatrix:
+    """Squared values of the nodes and squared differences of neighbours, weighted (sparse)."""
+    from scipy.sparse import csr_matrix, identity, kron
+
+    n_nodes = int(np.prod([axis.count for axis in axes]))
+    penalty = prior.shrinkage_rows * identity(n_nodes, format="csr")
+    if prior.stiffness_rows <= 0.0:
+        return penalty
+    for number, axis in enumerate(axes):
+        steps = np.diff(np.eye(axis.count), axis=0) / axis.step_log2
+        along = csr_matrix(np.ones((1, 1)))
+        for other, one in enumerate(axes):
+            part = csr_matrix(steps.T @ steps) if other == number else identity(one.count)
+            along = kron(along, part)
+        penalty = penalty + prior.stiffness_rows * along
+    return penalty
 
 
 def _design(sizes: FloatArray, axes: tuple[GridAxis, ...]) -> tuple[Any, Mask]:

@@ -13,6 +13,7 @@ from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import GemmCalibration, GemmImplementation, Provenance
 from kernels.calibration.gemm_fit import (
     GEMM_BOUNDS,
+    STRIDE_BOUNDS,
     GemmFitter,
     device_constants,
     library_constants,
@@ -220,6 +221,10 @@ def _mean(own: Sequence[GemmCalibration], *, source: str) -> GemmCalibration:
     }
     parameters = {
         name: _geometric_mean([getattr(one, name) for one in own]) for name in GEMM_BOUNDS
+    }
+    # Zero on members that show no conflicts.
+    parameters |= {
+        name: float(np.mean([getattr(one, name) for one in own])) for name in STRIDE_BOUNDS
     }
     provenance = _family_provenance([one.provenance for one in own], source=source)
     mean = device_constants(parameters, provenance=provenance)

@@ -15,7 +15,7 @@ from hardware_profiles.calibration import (
     Provenance,
     Residual,
 )
-from kernels.calibration.fit_residual import GridAxis, ResidualFitter
+from kernels.calibration.fit_residual import LEAST_GAIN, PLAIN, SMOOTH, GridAxis, ResidualFitter
 from kernels.calibration.gemm_rows import (
     GemmRows,
     balanced_sample,
@@ -39,7 +39,7 @@ SEED = 0
 LEAST_SHAPES = 25
 """Shapes that a library needs for constants of its own. [1]"""
 
-LEAST_RESIDUAL_SHAPES = 600
+LEAST_RESIDUAL_SHAPES = 400
 """Shapes from which a correction on a grid is tried. [1]"""
 
 GEMM_BOUNDS: dict[str, Bound] = {
@@ -56,6 +56,25 @@ GEMM_BOUNDS: dict[str, Bound] = {
     "overlap_exponent": Bound(low=6.0, high=6.0, start=6.0),
 }
 """Ranges: shares below one; launch inside a tight loop; the rest as seen over the families."""
+
+STRIDE_BOUNDS: dict[str, Bound] = {
+    "stride_conflict_ratio": Bound(low=0.1, high=100.0, start=5.0),
+    "stride_period_bytes": Bound(low=32e3, high=512e3, start=131072.0),
+}
+"""Fitted where shapes show it and unseen keys gain by it; the period is channels times interleave,
+or cache sets times lines."""
+
+ALIGNED_BYTES = 65536.0
+"""Rows this far apart, or a multiple, share channels on devices where any do. [byte]"""
+
+LEAST_ALIGNED_SHAPES = 50
+"""Shapes with such rows from which the effect is tried. [1]"""
+
+LEAST_ALIGNED_LOSS = 0.1
+"""How much slower than without the effect they must be at the median, as a logarithm. [1]"""
+
+N_HALVES = 2
+"""Parts of the keys, each predicted from the others, that decide on it. [1]"""
 
 HARNESS_BOUNDS: dict[str, Bound] = {
     "rate_ratio": Bound(low=0.5, high=2.0, start=1.0),
@@ -121,7 +140,8 @@ def device_constants(
     values: Mapping[str, float], *, provenance: Provenance = UNJUDGED
 ) -> GemmCalibration:
     """Constants of a device from values by name; others among them are left aside."""
-    chosen = {name: values[name] for name in GEMM_BOUNDS}
+    names = (*GEMM_BOUNDS, *(name for name in STRIDE_BOUNDS if name in values))
+    chosen = {name: values[name] for name in names}
     return msgspec.convert({**chosen, "provenance": provenance}, GemmCalibration)
 
 
@@ -219,6 +239,9 @@ class GemmFitter:
         if library:
             bounds |= _harness_bounds(rows.dtype, library, is_reference=True)
         found = self._search(reference, accelerator, bounds, n_shapes=N_FIT_SHAPES)
+        if self._has_stride_conflicts(reference, accelerator, bounds, found=found):
+            bounds |= STRIDE_BOUNDS
+            found = self._search(reference, accelerator, bounds, n_shapes=N_FIT_SHAPES)
         base = device_constants(found)
         if library:
             implementations = {library: library_constants(found)}
@@ -263,24 +286,67 @@ class GemmFitter:
         has_prior = any(bound.prior_sigma is not None for bound in bounds.values())
 
         def loss(values: dict[str, float]) -> float:
-            device = base or device_constants(values)
-            one = library_constants(values)
-            machine = gemm_machine(accelerator, rows.precision, device)
-            if machine is None:
-                msg = f"{accelerator.name} has no peak for {rows.dtype}"
-                raise ValueError(msg)
-            times_s = self.times.kernel_times_s(
-                sample.sizes,
-                rows.precision,
-                library_machine(machine, one),
-                library=gemm_library(one),
-                residual=None,
-            )
+            times_s = self._times_s(sample, accelerator, values, base=base)
             return robust_loss(times_s, sample.measured_s, weights)
 
         prior_weight = 1.0 / max(len(sample.sizes), 1) if has_prior else 0.0
         effort = SEARCH_EFFORT if base is None else LIBRARY_EFFORT
         return fit_parameters(loss, bounds, prior_weight=prior_weight, **effort)
+
+    def _times_s(
+        self,
+        rows: GemmRows,
+        accelerator: Accelerator,
+        values: Mapping[str, float],
+        *,
+        base: GemmCalibration | None = None,
+    ) -> FloatArray:
+        """Times of rows under constants by name, of a device or of a library on a base. [s]"""
+        machine = gemm_machine(accelerator, rows.precision, base or device_constants(values))
+        if machine is None:
+            msg = f"{accelerator.name} has no peak for {rows.dtype}"
+            raise ValueError(msg)
+        one = library_constants(values)
+        return self.times.kernel_times_s(
+            rows.sizes,
+            rows.precision,
+            library_machine(machine, one),
+            library=gemm_library(one),
+            residual=None,
+        )
+
+    def _has_stride_conflicts(
+        self,
+        rows: GemmRows,
+        accelerator: Accelerator,
+        bounds: Mapping[str, Bound],
+        *,
+        found: Mapping[str, float],
+    ) -> bool:
+        """Whether rows a power of two apart are slow in a way that holds for unseen keys."""
+        strides_bytes = rows.sizes[:, 2] * rows.precision.operand_bytes
+        aligned = rows.where(strides_bytes % ALIGNED_BYTES == 0.0)
+        if len(aligned.sizes) < LEAST_ALIGNED_SHAPES:
+            return False
+        losses = np.log(aligned.measured_s / self._times_s(aligned, accelerator, found))
+        if np.median(losses) < LEAST_ALIGNED_LOSS:
+            return False
+        without = self._unseen_loss(rows, accelerator, bounds)
+        fitted = self._unseen_loss(rows, accelerator, {**bounds, **STRIDE_BOUNDS})
+        return fitted < (1.0 - LEAST_GAIN) * without
+
+    def _unseen_loss(
+        self, rows: GemmRows, accelerator: Accelerator, bounds: Mapping[str, Bound]
+    ) -> float:
+        """Mean loss of each part of the keys under constants from the others. [1]"""
+        losses = []
+        for part in range(N_HALVES):
+            unseen = rows.keys % N_HALVES == part
+            found = self._search(rows.where(~unseen), accelerator, bounds, n_shapes=N_FIT_SHAPES)
+            rest = rows.where(unseen)
+            times_s = self._times_s(rest, accelerator, found)
+            losses.append(robust_loss(times_s, rest.measured_s, balanced_weights(rest)))
+        return float(np.mean(losses))
 
     def _with_libraries(
         self, rows: GemmRows, accelerator: Accelerator, base: GemmCalibration
@@ -325,5 +391,11 @@ class GemmFitter:
         sizes = rows.sizes[:, :3]
         weights = np.minimum(balanced_weights(rows) * len(sizes), HEAVIEST_ROW)
         return self.residuals.fit(
-            sizes, errors, rows.keys, RESIDUAL_GRIDS, rival=rival, weights=weights
+            sizes,
+            errors,
+            rows.keys,
+            RESIDUAL_GRIDS,
+            priors=(PLAIN, SMOOTH),
+            rival=rival,
+            weights=weights,
         )

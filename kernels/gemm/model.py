@@ -1,11 +1,12 @@
 """Performance model of a dense matrix product on one device.
 
 C[m, n] = A[m, k] B[k, n]. For each candidate tile and each split of the depth the time is the
-smooth maximum of three limits: arithmetic in waves of tiles, the supply of operands to one
-compute unit, and the compulsory traffic to device memory. The library is assumed to pick the
-best candidate; hard waves and a single tile are worse than no tiles at all, measured on public
-GEMM tables. All functions are pure scalar functions, so that one source serves the explained
-prediction in plain Python and a compiled sweep.
+smooth maximum of three limits: arithmetic in waves of tiles, the supply of operands to one compute
+unit, and the compulsory traffic to device memory. On some devices the supply is slower where rows
+begin a large power of two of bytes apart, which share few channels and cache sets. The library is
+assumed to pick the best candidate; hard waves and a single tile are worse than no tiles at all,
+measured on public GEMM tables. All functions are pure scalar functions, so that one source serves
+the explained prediction in plain Python and a compiled sweep.
 
 References
 ----------
@@ -60,6 +61,10 @@ class GemmMachine(NamedTuple):
     droop_fraction: float
     droop_time_s: float
     overlap_exponent: float
+    stride_conflict_ratio: float
+    """Further time of the operand supply where rows begin whole periods apart. [1]"""
+    stride_period_bytes: float
+    """Distance of addresses that share a memory channel and a cache set. [byte]"""
 
 
 class GemmShape(NamedTuple):
@@ -112,6 +117,16 @@ def _feed_bandwidth(machine: GemmMachine) -> float:
     return machine.feed_ratio * bandwidth
 
 
+def _common_stride_bytes(shape: GemmShape, machine: GemmMachine) -> float:
+    """Largest power of two that divides the distance of two rows, as far as it matters. [byte]"""
+    row_bytes = shape.k * shape.a_element_bytes
+    longest_bytes = SPLITS[-1] * machine.stride_period_bytes
+    common_bytes = 1.0
+    while common_bytes < longest_bytes and row_bytes % (2.0 * common_bytes) == 0.0:
+        common_bytes *= 2.0
+    return common_bytes
+
+
 def gemm_time(shape: GemmShape, machine: GemmMachine) -> GemmTime:
     """Time of one matrix product in a tight loop.
 
@@ -131,13 +146,17 @@ def gemm_time(shape: GemmShape, machine: GemmMachine) -> GemmTime:
     -----
     Monotone: more m, n or k is never faster; more peak, bandwidth or efficiency never slower,
     since every candidate is monotone, growing sizes only remove candidates, and the minimum of
-    monotone functions is monotone.
+    monotone functions is monotone. One exception is measured: a depth whose rows share channels
+    may cost more than the next depth.
     """
     unit_flop_per_s = machine.tensor_efficiency_fraction * machine.peak_flop_per_s / machine.n_units
     unit_feed_bytes_per_s = _feed_bandwidth(machine) / machine.n_units
     memory_s = compulsory_traffic_bytes(shape) / (
         machine.memory_efficiency_fraction * machine.memory_bandwidth_bytes_per_s
     )
+    common_bytes = 0.0
+    if machine.stride_conflict_ratio > 0.0:
+        common_bytes = _common_stride_bytes(shape, machine)
     best = (NEVER_S, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     for tile_m, tile_n in TILES:
         tiles = shape.batch * -(-shape.m // tile_m) * -(-shape.n // tile_n)
@@ -154,6 +173,9 @@ def gemm_time(shape: GemmShape, machine: GemmMachine) -> GemmTime:
             multiply_adds = tile_m * tile_n * (waves * depth + fills * machine.fill_depth)
             arithmetic_s = FLOP_PER_MULTIPLY_ADD * multiply_adds / unit_flop_per_s
             feed_s = waves * operand_bytes * depth / unit_feed_bytes_per_s
+            # Parts of a split depth begin at different places of a period.
+            aligned = min(common_bytes / n_splits / machine.stride_period_bytes, 1.0)
+            feed_s *= 1.0 + machine.stride_conflict_ratio * aligned
             # The smooth maximum is at least the hard one: most candidates end here.
             if max(arithmetic_s, feed_s, memory_s) >= best[0]:
                 continue

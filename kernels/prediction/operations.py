@@ -86,10 +86,11 @@ def operation_machine(
     launch_s, memory = streams.launch_s, accelerator.memory
     if operation is not None and operation.launch_s is not None:
         launch_s = operation.launch_s
+    cached = operation or streams
     return OperationMachine(
         memory_bandwidth_bytes_per_s=memory.bandwidth_bytes_per_s,
         bandwidth_efficiency_fraction=streams.bandwidth_efficiency_fraction,
-        cached_bandwidth_ratio=streams.cached_bandwidth_ratio,
+        cached_bandwidth_ratio=cached.cached_bandwidth_ratio,
         cache_bytes=memory.l2_bytes or 0.0,
         n_units=float(accelerator.compute.n_units),
         launch_s=launch_s,

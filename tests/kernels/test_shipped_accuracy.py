@@ -17,6 +17,7 @@ from kernels.families.inheritance import completed_calibration
 from kernels.measurement_tables import read_table
 from kernels.prediction.attention import AttentionTimes
 from kernels.prediction.gemm import GEMM_COLUMNS, GemmTimes
+from kernels.prediction.operations import OperationTimes
 
 CATALOGUE = Catalogue()
 SERVER_PARTS = ("H100-SXM5-80GB", "H200-SXM-141GB", "B200-SXM")
@@ -85,6 +86,16 @@ def test_products_of_weights_set_aside(
         assert np.mean(errors[aside]) <= mean_bar
     if large_bar is not None:
         assert np.median(errors[aside & rows.is_large]) <= large_bar
+
+
+def test_memory_bound_operations_of_an_h100_small_enough_for_its_cache():
+    columns = ("device", "op", "dtype", "rows", "cols", "latency_us")
+    rows = read_table(measured_folder() / "ops.csv", columns)
+    errors = errors_of(
+        OperationTimes(), rows.where(rows["device"] == "H100-SXM5-80GB"), "H100-SXM5-80GB"
+    )
+    assert len(errors) > 20
+    assert np.median(errors) <= 0.02
 
 
 @pytest.mark.parametrize("device", ["A100-SXM4-80GB", *SERVER_PARTS, "GB200", "RTX-PRO-6000-BSE"])

@@ -132,6 +132,8 @@ class DeviceModel:
             droop_fraction=0.0,
             droop_time_s=fitted.droop_time_s,
             overlap_exponent=fitted.overlap_exponent,
+            stride_conflict_ratio=fitted.stride_conflict_ratio,
+            stride_period_bytes=fitted.stride_period_bytes,
         )
 
     def attention(self, clock_fraction: float) -> AttentionMachine:

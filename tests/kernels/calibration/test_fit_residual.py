@@ -2,7 +2,13 @@
 
 import numpy as np
 
-from kernels.calibration.fit_residual import LARGEST_LOG, GridAxis, ResidualFitter
+from kernels.calibration.fit_residual import (
+    LARGEST_LOG,
+    PLAIN,
+    SMOOTH,
+    GridAxis,
+    ResidualFitter,
+)
 
 RNG = np.random.default_rng(7)
 AXES = (GridAxis(start_log2=0.0, step_log2=2.0, count=8),) * 3
@@ -39,6 +45,23 @@ def test_a_finer_grid_must_earn_its_nodes():
     residual = FITTER.fit(SIZES, errors, KEYS, (AXES, fine))
     assert residual is not None
     assert residual.counts == (8, 8, 8)
+
+
+def test_nodes_lean_on_their_neighbours_where_shapes_are_few():
+    rng = np.random.default_rng(1)
+    shapes = 2.0 ** rng.uniform(0.0, 14.0, size=(60, 3))
+    keys = np.repeat(np.arange(60), 10)
+    errors = 0.2 * np.sin(np.log2(shapes[:, 0]) / 4.0)[keys]
+    unseen = 2.0 ** rng.uniform(2.0, 12.0, size=(500, 3))
+    truth = 0.2 * np.sin(np.log2(unseen[:, 0]) / 4.0)
+    plain, smooth = (
+        np.mean(np.abs(truth - FITTER.logs(unseen, residual)))
+        for residual in (
+            FITTER.fit(shapes[keys], errors, keys, (AXES,), priors=(prior,))
+            for prior in (PLAIN, SMOOTH)
+        )
+    )
+    assert smooth < 0.8 * plain
 
 
 def test_with_one_key_nothing_can_be_set_aside():

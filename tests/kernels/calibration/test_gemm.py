@@ -60,6 +60,16 @@ def rows_of(device, n_shapes=1200, *, libraries=("trtllm-1",), dtype="bf16", tru
     return gemm_rows(table_of(sizes, times_s, names, dtype), dtype)
 
 
+def aligned_rows_of(device, truth):
+    """Shapes of which some have a depth of 32768, at times of the model itself."""
+    sizes = sizes_of(1200)
+    sizes[::10, 2] = 32768.0
+    names = ["trtllm-1"] * len(sizes)
+    rows = gemm_rows(table_of(sizes, np.ones(len(sizes)), names, "fp32"), "fp32")
+    times_s = FITTER.rows_times_s(rows, device, truth)
+    return gemm_rows(table_of(sizes, times_s, names, "fp32"), "fp32")
+
+
 def median_error(device, rows, fitted):
     seen = rows.where(rows.is_heldout)
     return np.median(np.abs(FITTER.rows_times_s(seen, device, fitted) / seen.measured_s - 1.0))
@@ -73,6 +83,15 @@ def test_a_fit_recovers_a_machine_from_its_own_times(h100):
     assert efficiency == pytest.approx(TRUTH.tensor_efficiency_fraction, rel=0.05)
     for name, bound in GEMM_BOUNDS.items():
         assert bound.low <= getattr(fitted, name) <= bound.high
+
+
+def test_conflicts_of_strides_are_fitted_where_rows_show_them(h100):
+    conflicted = msgspec.structs.replace(TRUTH, stride_conflict_ratio=60.0)
+    rows = aligned_rows_of(h100, conflicted)
+    fitted = FITTER.fit(rows, h100)
+    assert fitted.stride_conflict_ratio > 10.0
+    assert median_error(h100, rows, fitted) < 0.03
+    assert FITTER.fit(aligned_rows_of(h100, TRUTH), h100).stride_conflict_ratio == 0.0
 
 
 def test_what_one_library_adds_stays_with_it(h100):
@@ -130,4 +149,5 @@ def test_a_family_is_the_mean_of_its_members_with_a_wider_interval():
     assert family.provenance.figure_class == "inherited"
     assert family.provenance.relative_spread_fraction > PROVENANCE.relative_spread_fraction
     assert family.residual is None
+    assert family.stride_conflict_ratio == 0.0
     assert set(family.implementations) == {"vllm"}

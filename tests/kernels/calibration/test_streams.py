@@ -6,7 +6,7 @@ import pytest
 from hardware_profiles.catalogue import Catalogue
 from kernels.calibration.session import Session
 from kernels.calibration.simplex import judge
-from kernels.calibration.stream_fit import OperationFitter, fit_occupancy
+from kernels.calibration.stream_fit import FittedOperation, OperationFitter, fit_occupancy
 from kernels.calibration.stream_rows import OperationRows, operation_rows
 from kernels.calibration.streams import (
     family_memory_bound,
@@ -15,6 +15,7 @@ from kernels.calibration.streams import (
 )
 from kernels.memory_bound.occupancy import OccupancyMachine, occupied_bandwidth_bytes_per_s
 
+FITTER = OperationFitter()
 TRUTH = {
     "traffic_ratio": 1.1,
     "launch_s": 12e-6,
@@ -22,10 +23,12 @@ TRUTH = {
     "unaligned_row_s": 0.0,
     "long_row_bytes": 0.0,
     "long_row_traffic_ratio": 1.0,
+    "cached_bandwidth_ratio": 1.0,
 }
 
 
-def planted_rows():
+def planted_rows(values=TRUTH):
+    """Rows of an operation with these parameters, some of them small enough for the cache."""
     rng = np.random.default_rng(5)
     sizes = np.column_stack(
         [
@@ -34,7 +37,7 @@ def planted_rows():
             np.full((200, 3), (4.0, 3.0, 1.0)),
         ]
     )
-    return OperationRows(
+    rows = OperationRows(
         accelerator=Catalogue().accelerator("a100-sxm-80gb"),
         name="add",
         sizes=sizes,
@@ -42,19 +45,22 @@ def planted_rows():
         heldout=np.zeros(200, dtype=bool),
         keys=np.arange(200),
     )
+    planted = FittedOperation(parameters=values, residual=None, n_rows=200)
+    rows.measured_s[:] = FITTER.predict_s(rows, 0.87, planted)
+    return rows
 
 
 def test_a_fit_recovers_planted_parameters():
-    fitter, rows = OperationFitter(), planted_rows()
-    machine = fitter.machine(rows, 0.87, TRUTH)
-    grid = fitter.times
-    from kernels.residual import compiled_grid
-
-    rows.measured_s[:] = grid.filled(rows.sizes, machine, compiled_grid(None))
-    fitted = fitter.fit(rows, 0.87)
+    fitted = FITTER.fit(planted_rows(), 0.87)
+    assert fitted.parameters["cached_bandwidth_ratio"] == 1.0
     assert fitted.parameters["traffic_ratio"] == pytest.approx(1.1, rel=0.01)
     assert fitted.parameters["launch_s"] == pytest.approx(12e-6, rel=0.05)
     assert fitted.residual is None
+
+
+def test_operations_are_faster_in_the_cache_where_rows_show_it():
+    fitted = FITTER.fit(planted_rows(TRUTH | {"cached_bandwidth_ratio": 2.5}), 0.87)
+    assert fitted.parameters["cached_bandwidth_ratio"] == pytest.approx(2.5, rel=0.1)
 
 
 def test_occupancy_is_fitted_by_littles_law():

@@ -24,7 +24,11 @@ HOPPER = GemmMachine(
     droop_fraction=0.18,
     droop_time_s=4e-3,
     overlap_exponent=6.0,
+    stride_conflict_ratio=0.0,
+    stride_period_bytes=131072.0,
 )
+
+CONFLICTED = HOPPER._replace(stride_conflict_ratio=8.0)
 
 SIZES = st.integers(1, 70_000)
 GROWTH = st.floats(1.0, 8.0)
@@ -108,6 +112,31 @@ def test_splitting_the_depth_fills_an_empty_device():
     assert deep.n_splits > 1.0
 
 
+def test_rows_a_power_of_two_apart_share_channels():
+    aligned, beside = shape(8192, 8192, 65536), shape(8192, 8192, 65536 + 8)
+    assert gemm_time(aligned, CONFLICTED).time_s > 1.3 * gemm_time(beside, CONFLICTED).time_s
+    assert gemm_time(aligned, HOPPER).time_s < gemm_time(beside, HOPPER).time_s
+
+
+@given(m=SIZES, n=SIZES, k=SIZES)
+def test_conflicts_are_never_faster_and_spare_odd_depths(m, n, k):
+    one = shape(m, n, k)
+    slow_s, plain_s = (gemm_time(one, machine).time_s for machine in (CONFLICTED, HOPPER))
+    assert slow_s >= plain_s * (1 - 1e-12)
+    odd = one._replace(k=2.0 * (k // 2) + 1.0)
+    assert gemm_time(odd, CONFLICTED).time_s == pytest.approx(
+        gemm_time(odd, HOPPER).time_s, rel=1e-3
+    )
+
+
+def test_a_split_depth_begins_at_several_places():
+    deep = shape(128, 128, 131072)
+    apart = gemm_time(deep, CONFLICTED)
+    whole = gemm_time(deep._replace(batch=1000.0), CONFLICTED)
+    assert apart.n_splits > 1.0
+    assert whole.n_splits == 1.0
+
+
 @given(m=SIZES, n=SIZES, k=SIZES)
 def test_the_winner_is_no_faster_than_any_of_its_limits(m, n, k):
     found = gemm_time(shape(m, n, k), HOPPER)
@@ -123,5 +152,5 @@ def compiled():
 @settings(max_examples=200, deadline=None)
 @given(m=SIZES, n=SIZES, k=SIZES)
 def test_the_compiled_twin_agrees_with_the_plain_formula(compiled, m, n, k):
-    plain, fast = gemm_time(shape(m, n, k), HOPPER), compiled(shape(m, n, k), HOPPER)
+    plain, fast = (time(shape(m, n, k), CONFLICTED) for time in (gemm_time, compiled))
     assert all(math.isclose(a, b, rel_tol=1e-12) for a, b in zip(plain, fast, strict=True))
