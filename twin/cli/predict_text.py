@@ -63,6 +63,14 @@ def predict_lines(prediction: Prediction, *, command: str) -> list[str]:
     return [line for block in blocks if block for line in (*block, "")][:-1]
 
 
+def _groups(plan: Plan) -> str:
+    return "" if plan.shard_group is None else f" in groups of {plan.shard_group}*"
+
+
+def _layers(plan: Plan) -> str:
+    return "" if plan.recompute_layers is None else f" of {plan.recompute_layers} layers*"
+
+
 def similar_words(prediction: Prediction) -> str:
     """How far published runs of the same kind are missed, in one line."""
     similar = prediction.similar_runs
@@ -87,9 +95,9 @@ def plan_words(plan: Plan, pinned: PlanRequest) -> str:
     ]
     words = [
         *(sizes or ["one device"]),
-        f"zero {plan.zero}{_star(pinned, 'zero')}",
+        f"zero {plan.zero}{_star(pinned, 'zero')}{_groups(plan)}",
         f"micro-batch {plan.micro_batch}{_star(pinned, 'micro_batch')}",
-        f"recompute {plan.recompute}{_star(pinned, 'recompute')}",
+        f"recompute {plan.recompute}{_star(pinned, 'recompute')}{_layers(plan)}",
         f"{plan.attention} attention{_star(pinned, 'attention')}",
         f"sequence parallel {'on' if plan.sequence_parallel else 'off'}"
         f"{_star(pinned, 'sequence_parallel')}",
