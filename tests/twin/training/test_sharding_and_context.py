@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kernels.attention.model import FORWARD_PRODUCTS, attention_flop
 from tests.twin.machines import job, machine
+from twin.training.device_model import PrecisionError
 from twin.training.framework import framework
 from twin.training.groups import Communicators
 from twin.training.layer_time import pass_time
@@ -129,3 +130,12 @@ def test_constants_may_stand_in_for_those_of_the_files():
     # A child's own value is not the parent's to change.
     bridge = framework("megatron-bridge", {("megatron-core", "gradient_reduce_bytes"): 9.0})
     assert bridge.gradient_reduce_bytes == framework("megatron-bridge").gradient_reduce_bytes
+
+
+def test_devices_without_block_scales_refuse_them():
+    plain = machine()
+    peaks = {k: v for k, v in plain.accelerator.compute.peak_flop_per_s.items() if k != "fp4"}
+    compute = msgspec.structs.replace(plain.accelerator.compute, peak_flop_per_s=peaks)
+    device = msgspec.structs.replace(plain.accelerator, compute=compute)
+    with pytest.raises(PrecisionError, match="scales no blocks in hardware; use fp8"):
+        StepPredictor(job(machine(device), precision="mxfp8"))
