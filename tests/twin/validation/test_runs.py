@@ -36,8 +36,8 @@ def test_the_built_in_table_is_small_and_cited():
 
 def test_the_built_in_table_is_predicted_within_the_usual_error(report):
     assert report.predicted == len(read_runs(built_in_table()))
-    assert report.left_out["median_ape"] < 0.08
-    assert report.left_out["p90_ape"] < 0.21
+    assert report.left_out.median_ape < 0.08
+    assert report.left_out.p90_ape < 0.21
     assert report.interval_coverage > 0.7
 
 
@@ -45,7 +45,10 @@ def test_groups_and_totals_are_of_the_same_rows(report):
     for groups in (report.by_vendor, report.by_source, report.by_scale, report.by_precision):
         assert sum(group.n for group in groups) == report.predicted
     total = sum(group.n * group.left_out_mape for group in report.by_source)
-    assert total / report.predicted == pytest.approx(report.left_out["mape"])
+    assert total / report.predicted == pytest.approx(report.left_out.mape)
+    for group, left_out in zip(report.by_source, report.left_out.by_source, strict=True):
+        assert (left_out.name, left_out.n) == (group.name, group.n)
+        assert left_out.p90_ape == pytest.approx(group.left_out_p90_ape)
 
 
 def test_errors_are_those_of_the_rows(report):
