@@ -48,6 +48,13 @@ def test_groups_and_totals_are_of_the_same_rows(report):
     assert total / report.predicted == pytest.approx(report.left_out["mape"])
 
 
+def test_errors_left_out_are_told_by_source(report):
+    by_source = {entry["name"]: entry for entry in report.left_out["by_source"]}
+    assert set(by_source) == {run.source_id for run in report.runs}
+    for group in report.by_source:
+        assert by_source[group.name]["mape"] == pytest.approx(group.left_out_mape)
+
+
 def test_errors_are_those_of_the_rows(report):
     for run in report.runs:
         expected = run.left_out_step_time_s / run.measured_step_time_s - 1.0
