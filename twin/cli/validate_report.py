@@ -98,12 +98,17 @@ def _ordering_lines(ordering: Sequence[Mapping[str, Any]] | None) -> list[str]:
 
 
 def _missed_lines(missed: Sequence[Mapping[str, Any]] | None) -> list[str]:
-    """Runs that miss by more than 15 %, the worst first, with the reason believed."""
+    """Runs that miss by more than 15 %, in-sample or left out, with the reason believed."""
     if not missed:
         return []
-    lines = [f"missed by more than 15 %: {len(missed)} runs, and why it is believed"]
+    lines = [
+        f"missed by more than 15 %: {len(missed)} runs (in-sample, left out), "
+        "and why it is believed"
+    ]
     for row in missed[:N_MISSED]:
-        head = f"  {row['run_id']}  {row['signed_error']:+.0%}  "
+        head = (
+            f"  {row['run_id']}  {row['signed_error']:+.0%} {row['left_out_signed_error']:+.0%}  "
+        )
         indent = " " * 6
         lines += textwrap.wrap(head + str(row["why"]), width=98, subsequent_indent=indent)
     if len(missed) > N_MISSED:
