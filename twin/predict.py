@@ -44,6 +44,9 @@ def _intervals(
         "tokens_per_s_per_device": time,
         "model_flop_per_s_per_device": time,
         "mfu": time,
+        "hfu": time,
+        "run_time_s": time,
+        "run_energy_j": joules,
         "memory_bytes_per_device": MEMORY_SPREAD_FRACTION,
         "device_power_w": predictor.device.power_calibration.provenance.relative_spread_fraction,
         "node_power_w": watts,
@@ -52,7 +55,9 @@ def _intervals(
         "energy_per_step_j": joules,
         "energy_per_token_j": joules,
     }
-    found = {name: interval(values[name], spread) for name, spread in spreads.items()}
+    found = {
+        name: interval(values[name], spread) for name, spread in spreads.items() if name in values
+    }
     # A power cap is enforced: the device does not draw more, however uncertain the rest is.
     limit_w = max(predictor.job.power_cap_w, values["device_power_w"])
     device = found["device_power_w"]
@@ -64,6 +69,14 @@ def _hardware_to_model_flop(step: Step, predictor: StepPredictor, plan: Plan) ->
     """Work executed over work counted once: what recomputation adds. [1]"""
     once, repeated = executed_work(predictor.job, plan, step, lambda kernel: kernel.flop)
     return (once + repeated) / once
+
+
+def _whole_run(scenario: Scenario, tokens_per_s: float, power: StepPower) -> dict[str, float]:
+    """Time and energy for all tokens; nothing where their number is not given."""
+    if scenario.tokens is None:
+        return {}
+    run_time_s = scenario.tokens / tokens_per_s
+    return {"run_time_s": run_time_s, "run_energy_j": run_time_s * power.it_w}
 
 
 class Predictor:
@@ -119,12 +132,16 @@ class Predictor:
         model_flop_per_s = tokens_per_s * flop_per_token / job.n_devices
         mfu = model_flop_per_s / predictor.device.peak_flop_per_s(job.precision)
         energy_per_step_j = power.it_w * step.time_s
+        hfu = mfu * _hardware_to_model_flop(step, predictor, plan)
+        run = _whole_run(scenario, tokens_per_s, power)
         values = {
+            **run,
             "step_time_s": step.time_s,
             "tokens_per_s": tokens_per_s,
             "tokens_per_s_per_device": tokens_per_s / job.n_devices,
             "model_flop_per_s_per_device": model_flop_per_s,
             "mfu": mfu,
+            "hfu": hfu,
             "memory_bytes_per_device": memory.total_bytes,
             "device_power_w": power.device_w,
             "node_power_w": power.node_w,
@@ -133,13 +150,11 @@ class Predictor:
             "energy_per_step_j": energy_per_step_j,
             "energy_per_token_j": energy_per_step_j / job.tokens_per_step,
         }
-        run_time_s = None if scenario.tokens is None else scenario.tokens / tokens_per_s
         capacity = job.machine.accelerator.memory.capacity_bytes
         return Prediction(
             scenario=scenario,
             plan=plan,
             **values,
-            hfu=mfu * _hardware_to_model_flop(step, predictor, plan),
             memory_capacity_bytes=capacity,
             memory=memory,
             fits_memory=memory.total_bytes <= capacity,
@@ -151,6 +166,4 @@ class Predictor:
             similar_runs=similar_runs(predictor.job),
             warnings=warnings_of(predictor, plan, step, memory),
             profile_hashes=self._hashes(scenario, predictor),
-            run_time_s=run_time_s,
-            run_energy_j=None if run_time_s is None else run_time_s * power.it_w,
         )

@@ -11,6 +11,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
+
+from twin.training.framework import Framework
 from twin.training.predictor import StepPredictor
 from twin.training.step import CAUSES, Step
 from twin.validation.run_constants import RunConstants
@@ -51,6 +54,7 @@ class _Switch:
     name: str
     constants: RunConstants
     changed: Callable[[RunRequest], RunRequest] = lambda request: request
+    framework: Callable[[Framework], Framework] = lambda framework: framework
     power_cap_w: float | None = None
 
 
@@ -58,11 +62,37 @@ def _with_plan(request: RunRequest, **changes: object) -> RunRequest:
     return replace(request, plan=replace(request.plan, **changes))  # type: ignore[arg-type]
 
 
+def _in_the_open(framework: Framework) -> Framework:
+    overlap = msgspec.structs.replace(framework.overlap, tensor_backward_behind_weights=False)
+    return msgspec.structs.replace(framework, overlap=overlap)
+
+
 SWITCHES = (
     _Switch("clock that the power limit leaves", RunConstants(), power_cap_w=WITHOUT_LIMIT_W),
     _Switch(
         "casts below 16 bits",
         RunConstants.of({("megatron-core", "low_precision_casts"): NOTHING}),
+    ),
+    _Switch(
+        "products below 16 bits without conversions of their inputs",
+        RunConstants.of({("megatron-core", "low_precision_gemm_ratio"): 1.0}),
+    ),
+    _Switch(
+        "tensor-parallel sums of the backward pass behind weight gradients",
+        RunConstants(),
+        framework=_in_the_open,
+    ),
+    _Switch(
+        "parameters broadcast shard by shard",
+        RunConstants(),
+        framework=lambda framework: msgspec.structs.replace(
+            framework, parameter_gather="all_gather"
+        ),
+    ),
+    _Switch(
+        "context ranks that hold contiguous chunks",
+        RunConstants(),
+        framework=lambda framework: msgspec.structs.replace(framework, context_balanced=True),
     ),
     _Switch(
         "weight gradients added in fp32",
@@ -97,6 +127,7 @@ SWITCHES = (
 def _step(request: RunRequest, machines: RunMachines, switch: _Switch) -> Step:
     changed = switch.changed(request)
     job = run_job(changed, machines, switch.constants)
+    job = replace(job, framework=switch.framework(job.framework))
     if switch.power_cap_w is not None:
         job = replace(job, power_cap_w=switch.power_cap_w)
     return StepPredictor(job).step(changed.plan)

@@ -59,10 +59,18 @@ sources (*in-sample*), and with constants fitted without its own source and that
 (*left out*: all of vTrain, MLPerf, torchtitan and NeMo count as one source each). The left-out
 column is the honest one. No constant belongs to a run, a model or a table.
 
-What is not left out: forms of the model were found by looking at these runs. Two choices came from
-one source alone: that torchtitan's context ranks hold contiguous chunks (torchtitan's own long
-sequences say so), and that hosts of 2021 take 24 us for a launch (a prior from our own surveys of
-eager layers, near what vTrain's runs say).
+What is not left out: forms of the model, and some priors, were found by looking at these runs. Of
+one source alone come: that torchtitan's context ranks hold contiguous chunks (its own long
+sequences say so), that InternEvo broadcasts its shards one after the other and overlaps only
+gradients (its own files say so, its runs showed that it matters), and that code of 2021 and 2022
+neither overlaps tensor-parallel sums nor has the second version of flash attention. Hosts of 2021
+take 24 us for a launch by a prior from our own surveys of eager layers, near what vTrain's runs
+say. Where a prior is a first fit on published runs, the table of constants says so.
+
+One bar is missed: `simumax_b200` with its source left out. The operator table that its authors
+publish of the same server has 1,030 to 1,120 TFLOP/s in large bf16 products, where the B200 of
+AIConfigurator's power rows sustains 1,350 to 1,700 at the same limit of 1,000 W. A model that has
+not seen that server must be too fast by about that.
 """
 
 
@@ -159,7 +167,8 @@ def _constants() -> list[str]:
         "Fitted by `python -m twin.fitting --from FOLDER` on logarithms, with priors, robust "
         "weights and sources weighing as 8 + n^0.75 of their n runs "
         f"(but {weights}, for the reasons in `twin/fitting/parameters.toml`). Everything else in "
-        "`twin/training/frameworks/*.toml` is a count or a default read in the framework's files."
+        "`twin/training/frameworks/*.toml` is a count, a default read in the framework's files, or "
+        "an assumption that the file marks as such."
     )
     header = ["constant", "prior", "sigma of its logarithm", "fitted", "prior from"]
     return ["## Constants that are fitted", "", text, "", *_table(header, rows)]

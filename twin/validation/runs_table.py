@@ -1,12 +1,14 @@
 """Published training runs as a table: one CSV row, one typed run in base units.
 
 A missing column reads as blank and an unknown one is passed over, so that older and newer files
-both work; everything else that is wrong is told by file, line, column and value.
+both work, unless its name is nearly that of a missing one; everything else that is wrong is told by
+file, line, column and value.
 """
 
 from __future__ import annotations
 
 import csv
+import difflib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ __all__ = ["PublishedRun", "RunsError", "read_runs"]
 
 GIB = 2.0**30
 HOUR_S = 3600.0
+NEARLY = 0.85
+"""Likeness of two names, one of which is taken for the other misspelt. [1]"""
 
 
 class RunsError(TweelingError):
@@ -123,6 +127,9 @@ def read_runs(path: Path) -> tuple[PublishedRun, ...]:
             raise RunsError(msg)
         runs[run.run_id] = run
         first_line[run.run_id] = line
+    if not runs:
+        msg = f"{path}: no runs behind the header"
+        raise RunsError(msg)
     return tuple(runs.values())
 
 
@@ -160,6 +167,12 @@ def _checked_header(header: list[str], path: Path) -> list[str]:
     if twice:
         msg = f"{path}:1: column {twice[0]} stands twice"
         raise RunsError(msg)
+    missing = [name for name in COLUMNS if name not in header]
+    for name in header:
+        meant = difflib.get_close_matches(name, missing, n=1, cutoff=NEARLY)
+        if name not in COLUMNS and meant:
+            msg = f'{path}:1: column "{name}" is unknown; expected {meant[0]}'
+            raise RunsError(msg)
     return header
 
 

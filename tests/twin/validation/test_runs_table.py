@@ -166,3 +166,19 @@ def test_the_published_collection_reads(name, n_rows):
         if rate and step_s and run.global_batch and run.seq_len and run.n_devices:
             tokens = run.global_batch * run.seq_len / run.n_devices
             assert tokens / step_s == pytest.approx(rate, rel=3e-3), run.run_id
+
+
+def test_a_name_that_is_nearly_a_column_is_refused(tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_text("run_id,step_tme_s\na,1\n", encoding="utf-8")
+    with pytest.raises(RunsError, match='column "step_tme_s" is unknown; expected step_time_s'):
+        read_runs(path)
+    path.write_text("run_id,step_time_s,remark\na,1,slow\n", encoding="utf-8")
+    assert len(read_runs(path)) == 1
+
+
+def test_a_table_without_runs_is_refused(tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_text("run_id,step_time_s\n", encoding="utf-8")
+    with pytest.raises(RunsError, match="no runs behind the header"):
+        read_runs(path)
