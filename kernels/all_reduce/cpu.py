@@ -9,21 +9,17 @@ Rounds cost microseconds, starting a group milliseconds; so a group is made once
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 
-from kernels.all_reduce.bandwidth import (
-    algorithm_bandwidth_bytes_per_s,
-    bus_bandwidth_bytes_per_s,
-)
-from kernels.all_reduce.cpu_algorithms import ALGORITHMS, default_algorithm, output_elements
+from kernels.all_reduce.cpu_algorithms import ALGORITHMS, default_algorithm
 from kernels.all_reduce.rank_process import Task
 from kernels.all_reduce.rank_processes import RankProcesses, safe_start_method
+from kernels.all_reduce.round_times import RoundTimes
+from kernels.all_reduce.shards import output_elements
 from kernels.all_reduce.shared_region import RankError, SharedRegion, Vector
 
 __all__ = ["RankError", "RankGroup", "RoundTimes"]
@@ -31,40 +27,6 @@ __all__ = ["RankError", "RankGroup", "RoundTimes"]
 DTYPES = ("float32", "float64")
 N_WARMUP = 3
 """Rounds before those that are timed: the first ones touch new pages. [1]"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoundTimes:
-    """Times of an operation, round by round."""
-
-    operation: str
-    algorithm: str
-    dtype: str
-    n_ranks: int
-    message_bytes: int
-    """Message as nccl-tests counts it, rounded down to what the ranks can share. [byte]"""
-    times_s: tuple[float, ...]
-    """Time of the slowest rank in each round, as nccl-tests reports with ``-a 3``. [s]"""
-
-    @property
-    def median_s(self) -> float:
-        """Median over rounds. [s]."""
-        return statistics.median(self.times_s)
-
-    @property
-    def algorithm_bandwidth_bytes_per_s(self) -> float:
-        """Message over the median time. [byte/s]."""
-        return algorithm_bandwidth_bytes_per_s(self.message_bytes, self.median_s)
-
-    @property
-    def bus_bandwidth_bytes_per_s(self) -> float:
-        """Bandwidth of one rank's wire that the median time amounts to. [byte/s]."""
-        return bus_bandwidth_bytes_per_s(
-            self.operation,
-            message_bytes=self.message_bytes,
-            time_s=self.median_s,
-            n_ranks=self.n_ranks,
-        )
 
 
 class RankGroup:

@@ -8,7 +8,8 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
-from kernels.all_reduce.cpu_algorithms import ALGORITHMS, Exchange, output_elements
+from kernels.all_reduce.cpu_algorithms import ALGORITHMS, Exchange
+from kernels.all_reduce.shards import output_elements
 from kernels.all_reduce.shared_region import SharedRegion
 from kernels.all_reduce.signals import READY, Signals
 
