@@ -47,6 +47,8 @@ class RankPlace(NamedTuple):
     n_ranks: int
     n_spins: int
     """Looks at a counter before the core is offered to others. [1]"""
+    core: int | None
+    """The only core that it may run on, or None for any."""
 
 
 def serve(place: RankPlace, region: SharedRegion, orders: Connection[Any, Any]) -> None:
@@ -77,6 +79,8 @@ def _report(orders: Connection[Any, Any], failure: Failure) -> None:
 
 def _serve(place: RankPlace, region: SharedRegion, orders: Connection[Any, Any]) -> None:
     owner = os.getppid()
+    if place.core is not None:
+        os.sched_setaffinity(0, {place.core})
     signals = Signals(
         region.counters(), rank=place.rank, n_ranks=place.n_ranks, n_spins=place.n_spins
     )
