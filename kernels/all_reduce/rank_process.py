@@ -84,7 +84,7 @@ def _serve(place: RankPlace, region: SharedRegion, orders: Connection[Any, Any])
     signals = Signals(
         region.counters(), rank=place.rank, n_ranks=place.n_ranks, n_spins=place.n_spins
     )
-    orders.send(None)
+    orders.send([])
     while True:
         # The end of a pipe does not tell that the owner died: forked peers hold it open too.
         while not orders.poll(IDLE_CHECK_S):

@@ -83,11 +83,9 @@ class RankProcesses:
 
     def give(self, task: Task) -> list[list[float]]:
         """Let all ranks do a task; returns each rank's time of each round. [s]."""
-        for rank, orders in enumerate(self._orders):
-            try:
-                orders.send(task)
-            except OSError:
-                raise RankError(self._how_it_ended(rank, task.operation)) from None
+        for rank in range(len(self._orders)):
+            if not self._tell(rank, task):
+                raise RankError(self._how_it_ended(rank, task.operation))
         return self._answers(task.operation, limit_s=self._time_limit_s)
 
     def _answers(self, what: str, *, limit_s: float) -> list[Any]:
@@ -113,9 +111,8 @@ class RankProcesses:
     def end(self, *, politely: bool) -> None:
         """End all ranks; `politely` lets idle ones leave by themselves."""
         if politely:
-            for orders in self._orders:
-                with contextlib.suppress(OSError):
-                    orders.send(None)
+            for rank in range(len(self._orders)):
+                self._tell(rank, None)
             for process in self._processes:
                 process.join(FAREWELL_S)
         for process in self._processes:
@@ -128,6 +125,18 @@ class RankProcesses:
         self._processes.clear()
         self._orders.clear()
         self._counters.release()
+
+    def _tell(self, rank: int, order: Task | None) -> bool:
+        """Send an order; False when the rank is gone.
+
+        The error of the pipe is not passed on as the cause of another: it would keep the message
+        alive until a collection of garbage that frees its parts in the wrong order (Python 3.13).
+        """
+        try:
+            self._orders[rank].send(order)
+        except OSError:
+            return False
+        return True
 
     def _collect(self, answers: dict[int, object], what: str) -> None:
         """Take what has come within a short wait."""
@@ -143,10 +152,11 @@ class RankProcesses:
                 raise RankError(self._how_it_ended(ends[source], what))
 
     def _take(self, rank: int, answers: dict[int, object], what: str) -> None:
-        try:
+        answer = None
+        with contextlib.suppress(EOFError, OSError):
             answer = self._orders[rank].recv()
-        except (EOFError, OSError):
-            raise RankError(self._how_it_ended(rank, what)) from None
+        if answer is None:
+            raise RankError(self._how_it_ended(rank, what))
         if isinstance(answer, Failure):
             msg = f"rank {rank} of {len(self._orders)} failed during {what}: {answer.message}"
             raise RankError(msg)
