@@ -60,8 +60,9 @@ class Exchange(NamedTuple):
 def ring_all_reduce(x: Exchange) -> None:
     """Sum of all vectors on all ranks: n-1 steps that add, n-1 that copy, for every slice.
 
-    What a rank copies into its vector late, its neighbour has read before: the step that copies
-    is as many steps behind the one that added as the ring has ranks.
+    A rank replaces a partial sum n-1 steps after its neighbour could first read it. To come so
+    far it has waited for n-1 ranks, each for the one before; the last of them is that neighbour,
+    which has read it by then. So no rank needs to be asked whether it has read.
     """
     mine = x.receive[x.rank]
     if x.n_ranks == 1:

@@ -49,6 +49,8 @@ class RankPlace(NamedTuple):
     """Looks at a counter before the core is offered to others. [1]"""
     core: int | None
     """The only core that it may run on, or None for any."""
+    owner: int
+    """Process that started it. Asked for later, it could be gone already."""
 
 
 def serve(place: RankPlace, region: SharedRegion, orders: Connection[Any, Any]) -> None:
@@ -78,17 +80,20 @@ def _report(orders: Connection[Any, Any], failure: Failure) -> None:
 
 
 def _serve(place: RankPlace, region: SharedRegion, orders: Connection[Any, Any]) -> None:
-    owner = os.getppid()
     if place.core is not None:
         os.sched_setaffinity(0, {place.core})
     signals = Signals(
-        region.counters(), rank=place.rank, n_ranks=place.n_ranks, n_spins=place.n_spins
+        region.counters(),
+        rank=place.rank,
+        n_ranks=place.n_ranks,
+        n_spins=place.n_spins,
+        owner=place.owner,
     )
     orders.send([])
     while True:
         # The end of a pipe does not tell that the owner died: forked peers hold it open too.
         while not orders.poll(IDLE_CHECK_S):
-            if os.getppid() != owner:
+            if os.getppid() != place.owner:
                 return
         task = orders.recv()
         if task is None:

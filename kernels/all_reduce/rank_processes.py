@@ -68,7 +68,7 @@ class RankProcesses:
         with _interrupts_blocked(), _fork_warning_ignored():
             for rank in range(n_ranks):
                 ours, theirs = context.Pipe()
-                place = RankPlace(rank=rank, n_ranks=n_ranks, n_spins=n_spins, core=cores[rank])
+                place = RankPlace(rank, n_ranks, n_spins, cores[rank], owner=os.getpid())
                 process = context.Process(  # type: ignore[attr-defined]
                     target=serve,
                     args=(place, self._region, theirs),

@@ -85,7 +85,9 @@ class OwnerGoneError(Exception):
 class Signals:
     """One rank's view of the counters of all."""
 
-    def __init__(self, counters: memoryview, *, rank: int, n_ranks: int, n_spins: int) -> None:
+    def __init__(
+        self, counters: memoryview, *, rank: int, n_ranks: int, n_spins: int, owner: int
+    ) -> None:
         self._counters = counters
         self._rank = rank
         self._n_ranks = n_ranks
@@ -93,7 +95,7 @@ class Signals:
         self._round = 0
         self._fence = memory_fence()
         self._offer_core = _yield_core()
-        self._owner = os.getppid()
+        self._owner = owner
 
     def publish(self, step: int, *, lane: int = 0) -> None:
         """Tell that this rank has done a step of the current round."""
