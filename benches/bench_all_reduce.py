@@ -42,7 +42,7 @@ def group(request):
 
 def bench(benchmark, group, operation, algorithm, message_bytes):
     pilot = group.time(operation, algorithm=algorithm, message_bytes=message_bytes, n_rounds=3)
-    n_rounds = int(min(200, max(3, BUDGET_S / 5 / pilot.median_s)))
+    n_rounds = int(min(200, max(3, BUDGET_S / 3 / pilot.median_s)))
     times = []
 
     def several_rounds():
@@ -57,7 +57,7 @@ def bench(benchmark, group, operation, algorithm, message_bytes):
         CLOCK.now_s += several.median_s
 
     benchmark.group = f"{operation} {group.n_ranks} ranks {message_bytes} bytes {DTYPE}"
-    benchmark.pedantic(several_rounds, rounds=5, iterations=1)
+    benchmark.pedantic(several_rounds, rounds=3, iterations=1)
     best = min(times, key=lambda several: several.median_s)
     benchmark.extra_info.update(
         device=host_device().name,
