@@ -1,0 +1,326 @@
+"""Collectives on GPUs: NCCL, or RCCL on AMD, through CuPy; one process per GPU.
+
+Start it on one machine and it uses all GPUs there::
+
+    python -m kernels.all_reduce.gpu all_reduce
+
+or start one process per GPU on several (mpirun, srun, torchrun); every rank then finds its place in
+the environment (`kernels.all_reduce.launch_environment`).
+
+What has not run on a GPU: everything in this module. How ranks meet is tested with plain
+processes, and which calls an operation makes is tested with a stand-in for the library.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import itertools
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from types import ModuleType
+from typing import Any, NamedTuple, Protocol, Self
+
+import numpy as np
+
+from kernels.all_reduce.bootstrap import BootstrapError, Rendezvous, World
+from kernels.all_reduce.launch_environment import Launch, find_launch
+from kernels.all_reduce.local_ranks import run_local_ranks
+from kernels.all_reduce.mpi_meeting import MpiMeeting
+from kernels.all_reduce.nccl_operations import (
+    CALLS,
+    DeviceBuffers,
+    enqueue,
+    require_equal_shards,
+)
+from kernels.all_reduce.round_times import RoundTimes
+from kernels.all_reduce.shards import output_elements
+from kernels.backends import BackendError
+
+__all__ = ["GpuTask", "NcclRank", "require_nccl", "time_on_gpus"]
+
+IDENTIFIER_BYTES = 128
+"""Size of ncclUniqueId. [byte]"""
+N_WARMUP = 5
+"""Rounds before those that are timed: NCCL connects ranks in the first. [1]"""
+
+
+class GpuTask(NamedTuple):
+    """Rounds of one operation."""
+
+    operation: str
+    message_bytes: int
+    """Message as nccl-tests counts it. [byte]"""
+    dtype: str = "float32"
+    """float16, float32 or float64."""
+    n_rounds: int = 20
+
+
+class Meeting(Protocol):
+    """How a rank reaches the others outside of NCCL."""
+
+    rank: int
+    n_ranks: int
+    identifier: bytes
+
+    def barrier(self) -> None:
+        """Wait until every rank has come to this point."""
+        ...
+
+    def gather(self, numbers: list[float]) -> list[list[float]]:
+        """Give every rank the numbers of all ranks."""
+        ...
+
+
+def require_nccl() -> tuple[ModuleType, ModuleType]:
+    """CuPy and its NCCL.
+
+    Returns
+    -------
+    tuple
+        The modules ``cupy`` and ``cupy.cuda.nccl``.
+
+    Raises
+    ------
+    BackendError
+        In one line, what of CuPy, NCCL and a GPU is missing here.
+    """
+    what = "collectives on GPUs need CuPy with NCCL or RCCL, and a GPU"
+    if importlib.util.find_spec("cupy") is None:
+        msg = f"{what}: cupy is not installed (extras cuda13 and rocm bring it)"
+        raise BackendError(msg)
+    try:
+        cupy = importlib.import_module("cupy")
+        nccl = importlib.import_module("cupy.cuda.nccl")
+    except (ImportError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else "it does not load"
+        msg = f"{what}: {reason}"
+        raise BackendError(msg) from None
+    if not getattr(nccl, "available", True):
+        msg = f"{what}: this cupy comes without NCCL"
+        raise BackendError(msg)
+    if not cupy.cuda.is_available():
+        msg = f"{what}: cupy sees no GPU"
+        raise BackendError(msg)
+    return cupy, nccl
+
+
+def identifier_bytes(nccl: ModuleType) -> bytes:
+    """A new identifier of a group of ranks; CuPy gives it as 128 signed numbers."""
+    return bytes(number % 256 for number in nccl.get_unique_id())
+
+
+def identifier_numbers(identifier: bytes) -> tuple[int, ...]:
+    """The identifier as CuPy wants it back."""
+    if len(identifier) != IDENTIFIER_BYTES:
+        msg = f"NCCL's identifier has {len(identifier)} bytes; expected {IDENTIFIER_BYTES}"
+        raise BootstrapError(msg)
+    return tuple(number - 256 if number > 127 else number for number in identifier)
+
+
+class NcclRank:
+    """One rank on one GPU; a context manager. It has not run on a GPU."""
+
+    def __init__(self, meeting: Meeting, *, device_index: int) -> None:
+        self._meeting = meeting
+        self._cupy: Any
+        self._nccl: Any
+        self._cupy, self._nccl = require_nccl()
+        self._device = self._cupy.cuda.Device(device_index)
+        self._device.use()
+        self._stream = self._cupy.cuda.Stream(non_blocking=True)
+        numbers = identifier_numbers(meeting.identifier)
+        self._communicator = self._nccl.NcclCommunicator(meeting.n_ranks, numbers, meeting.rank)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        # After an error the others may never answer, and an orderly end would wait for them.
+        if kind is None:
+            self._communicator.destroy()
+        else:
+            self._communicator.abort()
+
+    def run(self, operation: str, vector: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Do an operation once; every rank calls it with its own vector and gets its result."""
+        require_equal_shards(operation, len(vector), self._meeting.n_ranks)
+        send = self._cupy.asarray(vector)
+        receive = self._cupy.full(self._output_elements(operation, len(vector)), np.nan, send.dtype)
+        self._cupy.cuda.get_current_stream().synchronize()
+        enqueue(operation, self._nccl, self._communicator, self._buffers(send, receive))
+        self._stream.synchronize()
+        result: np.ndarray[Any, Any] = self._cupy.asnumpy(receive)
+        return result
+
+    def time(self, task: GpuTask) -> RoundTimes:
+        """Time an operation by events on the stream, the rounds one after the other.
+
+        A round shorter than its launch on the host is timed as the launch.
+
+        Parameters
+        ----------
+        task
+            What to time; the same on every rank.
+
+        Returns
+        -------
+        RoundTimes
+            Slowest rank of each round, on every rank.
+        """
+        n_elements, message_bytes = task_elements(task, self._meeting.n_ranks)
+        send = self._cupy.ones(n_elements, dtype=task.dtype)
+        receive = self._cupy.empty(self._output_elements(task.operation, n_elements), task.dtype)
+        self._cupy.cuda.get_current_stream().synchronize()
+        buffers = self._buffers(send, receive)
+        self._meeting.barrier()
+        own_times_s = list(self._timed_rounds(task, buffers))[N_WARMUP:]
+        by_rank = self._meeting.gather(own_times_s)
+        return RoundTimes(
+            operation=task.operation,
+            algorithm="nccl",
+            dtype=task.dtype,
+            n_ranks=self._meeting.n_ranks,
+            message_bytes=message_bytes,
+            times_s=tuple(max(times_s) for times_s in zip(*by_rank, strict=True)),
+        )
+
+    def _timed_rounds(self, task: GpuTask, buffers: DeviceBuffers) -> Iterator[float]:
+        """Time that each round took on this rank. [s]."""
+        events = [self._cupy.cuda.Event() for _ in range(N_WARMUP + task.n_rounds + 1)]
+        events[0].record(self._stream)
+        for event in events[1:]:
+            enqueue(task.operation, self._nccl, self._communicator, buffers)
+            event.record(self._stream)
+        self._stream.synchronize()
+        for before, after in itertools.pairwise(events):
+            yield self._cupy.cuda.get_elapsed_time(before, after) * 1e-3
+
+    def _output_elements(self, operation: str, n_elements: int) -> int:
+        rank, n_ranks = self._meeting.rank, self._meeting.n_ranks
+        return output_elements(operation, n_elements, rank=rank, n_ranks=n_ranks)
+
+    def _buffers(self, send: Any, receive: Any) -> DeviceBuffers:  # noqa: ANN401 - CuPy's arrays
+        datatypes = {
+            "float16": self._nccl.NCCL_FLOAT16,
+            "float32": self._nccl.NCCL_FLOAT32,
+            "float64": self._nccl.NCCL_FLOAT64,
+        }
+        return DeviceBuffers(
+            rank=self._meeting.rank,
+            n_ranks=self._meeting.n_ranks,
+            send_address=send.data.ptr,
+            receive_address=receive.data.ptr,
+            n_elements=len(send),
+            element_bytes=send.itemsize,
+            datatype=datatypes[str(send.dtype)],
+            stream=self._stream.ptr,
+        )
+
+
+def task_elements(task: GpuTask, n_ranks: int) -> tuple[int, int]:
+    """Length of each rank's input, and the message that it amounts to. [1], [byte].
+
+    Where the message is shared out, it is rounded down to equal shards, as in nccl-tests.
+    """
+    if task.operation not in CALLS:
+        msg = f"operation {task.operation!r} is unknown; expected {', '.join(CALLS)}"
+        raise BootstrapError(msg)
+    element_bytes = np.dtype(task.dtype).itemsize
+    n_shards = 1 if task.operation in {"all_reduce", "point_to_point"} else n_ranks
+    shard_elements = task.message_bytes // (element_bytes * n_shards)
+    if shard_elements < 1 or task.n_rounds < 1:
+        msg = f"message_bytes={task.message_bytes}, n_rounds={task.n_rounds}"
+        msg += f"; expected {element_bytes * n_shards} bytes or more, and 1"
+        raise BootstrapError(msg)
+    n_elements = shard_elements if task.operation == "all_gather" else shard_elements * n_shards
+    return n_elements, shard_elements * n_shards * element_bytes
+
+
+def time_on_gpus(tasks: Sequence[GpuTask], *, launch: Launch | None = None) -> list[RoundTimes]:
+    """Time operations over all GPUs of this machine, or over all ranks that were launched.
+
+    Parameters
+    ----------
+    tasks
+        What to time, one after the other with the same communicator.
+    launch
+        Place of this process where a launcher started one per GPU; None starts them here.
+
+    Returns
+    -------
+    list
+        One entry per task, the same on every rank.
+
+    Raises
+    ------
+    BackendError, BootstrapError
+        In one line, what is missing here, or which rank did not come.
+    """
+    cupy, nccl = require_nccl()
+    if launch is None:
+        n_devices = int(cupy.cuda.runtime.getDeviceCount())
+        body = functools.partial(_local_rank, tuple(tasks))
+        first: list[RoundTimes] = run_local_ranks(n_devices, body)[0]
+        return first
+    make_identifier = functools.partial(identifier_bytes, nccl)
+    with (
+        _meeting(launch, make_identifier) as meeting,
+        NcclRank(meeting, device_index=launch.local_rank) as rank,
+    ):
+        return [rank.time(task) for task in tasks]
+
+
+def _meeting(
+    launch: Launch, make_identifier: functools.partial[bytes]
+) -> AbstractContextManager[Meeting]:
+    if launch.is_mpi and importlib.util.find_spec("mpi4py") is not None:
+        mpi = importlib.import_module("mpi4py.MPI")
+        return MpiMeeting(mpi.COMM_WORLD, make_identifier)
+    return Rendezvous(launch.world, make_identifier)
+
+
+def _local_rank(
+    tasks: tuple[GpuTask, ...], world: World, listener: socket.socket | None
+) -> list[RoundTimes]:
+    _, nccl = require_nccl()
+    make_identifier = functools.partial(identifier_bytes, nccl)
+    with (
+        Rendezvous(world, make_identifier, listener=listener) as meeting,
+        NcclRank(meeting, device_index=world.rank) as rank,
+    ):
+        return [rank.time(task) for task in tasks]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print times of messages from 1 KiB to 1 GiB as CSV, from rank 0."""
+    import argparse
+    import sys
+
+    from hardware_profiles.errors import TweelingError
+
+    parser = argparse.ArgumentParser(prog="python -m kernels.all_reduce.gpu", description=__doc__)
+    parser.add_argument("operation", choices=list(CALLS))
+    parser.add_argument("--dtype", default="float32", choices=["float16", "float32", "float64"])
+    chosen = parser.parse_args(arguments)
+    tasks = [GpuTask(chosen.operation, 2**power, chosen.dtype) for power in range(10, 31, 2)]
+    try:
+        launch = find_launch(os.environ)
+        rows = time_on_gpus(tasks, launch=launch)
+    except TweelingError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    if launch is None or launch.world.rank == 0:
+        sys.stdout.write("op,dtype,ranks,message_bytes,latency_us,bus_bandwidth_bytes_per_s\n")
+        for row in rows:
+            sizes = f"{row.operation},{row.dtype},{row.n_ranks},{row.message_bytes}"
+            figures = f"{row.median_s * 1e6:.7g},{row.bus_bandwidth_bytes_per_s:.7g}"
+            sys.stdout.write(f"{sizes},{figures}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
