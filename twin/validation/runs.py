@@ -208,7 +208,7 @@ def validate_runs(path: Path, *, predictor: Predictor) -> RunsReport:
     inside = [row.p10_s <= row.measured_step_time_s <= row.p90_s for row in rows]
     return RunsReport(
         predicted=len(rows),
-        coverage=len(rows) / len(published) if published else 0.0,
+        coverage=len(rows) / len(published),
         mape=summary.mape if summary else None,
         median_ape=summary.median_ape if summary else None,
         p90_ape=summary.p90_ape if summary else None,

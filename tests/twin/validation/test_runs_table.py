@@ -72,10 +72,6 @@ def test_blank_lines_and_a_byte_order_mark_do_no_harm(tmp_path):
     assert [run.tp for run in read_runs(path)] == [8]
 
 
-def test_a_table_without_rows_is_empty(tmp_path):
-    assert read_runs(write(tmp_path, "run_id\n")) == ()
-
-
 @pytest.mark.parametrize(
     ("text", "told"),
     [
