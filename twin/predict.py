@@ -164,6 +164,6 @@ class Predictor:
             interval=_intervals(predictor, step, power, values),
             classes=figure_classes(predictor),
             similar_runs=similar_runs(predictor.job),
-            warnings=warnings_of(predictor, plan, step, memory),
+            warnings=warnings_of(predictor, plan, step=step, power=power, memory=memory),
             profile_hashes=self._hashes(scenario, predictor),
         )

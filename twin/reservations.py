@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twin.energy.step_energy import StepPower
 from twin.intervals import MEMORY_SPREAD_FRACTION, interval
 from twin.prediction import MemoryUse, PredictionWarning
 from twin.training.plan import Plan
@@ -12,6 +13,9 @@ __all__ = ["figure_classes", "warnings_of"]
 
 MOST_NODES_MEASURED = 512
 """Largest number of nodes in the collective measurements behind the fabric model. [1]"""
+
+CAP_TOLERANCE = 1.005
+"""Mean power over the cap above which the cap counts as exceeded. [1]"""
 
 GIGABYTE = 1e9
 CLASS_ORDER = ("measured", "fitted", "datasheet", "assumed", "user")
@@ -80,8 +84,29 @@ def _plan_warnings(predictor: StepPredictor, plan: Plan) -> list[PredictionWarni
     return found
 
 
+def _cap_warnings(
+    predictor: StepPredictor, step: Step, power: StepPower
+) -> list[PredictionWarning]:
+    """A cap that the clock cannot hold, or that the mean of a step exceeds.
+
+    The clock follows the mix of a layer. A head in 16 bits behind layers in 4 draws more than they
+    do, and its own clock is not predicted.
+    """
+    cap_w = predictor.job.power_cap_w
+    if step.compute.clock_fraction <= predictor.power.minimum_clock_fraction * 1.001:
+        message = f"a cap of {cap_w:g} W is below what the lowest clock draws"
+    elif power.device_w > CAP_TOLERANCE * cap_w:
+        message = (
+            f"the head draws more than the layers that set the clock: {power.device_w:.0f} W "
+            f"on the mean, above the cap of {cap_w:g} W"
+        )
+    else:
+        return []
+    return [PredictionWarning(code="W_CAP_NOT_HELD", message=message)]
+
+
 def warnings_of(
-    predictor: StepPredictor, plan: Plan, step: Step, memory: MemoryUse
+    predictor: StepPredictor, plan: Plan, *, step: Step, power: StepPower, memory: MemoryUse
 ) -> tuple[PredictionWarning, ...]:
     """All reservations about one prediction, most important first."""
     job = predictor.job
@@ -105,13 +130,7 @@ def warnings_of(
         )
     found += _plan_warnings(predictor, plan)
     found += _calibration_warnings(predictor)
-    if step.compute.clock_fraction <= predictor.power.minimum_clock_fraction * 1.001:
-        found.append(
-            PredictionWarning(
-                code="W_CAP_NOT_HELD",
-                message=f"a cap of {job.power_cap_w:g} W is below what the lowest clock draws",
-            )
-        )
+    found += _cap_warnings(predictor, step, power)
     if job.machine.overridden_keys:
         keys = ", ".join(job.machine.overridden_keys)
         found.append(

@@ -53,7 +53,7 @@ def _cells() -> dict[tuple[str, str, str], Cell]:
 def _scope(cell: Cell) -> str:
     words = [
         f"on {cell.architecture}" if cell.architecture else "on any device",
-        *([f"with {cell.framework}"] if cell.framework else []),
+        f"with {cell.framework}" if cell.framework else "with any framework",
         *([f"in {cell.width}"] if cell.width else []),
     ]
     return " ".join(words)

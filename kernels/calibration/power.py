@@ -28,6 +28,7 @@ import kernels
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.catalogue import Catalogue
 from hardware_profiles.toml_numbers import write_constants
+from kernels.power_prior import WAITING_FRACTION
 
 __all__ = ["PowerFit", "PowerLoad", "fit_power", "predicted_power_w", "surveyed_loads"]
 
@@ -35,10 +36,6 @@ FloatArray = npt.NDArray[np.float64]
 
 MEASURED = Path(kernels.__path__[0]) / "measured"
 ACCELERATORS = Path(hardware_profiles.__path__[0]) / "accelerators"
-
-WAITING_FRACTION = 0.35
-"""Power above idle of a device that holds a context and waits, over its busy power: H100 and H200
-draw 133 and 128 W so, 65 and 80 W without a context. [1]"""
 
 UNUSED = ("gemm_zeros", "idle")
 """Products of zeros switch no wires; a waiting device tells nothing of one that works."""

@@ -18,8 +18,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from kernels.power_prior import WAITING_FRACTION
+
 __all__ = [
-    "WAITING_FRACTION",
     "ComputeWork",
     "PowerMachine",
     "compute_power_w",
@@ -33,11 +34,6 @@ OPERAND_ENERGY_RATIO = {"bf16": 1.0, "fp16": 1.0, "tf32": 2.0, "fp32": 4.0}
 
 HALVINGS_BELOW_16_BITS = {"fp8": 1.0, "mxfp8": 1.0, "nvfp4": 2.0}
 """How often the width of 16 bits is halved. [1]"""
-
-WAITING_FRACTION = 0.35
-"""Power above idle of a device that holds a context and waits, over its busy power. Measured:
-H100 and H200 draw 133 and 128 W so (kernels/measured, power.csv, idle), 65 and 80 W without a
-context, which is 0.40 and 0.28 of the 170 W of the profiles. [1]"""
 
 PROBE_CLOCK_FRACTION = 0.6
 """Second clock at which the layer time is sampled to find how much of it follows the clock. [1]"""

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from kernels.power_prior import WAITING_FRACTION
 from twin.energy.clock import (
-    WAITING_FRACTION,
     PowerMachine,
     busy_power_w,
     operand_energy_ratio,

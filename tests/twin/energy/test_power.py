@@ -16,6 +16,8 @@ from twin.energy.clock import (
 )
 from twin.energy.node_power import node_power_w, server_parts_w
 from twin.energy.step_energy import step_power
+from twin.predict import Predictor
+from twin.scenario.scenario import PlanRequest, Scenario
 from twin.training.plan import Plan
 from twin.training.predictor import StepPredictor
 
@@ -126,3 +128,21 @@ def test_pauses_let_the_clock_rise_until_the_mean_meets_the_cap():
 )
 def test_energy_follows_the_width_of_operands(dtype, ratio):
     assert operand_energy_ratio(dtype, CHIP) == ratio
+
+
+@pytest.mark.parametrize(("precision", "is_held"), [("bf16", True), ("nvfp4", False)])
+def test_a_cap_that_the_head_exceeds_is_reported(precision, is_held):
+    scenario = Scenario(
+        cluster="dgx-b200",
+        n_devices=8,
+        model="llama-3-70b",
+        seq_len=8192,
+        global_batch=64,
+        precision=precision,
+        plan=PlanRequest(tp=8),
+        power_cap_w=450.0,
+    )
+    prediction = Predictor().predict(scenario)
+    codes = [warning.code for warning in prediction.warnings]
+    assert ("W_CAP_NOT_HELD" not in codes) == is_held
+    assert (prediction.device_power_w <= 1.005 * 450.0) == is_held
