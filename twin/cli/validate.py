@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,10 @@ from twin.cli.validate_kernels import kernel_failures, kernel_lines, write_kerne
 from twin.cli.validate_power import power_failures, power_lines
 from twin.cli.validate_report import failures, read_baseline, report_lines, write_rows
 from twin.cli.validate_systems import systems_failures, systems_lines
+from twin.validation.data_folder import DATA_DIR_VARIABLE, data_folder
 
 __all__ = ["ValidateError", "validate"]
 
-DATA_DIR_VARIABLE = "TWEELING_DATA_DIR"
-DEFAULT_DATA_DIR = "../shared"
 EXIT_PASSED = 0
 EXIT_FAILED = 1
 
@@ -238,8 +236,7 @@ def _verdict(complaints: Sequence[str]) -> int:
 
 def _existing(file: Path | None) -> Path:
     """The file that was named, or the one of the data folder."""
-    folder = Path(os.environ.get(DATA_DIR_VARIABLE, DEFAULT_DATA_DIR))
-    path = folder / "published_runs" / "runs.csv" if file is None else file
+    path = data_folder() / "published_runs" / "runs.csv" if file is None else file
     if path.is_file():
         return path
     state = "is a folder" if path.is_dir() else "does not exist"

@@ -22,7 +22,7 @@ from twin.validation.run_request import Unsupported, is_dense_core, is_dense_sta
 from twin.validation.runs_table import PublishedRun, read_runs
 from twin.validation.statistics import ErrorSummary, summarise
 
-__all__ = ["GroupErrors", "RunsReport", "validate_runs"]
+__all__ = ["GroupErrors", "RunsReport", "group_errors", "grouped_errors", "validate_runs"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,8 @@ class RunsReport:
     profile_hashes: dict[str, str]
 
 
-def _group(name: str, rows: Sequence[PredictedRun]) -> GroupErrors:
+def group_errors(name: str, rows: Sequence[PredictedRun]) -> GroupErrors:
+    """Errors of a set of rows, of which there is at least one."""
     fitted = summarise([row.signed_error for row in rows])
     left = summarise([row.left_out_signed_error for row in rows])
     if fitted is None or left is None:
@@ -93,11 +94,12 @@ def _group(name: str, rows: Sequence[PredictedRun]) -> GroupErrors:
     )
 
 
-def _groups(rows: list[PredictedRun], attribute: str) -> list[GroupErrors]:
+def grouped_errors(rows: Sequence[PredictedRun], attribute: str) -> list[GroupErrors]:
+    """Errors by one field of the rows, in the order of its values."""
     groups: dict[str, list[PredictedRun]] = {}
     for row in rows:
         groups.setdefault(str(getattr(row, attribute)), []).append(row)
-    return [_group(name, groups[name]) for name in sorted(groups)]
+    return [group_errors(name, groups[name]) for name in sorted(groups)]
 
 
 def _known(summary: ErrorSummary | None, *, prefix: str = "") -> dict[str, float | int | None]:
@@ -177,13 +179,13 @@ def validate_runs(path: Path, *, predictor: Predictor) -> RunsReport:
         left_out={name: value for name, value in _known(left).items() if name != "n"},
         dense=_subset({run.run_id for run in published if is_dense_stated(run)}, rows),
         dense_core=_subset({run.run_id for run in published if is_dense_core(run)}, rows),
-        by_vendor=_groups(rows, "vendor"),
-        by_device=_groups(rows, "device"),
-        by_source=_groups(rows, "source_id"),
-        by_sharding=_groups(rows, "sharding"),
-        by_framework=_groups(rows, "framework"),
-        by_precision=_groups(rows, "precision"),
-        by_scale=_groups(rows, "scale"),
+        by_vendor=grouped_errors(rows, "vendor"),
+        by_device=grouped_errors(rows, "device"),
+        by_source=grouped_errors(rows, "source_id"),
+        by_sharding=grouped_errors(rows, "sharding"),
+        by_framework=grouped_errors(rows, "framework"),
+        by_precision=grouped_errors(rows, "precision"),
+        by_scale=grouped_errors(rows, "scale"),
         ordering=ordering(rows),
         memory=memory_report(rows),
         missed=_missed(rows),
