@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from tests.tui.fake_runs import RUNS, report_of, run
 from tests.tui.test_compose import settled
 from tests.tui.test_screens import rested
+from tests.twin.predicted_runs import RUNS, report_of, run
 from tui.screens.run_text import run_lines, run_text, seconds, sheet_lines
 from tui.screens.validation_sheet import chart_of, glyphs_of, table_columns
 from tui.screens.validation_text import head_text, summary_text

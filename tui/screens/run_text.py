@@ -167,10 +167,10 @@ def sheet_lines(run: PredictedRun | None, *, width: int, height: int) -> list[Li
         shown = [*kept, rest]
     return [
         *head,
+        *reason,
         *_heading("where the predicted time goes", width),
         *(_bar_line(name, _time(time_s), share, width) for name, time_s, share in shown),
         *memory,
-        *reason,
     ]
 
 

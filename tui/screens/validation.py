@@ -360,9 +360,9 @@ class ValidationScreen(RunsScreen):
         """The run under the cursor in full; on the groups, the whole report in words."""
         if self.focused is self.query_one("#groups") and self.report is not None:
             name = self.table.name if self.table is not None else ""
-            self._show(f"Validation: {name}", summary_text(self.report))
+            self._show(f"predictions of {name}", summary_text(self.report))
         elif self.run is not None:
-            self._show(f"{self.run.run_id}   {self.run.model_name}", run_text(self.run))
+            self._show("a published run and its prediction", run_text(self.run))
 
     def _show(self, title: str, text: str) -> None:
         self.show_text(title, ascii_text(text) if self.is_ascii else text)

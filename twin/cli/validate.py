@@ -97,6 +97,12 @@ def kernels(
     help="Exit 1 when the median error, in-sample or left out, is above this fraction.",
 )
 @BASELINE_OPTION
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE.svg",
+    help="Draw predicted against measured times; .png and .pdf too.",
+)
 @profiles_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def runs(
@@ -105,6 +111,7 @@ def runs(
     out: Path | None,
     fail_above: float | None,
     baseline: Path | None,
+    plot: Path | None,
     profile_dirs: tuple[Path, ...],
     as_json: bool,
 ) -> int:
@@ -117,11 +124,16 @@ def runs(
     from twin.predict import Predictor
     from twin.validation.published import built_in_table
     from twin.validation.runs import validate_runs
+    from twin.validation.runs_plot import check_plot, write_runs_plot
 
     path = built_in_table() if file is None else _existing(file)
     old = None if baseline is None else read_baseline(baseline)
-    predictor = Predictor(profile_dirs)
-    report = _plain_report(validate_runs(path, predictor=predictor))
+    if plot is not None:
+        check_plot(plot)
+    found = validate_runs(path, predictor=Predictor(profile_dirs))
+    if plot is not None:
+        write_runs_plot(found.runs, name=path.name if file else "built-in table", path=plot)
+    report = _plain_report(found)
     hashes = report.pop("profile_hashes", {})
     if out is not None:
         write_rows(report["runs"], path=out)
