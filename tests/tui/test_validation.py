@@ -156,6 +156,18 @@ async def test_a_zoomed_chart_follows_the_cursor(opened):
         assert "@" in "".join(pane.picture.rows[1:-3]), screen.run.run_id
 
 
+async def test_a_maximised_chart_has_the_whole_screen(opened):
+    screen, pilot = opened
+    pane = screen.query_one("#chart", ChartPane)
+    pane.focus()
+    await pilot.press("m")
+    await pilot.pause()
+    assert len(pane.picture.rows) > 20
+    await pilot.press("escape")
+    await pilot.pause()
+    assert len(pane.picture.rows) == 11
+
+
 async def test_a_click_on_a_dot_selects_its_run(opened):
     screen, pilot = opened
     pane = screen.query_one("#chart", ChartPane)

@@ -117,7 +117,8 @@ def _off(error: float) -> str:
 def _band(run: PredictedRun) -> str:
     """The interval, and whether what was measured lies in it."""
     where = "inside" if run.p10_s <= run.measured_step_time_s <= run.p90_s else "outside"
-    return f"{run.p10_s:.3g} .. {run.p90_s:.3g} s, {where}"
+    low, high = (f"{value:#.3g}".rstrip(".") for value in (run.p10_s, run.p90_s))
+    return f"{low} .. {high} s, {where}"
 
 
 def _memory(run: PredictedRun) -> str:

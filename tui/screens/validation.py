@@ -17,6 +17,7 @@ from tui.charts.picture import Style
 from tui.charts.scatter import place_of, point_at, scatter
 from tui.charts.window import WHOLE
 from tui.compute import Compute
+from tui.format import short
 from tui.screens.run_text import run_lines, run_text, sheet_lines
 from tui.screens.runs_screen import RunsScreen
 from tui.screens.validation_sheet import (
@@ -120,7 +121,7 @@ class ValidationScreen(RunsScreen):
     def _redraw(self) -> None:
         self._show_panes()
         name = self.table.name if self.table is not None else ""
-        text = head_text(name, self.report, progress=self.progress)
+        text = short(head_text(name, self.report, progress=self.progress), self.size.width or 80)
         self.query_one("#device", Static).update(self.drawn([[(text, "")]]), layout=False)
         self.draw_groups()
         self.draw_chart()
@@ -168,8 +169,8 @@ class ValidationScreen(RunsScreen):
     def draw_run(self) -> None:
         """Draw the run under the cursor."""
         width = self.size.width or 80
-        short = self.drawn(run_lines(self.run, width=width))
-        self.query_one("#run", Static).update(short, layout=False)
+        lines = run_lines(self.run, width=width)
+        self.query_one("#run", Static).update(self.drawn(lines), layout=False)
         pane = self.query_one("#run-sheet", Static)
         if pane.display:
             size = pane.size
