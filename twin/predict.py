@@ -17,6 +17,7 @@ from twin.prediction import Interval, Prediction
 from twin.reservations import figure_classes, warnings_of
 from twin.scenario.resolve import Catalogues, resolve_job
 from twin.scenario.scenario import Scenario
+from twin.similar_runs import similar_runs
 from twin.training.executed_work import executed_work
 from twin.training.memory import memory_use
 from twin.training.plan import Plan
@@ -147,6 +148,7 @@ class Predictor:
             hidden=step.hidden,
             interval=_intervals(predictor, step, power, values),
             classes=figure_classes(predictor),
+            similar_runs=similar_runs(predictor.job),
             warnings=warnings_of(predictor, plan, step, memory),
             profile_hashes=self._hashes(scenario, predictor),
             run_time_s=run_time_s,

@@ -25,6 +25,20 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SimilarRuns:
+    """Errors of published runs of the same kind, predicted with their own source left out."""
+
+    scope: str
+    """What they have in common, in words."""
+    n: int
+    median_ape: float
+    """Of step time. [1]"""
+    p90_ape: float
+    bias: float
+    """Mean signed error; positive is predicted too slow. [1]"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionWarning:
     """A reservation that belongs to a result."""
 
@@ -111,6 +125,8 @@ class Prediction:
     """Quantity to the classes of its inputs (measured, fitted, datasheet, assumed, user)."""
     warnings: tuple[PredictionWarning, ...]
     profile_hashes: Mapping[str, str]
+    similar_runs: SimilarRuns | None = None
+    """How far published runs of this kind are missed."""
     run_time_s: float | None = None
     run_energy_j: float | None = None
     run_cost_eur: float | None = None

@@ -29,7 +29,7 @@ from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.catalogue import Catalogue
 from hardware_profiles.toml_numbers import write_constants
 
-__all__ = ["PowerFit", "PowerLoad", "fit_power", "surveyed_loads"]
+__all__ = ["PowerFit", "PowerLoad", "fit_power", "predicted_power_w", "surveyed_loads"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -130,7 +130,8 @@ def surveyed_loads(folders: Sequence[Path], catalogue: Catalogue) -> tuple[Power
     return tuple(found)
 
 
-def _predicted_w(parameters: FloatArray, load: PowerLoad) -> float:
+def predicted_power_w(parameters: FloatArray, load: PowerLoad) -> float:
+    """Power of a load by the model at the head of this module; parameters as in `NAMES`. [W]"""
     busy_w, per_flop, per_byte, ratio = (float(p) for p in parameters * SCALE)
     voltage = 1.0 - VOLTAGE_SLOPE * (1.0 - load.clock_fraction)
     square = voltage * voltage
@@ -149,7 +150,8 @@ def fit_power(loads: Sequence[PowerLoad]) -> PowerFit:
     """Parameters of one family of devices from all its loads."""
 
     def errors(parameters: FloatArray) -> FloatArray:
-        return np.array([_predicted_w(parameters, load) / load.power_w - 1.0 for load in loads])
+        powers = [predicted_power_w(parameters, load) / load.power_w for load in loads]
+        return np.array(powers) - 1.0
 
     found = least_squares(errors, START, bounds=(LOW, HIGH), loss="soft_l1", f_scale=ROUNDING)
     values = dict(zip(NAMES, (float(v) for v in found.x * SCALE), strict=True))

@@ -299,7 +299,7 @@ def test_a_keymap_with_mistakes_is_reported_not_fatal(tmp_path):
         ("tp", 4),
         ("pp", 2),
         ("cp", 4),
-        ("micro_batch", 2),
+        ("micro_batch", 1),
         ("zero", 0),
         ("sequence_parallel", False),
         ("recompute", "full"),

@@ -54,7 +54,13 @@ def accelerator(
         compute=Compute(
             n_units=132,
             boost_clock_hz=1.8e9,
-            peak_flop_per_s={"bf16": peak, "fp16": peak, "fp8": 2 * peak, "fp32": 0.06 * peak},
+            peak_flop_per_s={
+                "bf16": peak,
+                "fp16": peak,
+                "fp8": 2 * peak,
+                "fp4": 4 * peak,
+                "fp32": 0.06 * peak,
+            },
         ),
         memory=Memory(capacity_bytes=capacity, bandwidth_bytes_per_s=bandwidth),
         link=Link(name="link", bandwidth_bytes_per_s=link, peer_bandwidth_bytes_per_s=link),

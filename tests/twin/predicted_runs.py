@@ -6,7 +6,7 @@ from twin.prediction import MemoryUse
 from twin.validation.predicted_run import PredictedRun
 from twin.validation.run_memory import memory_report
 from twin.validation.run_ordering import ordering
-from twin.validation.runs import RunsReport, grouped_errors
+from twin.validation.runs import LeftOutErrors, RunsReport, grouped_errors
 from twin.validation.statistics import summarise
 
 GB = 1e9
@@ -92,9 +92,13 @@ def report_of(runs):
         median_ape=summary.median_ape if summary else None,
         p90_ape=summary.p90_ape if summary else None,
         interval_coverage=0.75 if runs else None,
-        left_out={
-            name: getattr(left, name, None) for name in ("mape", "median_ape", "p90_ape", "bias")
-        },
+        left_out=LeftOutErrors(
+            mape=left.mape if left else None,
+            median_ape=left.median_ape if left else None,
+            p90_ape=left.p90_ape if left else None,
+            bias=left.bias if left else None,
+            by_source=[],
+        ),
         dense={},
         dense_core={},
         by_vendor=grouped_errors(runs, "vendor"),

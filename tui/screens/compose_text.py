@@ -10,7 +10,7 @@ from tui.state import Session
 from tui.widgets.headline import HEADLINE
 from tui.widgets.key_words import key_rows
 from tui.widgets.lines import Line
-from twin.prediction import Prediction
+from twin.prediction import Prediction, SimilarRuns
 from twin.quantities import quantity
 from twin.scenario.fields import Field
 
@@ -50,6 +50,8 @@ def notes_lines(
             lines.append([(short(f" would fit: {words}", width), "$warning")])
     if is_first_start and not lines:
         lines += [[(short(text, width), "dim")] for text in FIRST_START]
+    if prediction is not None and prediction.similar_runs is not None:
+        lines.append([(short(f" {_similar_words(prediction.similar_runs)}", width), "dim")])
     warnings = prediction.warnings if prediction is not None else ()
     for warning in warnings:
         if warning.code == "W_DOES_NOT_FIT":
@@ -63,6 +65,14 @@ def notes_lines(
         kept[-1] = [(short(last, width - len(hint)), style), (hint, "dim")]
         return list(kept)
     return lines
+
+
+def _similar_words(similar: SimilarRuns) -> str:
+    """How far published runs of the same kind are missed, the shortest words first."""
+    return (
+        f"{similar.n} published runs {similar.scope}: median error {similar.median_ape:.0%}, "
+        f"90 % within {similar.p90_ape:.0%} (left out)"
+    )
 
 
 def status_text(session: Session, answer: Answer | None) -> str:

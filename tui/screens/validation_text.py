@@ -48,8 +48,7 @@ def head_text(name: str, report: RunsReport | None, *, progress: str) -> str:
     if report.predicted:
         left = report.left_out
         words += [
-            f"left out (decides) {_percent(left['median_ape'])} % median"
-            f" {_percent(left['p90_ape'])} p90",
+            f"left out (decides) {_percent(left.median_ape)} % median {_percent(left.p90_ape)} p90",
             f"in-sample {_percent(report.median_ape)} % median {_percent(report.p90_ape)} p90",
             f"{_share(report.interval_coverage)} within p10 to p90",
         ]
@@ -122,7 +121,7 @@ def summary_text(report: RunsReport) -> str:
         "",
         f"{'absolute error, %':<26}{'median':>8}{'mean':>8}{'p90':>8}",
         f"{'source left out: decides':<26}"
-        + "".join(f"{_percent(left[key]):>8}" for key in ("median_ape", "mape", "p90_ape")),
+        + "".join(f"{_percent(x):>8}" for x in (left.median_ape, left.mape, left.p90_ape)),
         f"{'in-sample':<26}"
         + "".join(f"{_percent(x):>8}" for x in (report.median_ape, report.mape, report.p90_ape)),
         "",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from twin.scenario.scenario import PlanRequest
     from twin.training.plan import Plan
 
-__all__ = ["plan_words", "predict_lines"]
+__all__ = ["plan_words", "predict_lines", "similar_words"]
 
 HEADLINE = ("tokens_per_s", "tokens_per_s_per_device", "mfu", "step_time_s")
 POWER = ("device_power_w", "node_power_w", "it_power_w", "facility_power_w")
@@ -56,10 +56,34 @@ def predict_lines(prediction: Prediction, *, command: str) -> list[str]:
         _memory(prediction),
         ["power and energy", *_figures(prediction, (*POWER, *ENERGY)), _pue(prediction)],
         _run(prediction),
+        _similar(prediction),
         _warnings(prediction),
         [f"why: {_why(command)}"],
     ]
     return [line for block in blocks if block for line in (*block, "")][:-1]
+
+
+def _groups(plan: Plan) -> str:
+    return "" if plan.shard_group is None else f" in groups of {plan.shard_group}*"
+
+
+def _layers(plan: Plan) -> str:
+    return "" if plan.recompute_layers is None else f" of {plan.recompute_layers} layers*"
+
+
+def similar_words(prediction: Prediction) -> str:
+    """How far published runs of the same kind are missed, in one line."""
+    similar = prediction.similar_runs
+    if similar is None:
+        return "no published run is known to compare with"
+    return (
+        f"{similar.n} published runs {similar.scope} are missed by {similar.median_ape:.1%} in the "
+        f"median, 90 % of them by less than {similar.p90_ape:.0%} (their sources left out)"
+    )
+
+
+def _similar(prediction: Prediction) -> list[str]:
+    return [similar_words(prediction)]
 
 
 def plan_words(plan: Plan, pinned: PlanRequest) -> str:
@@ -71,9 +95,9 @@ def plan_words(plan: Plan, pinned: PlanRequest) -> str:
     ]
     words = [
         *(sizes or ["one device"]),
-        f"zero {plan.zero}{_star(pinned, 'zero')}",
+        f"zero {plan.zero}{_star(pinned, 'zero')}{_groups(plan)}",
         f"micro-batch {plan.micro_batch}{_star(pinned, 'micro_batch')}",
-        f"recompute {plan.recompute}{_star(pinned, 'recompute')}",
+        f"recompute {plan.recompute}{_star(pinned, 'recompute')}{_layers(plan)}",
         f"{plan.attention} attention{_star(pinned, 'attention')}",
         f"sequence parallel {'on' if plan.sequence_parallel else 'off'}"
         f"{_star(pinned, 'sequence_parallel')}",

@@ -161,6 +161,12 @@ _PLAN = (
         "--zero", type=whole_number(minimum=0, maximum=3), metavar="0..3", help="ZeRO stage."
     ),
     click.option(
+        "--shard-group",
+        type=_size(MAX_PLAN_SIZE),
+        metavar="N",
+        help="Ranks that share one copy of the sharded states; all data-parallel ones if left out.",
+    ),
+    click.option(
         "--sequence-parallel/--no-sequence-parallel",
         default=None,
         help="Norms and residuals split along the sequence.",
@@ -170,6 +176,12 @@ _PLAN = (
         type=one_of("none", "selective", "full"),
         metavar="none|selective|full",
         help="What the backward pass computes again.",
+    ),
+    click.option(
+        "--recompute-layers",
+        type=_size(MAX_PLAN_SIZE),
+        metavar="N",
+        help="With full recomputation: so many layers of the model.",
     ),
     click.option(
         "--attention",

@@ -11,6 +11,9 @@ from twin.scenario.scenario import Scenario
 
 __all__ = ["predict_command"]
 
+WITHOUT_FIELD = ("ep", "shard_group", "recompute_layers")
+"""Parts of a plan that have an option and no field in the form."""
+
 REQUIRED = ("cluster", "devices", "model", "seq_len", "global_batch")
 
 
@@ -37,8 +40,10 @@ def predict_command(
     words = ["twin", verb]
     for field in FIELDS:
         words += _words(field, scenario)
-    if scenario.plan.ep is not None:
-        words += ["--ep", str(scenario.plan.ep)]
+    for name in WITHOUT_FIELD:
+        value = getattr(scenario.plan, name)
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
     for key, value in scenario.overrides:
         words += ["--set", f"{key}={value}"]
     for folder in profile_dirs:

@@ -19,7 +19,9 @@ class PlanRequest:
     zero: int | None = None
     micro_batch: int | None = None
     sequence_parallel: bool | None = None
+    shard_group: int | None = None
     recompute: str | None = None
+    recompute_layers: int | None = None
     attention: str | None = None
 
 

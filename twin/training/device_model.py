@@ -29,6 +29,10 @@ from twin.training.job import LOW_PRECISIONS
 __all__ = ["DeviceModel", "PrecisionError"]
 
 
+BLOCK_SCALED = frozenset({"mxfp8"})
+"""Precisions of blocks with a scale each: devices that multiply them also have an fp4 rate."""
+
+
 class PrecisionError(TweelingError):
     """The device has no rate for the precision that was asked."""
 
@@ -45,6 +49,12 @@ class DeviceModel:
         """Dense peak of a dtype at the boost clock. [flop/s]"""
         peaks = self.accelerator.compute.peak_flop_per_s
         peak = GEMM_PRECISIONS[dtype].peak
+        if dtype in BLOCK_SCALED and "fp4" not in peaks:
+            msg = (
+                f"--precision {dtype}: {self.accelerator.name} scales no blocks in hardware; "
+                "use fp8"
+            )
+            raise PrecisionError(msg)
         if peak not in peaks:
             msg = (
                 f"--precision {dtype}: {self.accelerator.name} has no dense rate for it; "

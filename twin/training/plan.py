@@ -47,6 +47,9 @@ class Plan:
     recompute_layers: int | None = None
     """With full recomputation: layers of the whole model that recompute; None is all. [1]"""
     attention: Attention = "flash"
+    counts_ends_as_layers: bool = True
+    """Where layers do not divide over the stages and two more would, embedding and head take the
+    place of a layer each."""
 
     @property
     def n_devices(self) -> int:

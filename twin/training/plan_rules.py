@@ -110,6 +110,9 @@ def _check_choices(plan: Plan) -> None:
     if plan.sequence_parallel and plan.tp == 1:
         msg = "sequence-parallel needs tp > 1; with tp=1 switch it off"
         raise PlanError(msg)
+    if plan.recompute_layers is not None and plan.recompute != "full":
+        msg = f"recompute-layers={plan.recompute_layers} needs recompute full"
+        raise PlanError(msg)
     if plan.ep != 1:
         msg = f"ep={plan.ep}; expert parallelism needs a mixture-of-experts model: use 1"
         raise PlanError(msg)

@@ -155,6 +155,8 @@ def _shapes(job: TrainingJob, request: PlanRequest) -> Iterator[Plan]:
                         micro_batch=micro_batch,
                         sequence_parallel=sequence_parallel,
                         attention=attention,
+                        shard_group=request.shard_group,
+                        recompute_layers=request.recompute_layers,
                     )
 
 

@@ -6,7 +6,13 @@ from twin.energy.clock import PowerMachine
 from twin.training.device_model import DeviceModel
 from twin.training.job import TrainingJob
 from twin.training.plan import Plan
-from twin.training.step import KernelCache, Step, predict_step, recompute_share
+from twin.training.step import (
+    KernelCache,
+    Step,
+    predict_step,
+    recompute_share,
+    straggler_fraction,
+)
 
 __all__ = ["StepPredictor", "power_machine"]
 
@@ -39,15 +45,17 @@ class StepPredictor:
         self._cache = KernelCache()
 
     def least_time_s(self, plan: Plan) -> float:
-        """A bound that no step of the plan falls below: compute of its layers and bubble. [s]
+        """A bound that no step of the plan falls below: compute, bubble and host work. [s]
 
         Cheap beside `step`, so that a search can pass over plans that cannot win.
         """
         compute = self._cache.layer_compute(self.job, plan, self.device, self.power)
         n_micro_batches = self.job.global_batch // (plan.dp * plan.micro_batch)
         repeated_s = recompute_share(self.job, plan) * compute.forward.time_s
-        stage_s = self.job.model.n_layers / plan.pp * (compute.layer_s + repeated_s)
-        return (n_micro_batches + (plan.pp - 1) / plan.vpp) * stage_s
+        layers_s = self.job.model.n_layers * (compute.layer_s + repeated_s)
+        stage_s = (layers_s + compute.head_s) / plan.pp
+        pipeline_s = (n_micro_batches + (plan.pp - 1) / plan.vpp) * stage_s
+        return (1.0 + straggler_fraction(self.job)) * (pipeline_s + self.job.framework.host.step_s)
 
     def step(self, plan: Plan) -> Step:
         """Predict one step of a plan that `check_plan` has accepted."""

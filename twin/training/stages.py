@@ -32,15 +32,15 @@ def stages_of(model: Transformer, plan: Plan) -> Stages:
     Where embedding and head are counted as a layer each (126 layers on 16 stages), the first and
     last stage hold one layer less; elsewhere the fullest stage holds the rounded-up share.
     """
-    return _distributed(model.n_layers, plan.pp, plan.vpp)
+    return _distributed(model.n_layers, plan.pp, plan.vpp, plan.counts_ends_as_layers)
 
 
 @functools.lru_cache(maxsize=1024)
-def _distributed(n_layers: int, pp: int, vpp: int) -> Stages:
+def _distributed(n_layers: int, pp: int, vpp: int, counts_ends: bool) -> Stages:
     chunks = pp * vpp
     if pp == 1:
         return Stages(first_layers=n_layers, middle_layers=n_layers, last_layers=n_layers)
-    if n_layers % chunks and (n_layers + 2) % chunks == 0:
+    if counts_ends and n_layers % chunks and (n_layers + 2) % chunks == 0:
         full = (n_layers + 2) // pp
         return Stages(first_layers=full - 1, middle_layers=full, last_layers=full - 1)
     fullest = math.ceil(n_layers / pp)
@@ -57,12 +57,11 @@ def stage_parameters(model: Transformer, plan: Plan) -> tuple[float, float]:
     tuple of float
         First and last stage. [1]
     """
-    return _end_parameters(model, plan.tp, plan.pp, plan.vpp)
+    return _end_parameters(model, stages_of(model, plan), plan.tp, plan.pp)
 
 
 @functools.lru_cache(maxsize=4096)
-def _end_parameters(model: Transformer, tp: int, pp: int, vpp: int) -> tuple[float, float]:
-    stages = _distributed(model.n_layers, pp, vpp)
+def _end_parameters(model: Transformer, stages: Stages, tp: int, pp: int) -> tuple[float, float]:
     layer = layer_parameters(model)
     embedding = embedding_parameters(model)
     head = head_parameters(model)

@@ -275,7 +275,8 @@ def _optimizer_s(job: TrainingJob, plan: Plan, device: DeviceModel) -> float:
     return optimizer_bytes(job, plan) / bandwidth
 
 
-def _straggler_fraction(job: TrainingJob) -> float:
+def straggler_fraction(job: TrainingJob) -> float:
+    """What the slowest of many devices adds to a step. [1]"""
     doublings = max(0.0, math.log2(job.n_devices / ONE_SERVER_DEVICES))
     return job.framework.overlap.straggler_fraction_per_doubling * doublings
 
@@ -333,7 +334,7 @@ def predict_step(
     breakdown["dp_communication"] = data.exposed_s
     breakdown["optimizer"] = _optimizer_s(job, plan, device)
     breakdown["host_step"] = job.framework.host.step_s
-    breakdown["stragglers"] = _straggler_fraction(job) * sum(breakdown.values())
+    breakdown["stragglers"] = straggler_fraction(job) * sum(breakdown.values())
     hidden = {
         "tp_communication": layers * traffic.tp_hidden_s,
         "cp_communication": layers * traffic.cp_hidden_s,

@@ -20,9 +20,16 @@ from twin.validation.run_memory import MemoryReport, memory_report
 from twin.validation.run_ordering import Ordering, ordering
 from twin.validation.run_request import Unsupported, is_dense_core, is_dense_stated, run_request
 from twin.validation.runs_table import PublishedRun, read_runs
-from twin.validation.statistics import ErrorSummary, summarise
+from twin.validation.statistics import ErrorSummary, grouped, summarise
 
-__all__ = ["GroupErrors", "RunsReport", "group_errors", "grouped_errors", "validate_runs"]
+__all__ = [
+    "GroupErrors",
+    "LeftOutErrors",
+    "RunsReport",
+    "group_errors",
+    "grouped_errors",
+    "validate_runs",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +49,29 @@ class GroupErrors:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NamedErrors:
+    """Errors of one group of rows, of one kind."""
+
+    name: str
+    n: int
+    mape: float
+    median_ape: float
+    p90_ape: float
+    bias: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOutErrors:
+    """Errors of all rows, each predicted by constants fitted without its source and sisters."""
+
+    mape: float | None
+    median_ape: float | None
+    p90_ape: float | None
+    bias: float | None
+    by_source: list[NamedErrors]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunsReport:
     """Everything `twin validate runs` says; field names are the keys of its JSON."""
 
@@ -53,7 +83,7 @@ class RunsReport:
     p90_ape: float | None
     interval_coverage: float | None
     """Share of measured step times inside p10 to p90. [1]"""
-    left_out: dict[str, float | None]
+    left_out: LeftOutErrors
     """Errors with each row's source and its sisters left out of the fit."""
     dense: dict[str, float | int | None]
     """Errors of the dense rows that state tp, pp and layers; see `is_dense_stated`."""
@@ -122,6 +152,16 @@ def _subset(wanted: set[str], rows: list[PredictedRun]) -> dict[str, float | int
     }
 
 
+def _left_out(rows: list[PredictedRun]) -> LeftOutErrors:
+    by_source = grouped(rows, lambda row: row.source_id, lambda row: row.left_out_signed_error)
+    total = _known(summarise([row.left_out_signed_error for row in rows]))
+    del total["n"]
+    return LeftOutErrors(
+        **total,
+        by_source=[NamedErrors(name=name, **asdict(found)) for name, found in by_source.items()],
+    )
+
+
 def _missed(rows: list[PredictedRun]) -> list[dict[str, str | float | None]]:
     found = sorted((row for row in rows if row.why is not None), key=lambda row: -row.ape)
     return [
@@ -167,7 +207,6 @@ def validate_runs(path: Path, *, predictor: Predictor) -> RunsReport:
     published = read_runs(path)
     rows, unsupported = _predicted(published, machines)
     summary = summarise([row.signed_error for row in rows])
-    left = summarise([row.left_out_signed_error for row in rows])
     inside = [row.p10_s <= row.measured_step_time_s <= row.p90_s for row in rows]
     return RunsReport(
         predicted=len(rows),
@@ -176,7 +215,7 @@ def validate_runs(path: Path, *, predictor: Predictor) -> RunsReport:
         median_ape=summary.median_ape if summary else None,
         p90_ape=summary.p90_ape if summary else None,
         interval_coverage=sum(inside) / len(inside) if inside else None,
-        left_out={name: value for name, value in _known(left).items() if name != "n"},
+        left_out=_left_out(rows),
         dense=_subset({run.run_id for run in published if is_dense_stated(run)}, rows),
         dense_core=_subset({run.run_id for run in published if is_dense_core(run)}, rows),
         by_vendor=grouped_errors(rows, "vendor"),

@@ -16,6 +16,7 @@ CONFIGURATION = {
     *("--cluster", "--devices", "--model", "--seq-len", "--global-batch", "--precision"),
     *("--framework", "--plan", "--micro-batch", "--tp", "--pp", "--vpp", "--cp", "--ep", "--zero"),
     *("--sequence-parallel", "--no-sequence-parallel", "--recompute", "--attention"),
+    *("--shard-group", "--recompute-layers"),
     *("--power-cap", "--tokens", "--site", "--set", "--profiles", "--json"),
 }
 VALIDATION = {"--out", "--fail-above", "--baseline", "--profiles", "--json"}

@@ -7,7 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.twin.machines import accelerator, job, machine
-from twin.energy.clock import ComputeWork, PowerMachine, compute_power_w, sustained_clock
+from twin.energy.clock import (
+    ComputeWork,
+    PowerMachine,
+    compute_power_w,
+    operand_energy_ratio,
+    sustained_clock,
+)
 from twin.energy.node_power import node_power_w, server_parts_w
 from twin.energy.step_energy import step_power
 from twin.training.plan import Plan
@@ -99,3 +105,24 @@ def test_twice_the_energy_per_operation_never_runs_faster():
         predictor = StepPredictor(job(machine(accelerator(tdp_w=tdp_w))))
         times.append(predictor.step(plan).time_s)
     assert times[1] > times[0]
+
+
+def test_pauses_let_the_clock_rise_until_the_mean_meets_the_cap():
+    time_s = layer(0.9, 0.1)
+    busy = ComputeWork(weighted_flop=9e14, hbm_bytes=3e11)
+    clocks = []
+    for waiting_s in (0.0, 0.1, 0.3):
+        work = busy._replace(waiting_s=waiting_s)
+        clock = sustained_clock(work, time_s, power_cap_w=500.0, machine=CHIP)
+        power = compute_power_w(work, time_s(clock), clock_fraction=clock, machine=CHIP)
+        assert power == pytest.approx(500.0, rel=1e-3)
+        clocks.append(clock)
+    assert clocks == sorted(clocks)
+    assert clocks[0] < clocks[-1]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "ratio"), [("bf16", 1.0), ("fp32", 4.0), ("fp8", 0.5), ("nvfp4", 0.25)]
+)
+def test_energy_follows_the_width_of_operands(dtype, ratio):
+    assert operand_energy_ratio(dtype, CHIP) == ratio

@@ -44,7 +44,7 @@ scenarios = st.builds(
 
 def test_every_attribute_of_a_scenario_has_a_field():
     listed = {field.name for field in FIELDS}
-    plan = {f.name for f in fields(PlanRequest)} - {"ep"}
+    plan = {f.name for f in fields(PlanRequest)} - {"ep", "shard_group", "recompute_layers"}
     own = {f.name for f in fields(Scenario)} - {"plan", "overrides"}
     assert listed == plan | own
 
@@ -155,3 +155,13 @@ def test_the_example_can_be_resolved():
     assert job.n_devices == example_scenario().devices
     smaller = replace(example_scenario(), devices=8)
     assert resolve_job(smaller, CATALOGUES).n_nodes == 1
+
+
+def test_parts_of_a_plan_without_a_field_stand_in_the_command():
+    plan = PlanRequest(zero=3, shard_group=8, recompute="full", recompute_layers=12)
+    scenario = Scenario(
+        cluster="c", devices=64, model="m", seq_len=1024, global_batch=64, plan=plan
+    )
+    command = predict_command(scenario)
+    assert "--shard-group 8" in command
+    assert "--recompute-layers 12" in command
