@@ -132,13 +132,20 @@ def group_of(run: PredictedRun, grouping: Grouping) -> str:
 
 
 def errors_by(runs: Sequence[PredictedRun], grouping: Grouping) -> list[GroupErrors]:
-    """Errors of all runs, then of each group, those with most runs first; nothing for no runs."""
+    """Errors of all runs, then of each group; nothing for no runs.
+
+    Groups with most runs first; classes of device counts from the smallest.
+    """
+    from twin.validation.predicted_run import SCALE_NAMES
     from twin.validation.runs import group_errors, grouped_errors
 
     if not runs:
         return []
     groups = grouped_errors(runs, grouping.attribute)
-    return [group_errors(ALL, runs), *sorted(groups, key=lambda group: -group.n)]
+    places = {name: place for place, name in enumerate(SCALE_NAMES)}
+    is_scale = grouping.attribute == "scale"
+    groups.sort(key=lambda group: places[group.name] if is_scale else -group.n)
+    return [group_errors(ALL, runs), *groups]
 
 
 def largest_groups(

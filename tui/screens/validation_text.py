@@ -164,7 +164,7 @@ def help_text() -> str:
         "its sisters. That is the honest error, and the one that decides.",
         "in: in-sample, predicted by the constants that the twin ships with.",
         "bias: mean error with its sign; above zero is predicted too slow.",
-        "Nothing is fitted to a run here. A run is missed by more than 15 % in-sample.",
+        "Nothing is fitted to a run here. Missed: by more than 15 %, left out or in-sample.",
         "",
         "On the chart + and - or the wheel zoom, arrows then move, 0 shows all.",
         "",

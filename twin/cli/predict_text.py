@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ HEADLINE = ("tokens_per_s", "tokens_per_s_per_device", "mfu", "step_time_s")
 POWER = ("device_power_w", "node_power_w", "it_power_w", "facility_power_w")
 ENERGY = ("energy_per_step_j", "energy_per_token_j")
 RUN = ("run_time_s", "run_energy_j", "run_cost_eur")
+TEXT_WIDTH = 98
+"""Characters of a line of prose. [1]"""
+
 SMALLEST_SHARE = 1e-3
 """Share of the step below which a cause is named without its figure. [1]"""
 LABELS = {
@@ -83,7 +87,7 @@ def similar_words(prediction: Prediction) -> str:
 
 
 def _similar(prediction: Prediction) -> list[str]:
-    return [similar_words(prediction)]
+    return textwrap.wrap(similar_words(prediction), width=TEXT_WIDTH)
 
 
 def plan_words(plan: Plan, pinned: PlanRequest) -> str:

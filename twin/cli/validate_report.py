@@ -98,12 +98,17 @@ def _ordering_lines(ordering: Sequence[Mapping[str, Any]] | None) -> list[str]:
 
 
 def _missed_lines(missed: Sequence[Mapping[str, Any]] | None) -> list[str]:
-    """Runs that miss by more than 15 %, the worst first, with the reason believed."""
+    """Runs that miss by more than 15 %, in-sample or left out, with the reason believed."""
     if not missed:
         return []
-    lines = [f"missed by more than 15 %: {len(missed)} runs, and why it is believed"]
+    lines = [
+        f"missed by more than 15 %: {len(missed)} runs (in-sample, left out), "
+        "and why it is believed"
+    ]
     for row in missed[:N_MISSED]:
-        head = f"  {row['run_id']}  {row['signed_error']:+.0%}  "
+        head = (
+            f"  {row['run_id']}  {row['signed_error']:+.0%} {row['left_out_signed_error']:+.0%}  "
+        )
         indent = " " * 6
         lines += textwrap.wrap(head + str(row["why"]), width=98, subsequent_indent=indent)
     if len(missed) > N_MISSED:
@@ -176,6 +181,9 @@ def write_rows(rows: Sequence[Mapping[str, Any]], *, path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if not path.name or not path.parent.is_dir():
+        msg = f"--out {path}: expected a file in a folder that exists"
+        raise ReportError(msg)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), partial)
@@ -199,7 +207,22 @@ def read_baseline(path: Path, *, key: str = "median_ape") -> dict[str, Any]:
     if not isinstance(document, dict) or not is_report or key not in document:
         msg = f"--baseline {path}: expected the JSON of twin validate, which has a key {key}"
         raise ReportError(msg)
+    left_out = document.get("left_out") or {}
+    if not isinstance(left_out, dict):
+        msg = f'--baseline {path}: left_out: "{left_out}"; expected an object'
+        raise ReportError(msg)
+    for errors in [document, left_out, *document.get(name, [])]:
+        _require_numbers(errors, path)
     return document
+
+
+def _require_numbers(errors: Mapping[str, Any], path: Path) -> None:
+    """Refuse a baseline whose errors are no numbers; null is not known."""
+    for name, value in errors.items():
+        is_error = name.endswith(("ape", "coverage"))
+        if is_error and not isinstance(value, int | float | None):
+            msg = f'--baseline {path}: {name}: "{value}"; expected a number or null'
+            raise ReportError(msg)
 
 
 def failures(

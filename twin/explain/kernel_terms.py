@@ -10,7 +10,7 @@ from kernels.attention.model import (
 from kernels.gemm.model import GemmShape, GemmTime, gemm_time
 from twin.explain.inputs import ProfileInputs, computed, given
 from twin.explain.term import Term
-from twin.training.job import ELEMENT_BYTES
+from twin.training.job import ELEMENT_BYTES, LOW_PRECISIONS
 from twin.training.layer_time import KernelTime, PassTime
 from twin.training.operations import attention_calls, layer_gemms
 from twin.training.plan import Plan
@@ -63,9 +63,10 @@ class KernelTerms:
             *self._gemm_limits(shape, kernel, limits),
             *self._gemm_inputs(machine.memory_bandwidth_bytes_per_s),
         )
-        return computed(
-            kernel.name,
-            kernel.time_s,
+        is_low = job.precision in LOW_PRECISIONS
+        product = computed(
+            "as serving libraries do it" if is_low else kernel.name,
+            limits.time_s,
             "s",
             relation="maximum",
             formula=(
@@ -73,6 +74,21 @@ class KernelTerms:
                 f"tile {limits.tile_m:.0f}×{limits.tile_n:.0f}, {limits.n_splits:.0f} split(s)"
             ),
             children=children,
+        )
+        return self._in_training(kernel, product) if is_low else product
+
+    def _in_training(self, kernel: KernelTime, product: Term) -> Term:
+        """A product below 16 bits: devices were calibrated on libraries that convert inputs too."""
+        framework = self._predictor.job.framework
+        ratio = framework.low_precision_gemm_ratio
+        source = f"framework {framework.name}"
+        return computed(
+            kernel.name,
+            kernel.time_s,
+            "s",
+            relation="product",
+            formula="time of serving libraries · training over serving libraries",
+            children=(given("training over serving libraries", ratio, "1", source), product),
         )
 
     def _gemm_limits(

@@ -25,16 +25,31 @@ from twin.validation.left_out import LEFT_OUT_FILE, left_out_text
 from twin.validation.run_machines import RunMachines
 
 ROUNDS = 2
+MOST_ROUNDS = 20
+"""Rounds after which a fit that still moves will not settle. [1]"""
 EXIT_BAD_INPUT = 2
+
+
+class FitError(TweelingError):
+    """There is nothing to fit on."""
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m twin.fitting", description=__doc__)
     parser.add_argument(
-        "--from", dest="folder", type=Path, required=True, help="folder with runs.csv"
+        "--from",
+        dest="folder",
+        type=Path,
+        required=True,
+        help="folder with runs.csv and runs_more.csv",
     )
     parser.add_argument(
-        "--rounds", type=int, default=ROUNDS, help="how often derivatives are computed anew"
+        "--rounds",
+        type=int,
+        choices=range(1, MOST_ROUNDS + 1),
+        metavar="N",
+        default=ROUNDS,
+        help="how often derivatives are computed anew",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="print the constants and write nothing"
@@ -66,6 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         machines = RunMachines(Catalogue(()))
         rows = fit_rows(options.folder, machines)
+        if not rows:
+            msg = f"{options.folder}: no run of its tables can be predicted; nothing to fit"
+            raise FitError(msg)
         found = fit_constants(
             rows,
             machines,
@@ -76,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         if not options.dry_run:
             _write(found)
-    except TweelingError as refusal:
+    except (OSError, TweelingError) as refusal:
         sys.stderr.write(f"twin.fitting: {refusal}\n")
         return EXIT_BAD_INPUT
     sys.stdout.write("\n".join(_lines(parameters, found.values)) + "\n")

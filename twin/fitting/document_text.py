@@ -166,21 +166,21 @@ def _constants() -> list[str]:
 
 
 def _misses(runs: Sequence[PredictedRun]) -> list[str]:
-    missed = sorted((run for run in runs if run.why is not None), key=lambda run: -run.ape)
+    missed = sorted((run for run in runs if run.why is not None), key=lambda run: -run.left_out_ape)
     groups: dict[str, list[PredictedRun]] = {}
     for run in missed:
         groups.setdefault(str(run.why), []).append(run)
     rows = [
         [
-            ", ".join(f"{run.run_id} {100.0 * run.signed_error:+.0f}" for run in found[:8])
+            ", ".join(f"{run.run_id} {100.0 * run.left_out_signed_error:+.0f}" for run in found[:8])
             + (f" and {len(found) - 8} more" if len(found) > 8 else ""),
             str(len(found)),
             why,
         ]
         for why, found in sorted(groups.items(), key=lambda item: -len(item[1]))
     ]
-    header = ["runs, error in %", "n", "the reason believed"]
-    return ["## Missed by more than 15 %", "", *_table(header, rows)]
+    header = ["runs, error left out in %", "n", "the reason believed"]
+    return ["## Missed by more than 15 %, in-sample or left out", "", *_table(header, rows)]
 
 
 def validation_document(runs: Sequence[PredictedRun], ablations: Sequence[Ablation]) -> str:

@@ -26,6 +26,12 @@ FloatArray = npt.NDArray[np.float64]
 DIFFERENCE = 0.02
 """Step of the numerical derivative, in logarithms. [1]"""
 
+GROUP_ROUNDS = 4
+"""Most rounds of derivatives for the fit without one group. [1]"""
+
+SETTLED = 0.003
+"""Logarithmic error of a run, in the mean, that derivatives may get wrong. [1]"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedConstants:
@@ -77,6 +83,19 @@ class _Problem:
         )
 
 
+def _settled(problem: _Problem, near: Linearised, weights: FloatArray, prior: Prior) -> FloatArray:
+    """Minimum at which the errors are those that the derivatives foretold. [ln]"""
+    x = near.at
+    for _ in range(GROUP_ROUNDS):
+        x = minimum(near, weights, prior)
+        foretold = near.errors + near.slopes @ (x - near.at)
+        square = weights @ (problem.errors(x) - foretold) ** 2 / weights.sum()
+        if square <= SETTLED**2:
+            break
+        near = problem.linearised(x)
+    return x
+
+
 def fit_constants(
     rows: Sequence[FitRow],
     machines: RunMachines,
@@ -88,8 +107,8 @@ def fit_constants(
 ) -> FittedConstants:
     """Fit all constants together, then once more without each group of sources.
 
-    The fits without a group start from the one with all and reuse its derivatives: a group moves
-    constants by little, and what it moves far its prior holds.
+    The fits without a group start from the one with all and use its derivatives as long as they
+    tell the errors where they lead; a group that moves constants far has them computed anew.
 
     Parameters
     ----------
@@ -117,5 +136,6 @@ def fit_constants(
     left_out = {}
     for group in sorted({row.group for row in rows}):
         without = np.array(row_weights(rows, trust, without=[group]))
-        left_out[group] = problem.constants(minimum(last, without, prior))
+        left_out[group] = problem.constants(_settled(problem, last, without, prior))
+        logger.info("without %s", group)
     return FittedConstants(values=problem.constants(x), left_out=left_out)

@@ -47,7 +47,7 @@ def fit_rows(folder: Path, machines: RunMachines) -> tuple[FitRow, ...]:
     Raises
     ------
     TweelingError
-        The first table of `FIT_TABLES` is not there or cannot be read.
+        A table of `FIT_TABLES` cannot be read, or one that is fitted whole is not there.
     """
     rows = []
     for name, every in FIT_TABLES.items():

@@ -24,7 +24,7 @@ from twin.workload.parameters import (
 if TYPE_CHECKING:
     from twin.training.step import LayerCompute
 
-__all__ = ["DataTraffic", "LayerTraffic", "data_traffic", "layer_traffic"]
+__all__ = ["DataTraffic", "LayerTraffic", "data_traffic", "gather_bytes", "layer_traffic"]
 
 COLLECTIVES_PER_PASS = 2.0
 """Tensor-parallel reductions per layer and direction: after attention and after the MLP. [1]"""

@@ -146,9 +146,12 @@ def accumulation_traffic_bytes(job: TrainingJob, gemms: tuple[Gemm, ...]) -> flo
 
 
 def _unfused_scores(timer: Timer, *, is_forward: bool) -> tuple[KernelTime, ...]:
-    """Batched products over the whole square and passes over the score matrix."""
+    """Batched products over the whole square and passes over the score matrix.
+
+    Context ranks hold a share of the queries and gather the keys of all others.
+    """
     job, plan = timer.job, timer.plan
-    shape = attention_shape(job, plan)
+    shape = attention_shape(job, plan)._replace(key_len=float(job.seq_len))
     heads = shape.batch * shape.n_heads
     dtype = timer.device.core_dtype
     width = ELEMENT_BYTES[dtype]

@@ -146,9 +146,9 @@ def ring_merge_bytes(job: TrainingJob, plan: Plan, *, is_forward: bool) -> float
     """Traffic of joining what attention with each other rank's keys gave. [byte]
 
     Forward the partial output is read in 16 bits and added to a sum in fp32; backward gradients of
-    queries, keys and values are added up in 16 bits.
+    queries, keys and values are added up in 16 bits. Unfused attention sees all keys at once.
     """
-    if plan.cp == 1:
+    if plan.cp == 1 or plan.attention == "unfused":
         return 0.0
     model = job.model
     tokens = micro_batch_tokens(job, plan)

@@ -98,7 +98,7 @@ def _check_data(job: TrainingJob, plan: Plan) -> None:
         raise PlanError(msg)
 
 
-def _check_choices(plan: Plan) -> None:
+def _check_choices(job: TrainingJob, plan: Plan) -> None:
     for name in ("tp", "pp", "vpp", "cp", "ep", "dp", "micro_batch"):
         value = getattr(plan, name)
         if value < 1:
@@ -110,11 +110,23 @@ def _check_choices(plan: Plan) -> None:
     if plan.sequence_parallel and plan.tp == 1:
         msg = "sequence-parallel needs tp > 1; with tp=1 switch it off"
         raise PlanError(msg)
-    if plan.recompute_layers is not None and plan.recompute != "full":
-        msg = f"recompute-layers={plan.recompute_layers} needs recompute full"
-        raise PlanError(msg)
     if plan.ep != 1:
         msg = f"ep={plan.ep}; expert parallelism needs a mixture-of-experts model: use 1"
+        raise PlanError(msg)
+    _check_recomputation(job, plan)
+
+
+def _check_recomputation(job: TrainingJob, plan: Plan) -> None:
+    if plan.recompute_layers is None:
+        return
+    if plan.recompute != "full":
+        msg = f"recompute-layers={plan.recompute_layers} needs recompute full"
+        raise PlanError(msg)
+    if plan.recompute_layers > job.model.n_layers:
+        msg = (
+            f"recompute-layers={plan.recompute_layers} exceeds n_layers={job.model.n_layers}; "
+            "use fewer, or leave it out to recompute all"
+        )
         raise PlanError(msg)
 
 
@@ -139,6 +151,11 @@ def _check_sharding(job: TrainingJob, plan: Plan) -> None:
         raise PlanError(msg)
     if plan.shard_group is None:
         return
+    if plan.zero == 0:
+        msg = (
+            f"shard-group={plan.shard_group} with zero=0, which shards nothing; use zero 1, 2 or 3"
+        )
+        raise PlanError(msg)
     if plan.shard_group < 1 or plan.n_gradient_ranks % plan.shard_group:
         msg = (
             f"shard-group={plan.shard_group} does not divide dp·cp={plan.n_gradient_ranks}; "
@@ -155,7 +172,7 @@ def check_plan(job: TrainingJob, plan: Plan) -> None:
     PlanError
         Names the rule, the values, and the valid ones.
     """
-    _check_choices(plan)
+    _check_choices(job, plan)
     _check_tensor(job, plan)
     _check_pipeline(job, plan)
     _check_data(job, plan)

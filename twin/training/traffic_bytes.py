@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kernels.all_reduce.model import PATTERNS, wire_factor
+from twin.training.communication import gather_bytes
 from twin.training.job import TrainingJob
 from twin.training.operations import micro_batch_tokens
 from twin.training.plan import Plan
@@ -16,7 +17,7 @@ TENSOR_REDUCTIONS = 4.0
 CONTEXT_PASSES = 3.0
 """Keys and values go round once forward, once backward, and their gradients come back. [1]"""
 
-ZERO_SHARDS_PARAMETERS = 3
+ZERO_SHARDS_GRADIENTS, ZERO_SHARDS_PARAMETERS = 2, 3
 
 ALL_REDUCE, ALL_GATHER = PATTERNS["all_reduce"], PATTERNS["all_gather"]
 
@@ -38,19 +39,30 @@ def activation_link_bytes(job: TrainingJob, plan: Plan, n_micro_batches: int) ->
     return sent
 
 
+def _data_link_bytes(job: TrainingJob, plan: Plan, n_micro_batches: int) -> float:
+    """Bytes of gradients and parameters that one device sends to its replicas. [byte]
+
+    Sharded states travel within a copy; gradients of the shard are added up between copies too.
+    """
+    parameters = parameters_per_rank(job.model, plan)
+    gradient_bytes = parameters * job.framework.gradient_reduce_bytes
+    if plan.zero == 0:
+        return gradient_bytes * wire_factor(plan.n_gradient_ranks, ALL_REDUCE)
+    shards_parameters = plan.zero >= ZERO_SHARDS_PARAMETERS
+    reduces_each_time = (
+        plan.zero >= ZERO_SHARDS_GRADIENTS and job.framework.reduces_every_micro_batch
+    )
+    n_reductions = n_micro_batches if shards_parameters or reduces_each_time else 1
+    n_gathers = 2.0 * n_micro_batches if shards_parameters else 1.0
+    width = gather_bytes(job) if shards_parameters else job.activation_bytes
+    within = wire_factor(plan.n_shards, ALL_GATHER)
+    n_copies = plan.n_gradient_ranks // plan.n_shards
+    between = wire_factor(n_copies, ALL_REDUCE) / plan.n_shards
+    reduced_bytes = n_reductions * gradient_bytes * (within + between)
+    return reduced_bytes + n_gathers * parameters * width * within
+
+
 def link_bytes_per_step(job: TrainingJob, plan: Plan, n_micro_batches: int) -> float:
     """Bytes sent by the mean device in one step, over all parallel dimensions. [byte]"""
     sent = activation_link_bytes(job, plan, n_micro_batches)
-    shards = plan.dp * plan.cp
-    if shards > 1:
-        times = n_micro_batches if plan.zero == ZERO_SHARDS_PARAMETERS else 1
-        gradient = job.framework.gradient_reduce_bytes
-        width = gradient + job.activation_bytes
-        if plan.zero == 0:
-            width = 2.0 * gradient
-        elif plan.zero == ZERO_SHARDS_PARAMETERS:
-            width = gradient + 2.0 * job.activation_bytes
-        sent += (
-            times * parameters_per_rank(job.model, plan) * width * wire_factor(shards, ALL_GATHER)
-        )
-    return sent
+    return sent + _data_link_bytes(job, plan, n_micro_batches)

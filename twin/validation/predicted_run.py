@@ -14,10 +14,12 @@ from twin.validation.run_prediction import predict_run
 from twin.validation.run_request import RunRequest, is_dense_stated
 from twin.validation.runs_table import PublishedRun
 
-__all__ = ["PredictedRun", "predicted_run"]
+__all__ = ["SCALE_NAMES", "PredictedRun", "predicted_run"]
 
 SCALES = ((8, "to 8 devices"), (64, "9 to 64"), (512, "65 to 512"), (4096, "513 to 4,096"))
 LARGEST_SCALE = "above 4,096"
+SCALE_NAMES = (*(name for _, name in SCALES), LARGEST_SCALE)
+"""Classes of device counts, the smallest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,7 @@ class PredictedRun:
     p10_s: float
     p90_s: float
     why: str | None
-    """The reason believed, where the run is missed by more than 15 %."""
+    """The reason believed, where the run is missed by more than 15 %, in-sample or left out."""
     measured_memory_bytes: float | None
     predicted_memory_bytes: float
     """The figure that the framework of the run reports. [byte]"""
@@ -113,7 +115,9 @@ def predicted_run(run: PublishedRun, request: RunRequest, machines: RunMachines)
         left_out_ape=abs(left_signed),
         p10_s=band.p10,
         p90_s=band.p90,
-        why=miss_reason(request.run_id, signed=signed, breakdown=step.breakdown),
+        why=miss_reason(
+            request.run_id, signed=max(signed, left_signed, key=abs), breakdown=step.breakdown
+        ),
         measured_memory_bytes=request.measured_memory_bytes,
         predicted_memory_bytes=memory.figure_bytes(figure),
         memory_figure=figure,

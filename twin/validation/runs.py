@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hardware_profiles.errors import TweelingError
 from twin.predict import Predictor
-from twin.validation.predicted_run import PredictedRun, predicted_run
+from twin.validation.predicted_run import SCALE_NAMES, PredictedRun, predicted_run
 from twin.validation.run_machines import RunMachines
 from twin.validation.run_memory import MemoryReport, memory_report
 from twin.validation.run_ordering import Ordering, ordering
@@ -100,7 +100,8 @@ class RunsReport:
     """Pairs of runs of one source, model, device, number of devices and batch."""
     memory: MemoryReport
     missed: list[dict[str, str | float | None]]
-    """Rows that miss by more than 15 %, the worst first, with the reason believed."""
+    """Rows that miss by more than 15 %, in-sample or left out, the worst first, with the reason
+    believed."""
     unsupported: list[dict[str, str]]
     runs: list[PredictedRun]
     elapsed_s: float
@@ -163,9 +164,15 @@ def _left_out(rows: list[PredictedRun]) -> LeftOutErrors:
 
 
 def _missed(rows: list[PredictedRun]) -> list[dict[str, str | float | None]]:
-    found = sorted((row for row in rows if row.why is not None), key=lambda row: -row.ape)
+    found = sorted((row for row in rows if row.why is not None), key=lambda row: -row.left_out_ape)
     return [
-        {"run_id": row.run_id, "signed_error": row.signed_error, "why": row.why} for row in found
+        {
+            "run_id": row.run_id,
+            "signed_error": row.signed_error,
+            "left_out_signed_error": row.left_out_signed_error,
+            "why": row.why,
+        }
+        for row in found
     ]
 
 
@@ -224,7 +231,9 @@ def validate_runs(path: Path, *, predictor: Predictor) -> RunsReport:
         by_sharding=grouped_errors(rows, "sharding"),
         by_framework=grouped_errors(rows, "framework"),
         by_precision=grouped_errors(rows, "precision"),
-        by_scale=grouped_errors(rows, "scale"),
+        by_scale=sorted(
+            grouped_errors(rows, "scale"), key=lambda group: SCALE_NAMES.index(group.name)
+        ),
         ordering=ordering(rows),
         memory=memory_report(rows),
         missed=_missed(rows),

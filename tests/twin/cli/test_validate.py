@@ -83,6 +83,16 @@ def test_a_target_that_cannot_be_written_is_one_line(twin, runs_csv, tmp_path):
     assert "--out" in answer.err
 
 
+@pytest.mark.parametrize("name", ["", "rows.csv/x.parquet", "no/x.parquet"])
+def test_a_target_in_no_folder_is_one_line(twin, runs_csv, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.csv").write_text("")
+    answer = twin("validate", "runs", str(runs_csv), "--out", name)
+    assert answer.code == 2
+    assert len(answer.err_lines) == 1
+    assert "--out" in answer.err
+
+
 @pytest.mark.parametrize(("limit", "code"), [("0.05", 1), ("0.06", 0), ("0.5", 0)])
 def test_fail_above_judges_the_median_and_still_prints(twin, runs_csv, limit, code):
     answer = twin("validate", "runs", str(runs_csv), "--fail-above", limit, "--json")
@@ -114,7 +124,14 @@ def test_a_report_is_its_own_baseline(twin, runs_csv, tmp_path):
     assert twin("validate", "runs", str(runs_csv), "--baseline", str(baseline)).code == 0
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"a": 1}', "\x00\xff"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{", "[]", '{"a": 1}', "\x00\xff", '{"median_ape": "small"}'),
+        *('{"median_ape": 0.1, "left_out": "no"}', '{"median_ape": 0.1, "coverage": [1]}'),
+        '{"median_ape": 0.1, "by_device": [{"name": "H100", "mape": "small"}]}',
+    ],
+)
 def test_a_baseline_that_is_no_report_is_one_line(twin, runs_csv, tmp_path, text):
     baseline = tmp_path / "old.json"
     baseline.write_text(text)

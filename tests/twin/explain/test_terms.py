@@ -25,6 +25,16 @@ SCENARIOS = [
         ),
     ),
     Scenario(cluster="lumi-g", devices=128, model="llama-3-8b", seq_len=4096, global_batch=256),
+    Scenario(
+        cluster="dgx-h200",
+        devices=64,
+        model="llama-3-8b",
+        seq_len=32_768,
+        global_batch=64,
+        framework="torchtitan",
+        precision="fp8",
+        plan=PlanRequest(tp=2, cp=4, zero=3, shard_group=8, micro_batch=1),
+    ),
 ]
 
 
@@ -50,6 +60,17 @@ def test_children_of_a_sum_add_up(explained):
                 total = math.fsum(child.value for child in term.children)
                 assert total == pytest.approx(term.value, rel=1e-12), term.name
     assert n_sums > 5
+
+
+def test_no_limit_of_a_product_exceeds_the_product(explained):
+    _, terms = explained
+    n_products = 0
+    for term in walk(terms["step_time_s"]):
+        limits = [child for child in term.children if child.name in ("arithmetic", "memory")]
+        if limits and term.relation == "maximum":
+            n_products += 1
+            assert max(child.value for child in limits) <= term.value
+    assert n_products > 5
 
 
 def test_products_and_quotients_multiply_out(explained):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from hardware_profiles.catalogue import Catalogue
+from twin.fitting.__main__ import main
 from twin.fitting.fit import fit_constants
 from twin.fitting.homes import current_constants
 from twin.fitting.parameters import fit_parameters, source_trust
@@ -77,6 +78,16 @@ def test_the_fit_lowers_the_error(rows, machines, parameters):
 
     priors = RunConstants.of({p.place: p.prior for p in parameters})
     assert mean_error(RunConstants.of(found.values)) < mean_error(priors)
+
+
+def test_nothing_to_fit_on_is_one_line(tmp_path, capsys):
+    header = built_in_table().read_text(encoding="utf-8").splitlines()[0]
+    for name in ("runs.csv", "runs_more.csv"):
+        (tmp_path / name).write_text(f"{header}\n", encoding="utf-8")
+    assert main(["--from", str(tmp_path), "--dry-run"]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "nothing to fit" in message
 
 
 def test_sisters_are_left_out_together():

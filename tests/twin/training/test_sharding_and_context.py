@@ -19,7 +19,8 @@ from twin.training.operations import attention_calls, ring_merge_bytes
 from twin.training.plan import Plan, PlanError
 from twin.training.plan_rules import check_plan
 from twin.training.predictor import StepPredictor
-from twin.training.stages import stages_of
+from twin.training.stages import parameters_per_rank, stages_of
+from twin.training.traffic_bytes import link_bytes_per_step
 
 SHARDED = Plan(dp=64, zero=3)
 
@@ -50,6 +51,35 @@ def test_groups_that_do_not_tile_the_ranks_are_refused(group):
         check_plan(job(), replace(SHARDED, shard_group=group))
 
 
+def test_groups_of_replicated_states_are_refused():
+    with pytest.raises(PlanError, match="zero=0, which shards nothing"):
+        check_plan(job(), Plan(dp=64, zero=0, shard_group=8))
+
+
+def test_more_recomputed_layers_than_the_model_has_are_refused():
+    n_layers = job().model.n_layers
+    check_plan(job(), Plan(dp=64, recompute="full", recompute_layers=n_layers))
+    with pytest.raises(PlanError, match="exceeds n_layers"):
+        check_plan(job(), Plan(dp=64, recompute="full", recompute_layers=n_layers + 1))
+
+
+@pytest.mark.parametrize("zero", [1, 3])
+def test_groups_send_their_shards_within_and_their_sums_between(zero):
+    """Per parameter: a reduction within, gathers within, and a shard's all-reduce between."""
+    asked = job()
+    plan = Plan(dp=64, zero=zero, shard_group=8)
+    parameters = parameters_per_rank(asked.model, plan)
+    n_gathers = 2.0 if zero == 3 else 1.0
+    width = asked.framework.gradient_reduce_bytes
+    within = (width + n_gathers * asked.activation_bytes) * 7.0 / 8.0
+    between = 2.0 * 7.0 / 8.0 * width / 8.0
+    assert link_bytes_per_step(asked, plan, 1) == pytest.approx(parameters * (within + between))
+
+
+def test_one_device_sends_nothing():
+    assert link_bytes_per_step(job(), Plan(), 4) == 0.0
+
+
 @given(n_ranks=st.sampled_from([8, 16, 32, 64]), gigabytes=st.floats(0.5, 50.0))
 @settings(max_examples=25, deadline=None)
 def test_broadcasts_take_longer_over_more_ranks_and_bytes(n_ranks, gigabytes):
@@ -75,6 +105,19 @@ def test_context_ranks_share_the_work_of_the_whole_triangle(cp, name):
     calls = attention_calls(asked, Plan(cp=cp))
     mean = sum(call.n_mean_calls * attention_flop(call.shape, FORWARD_PRODUCTS) for call in calls)
     assert cp * mean == pytest.approx(attention_flop(whole, FORWARD_PRODUCTS))
+
+
+@pytest.mark.parametrize("attention", ["flash", "unfused"])
+@pytest.mark.parametrize("cp", [2, 4, 8])
+def test_context_ranks_together_do_the_attention_of_one(cp, attention):
+    def attention_flop_of(plan):
+        predictor = StepPredictor(job(seq_len=8192, global_batch=64))
+        forward = predictor.step(plan).compute.forward
+        return sum(kernel.flop for kernel in forward.kernels if kernel.kind == "attention")
+
+    alone = attention_flop_of(Plan(dp=64, attention=attention))
+    shared = attention_flop_of(Plan(dp=64 // cp, cp=cp, attention=attention))
+    assert cp * shared == pytest.approx(alone)
 
 
 @pytest.mark.parametrize("cp", [2, 4, 8])

@@ -12,6 +12,7 @@ from twin.predict import Predictor
 from twin.similar_runs import Cell, similar_runs, width_of
 from twin.validation.link_text import n_inter_node_links
 from twin.validation.miss_reasons import MISSED_ABOVE, miss_reason
+from twin.validation.predicted_run import SCALE_NAMES
 from twin.validation.published import built_in_table
 from twin.validation.run_ordering import ordering
 from twin.validation.runs import validate_runs
@@ -51,11 +52,17 @@ def test_groups_and_totals_are_of_the_same_rows(report):
         assert left_out.p90_ape == pytest.approx(group.left_out_p90_ape)
 
 
+def test_scales_come_from_the_smallest_to_the_largest(report):
+    names = [group.name for group in report.by_scale]
+    assert names == [name for name in SCALE_NAMES if name in names]
+    assert len(names) > 2
+
+
 def test_errors_are_those_of_the_rows(report):
     for run in report.runs:
         expected = run.left_out_step_time_s / run.measured_step_time_s - 1.0
         assert run.left_out_signed_error == pytest.approx(expected)
-        assert (run.why is None) == (run.ape <= MISSED_ABOVE)
+        assert (run.why is None) == (max(run.ape, run.left_out_ape) <= MISSED_ABOVE)
 
 
 def test_leaving_a_source_out_changes_its_prediction(report):
