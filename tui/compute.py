@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from twin.prediction import Prediction
     from twin.scenario.resolve import Catalogues
     from twin.scenario.scenario import Scenario
+    from twin.validation_view import ValidationView
 
 __all__ = ["Answer", "Compute", "MemoryRemedy", "RealTwin", "Twin"]
 
@@ -57,6 +58,11 @@ class Twin(Protocol):
         """Answers about kernels."""
         ...
 
+    @property
+    def validation_view(self) -> ValidationView:
+        """Predicts published runs."""
+        ...
+
     def predict(self, scenario: Scenario) -> Prediction:
         """Predict one scenario."""
         ...
@@ -89,6 +95,13 @@ class RealTwin:
         from twin.kernel_view import KernelView
 
         return KernelView(self.catalogues)
+
+    @cached_property
+    def validation_view(self) -> ValidationView:
+        """Predicts published runs."""
+        from twin.validation_view import ValidationView
+
+        return ValidationView(self._predictor)
 
     @property
     def catalogues(self) -> Catalogues:

@@ -24,20 +24,23 @@ class Action:
 
 
 _COMPOSE = ("compose",)
-_LOOKING = ("catalogue", "kernels")
+_LOOKING = ("catalogue", "kernels", "validation")
+_CHARTS = ("kernels", "validation")
 
 ACTIONS: tuple[Action, ...] = (
     Action(id="edit", keys="e", action="edit", words="edit", in_footer=True,
            screens=("compose", "catalogue")),
     Action(id="enter", keys="enter", action="enter", words="open, use",
-           screens=("compose", "catalogue")),
-    Action(id="step_up", keys="plus", action="step(1)", words="next value", screens=_COMPOSE),
-    Action(id="step_down", keys="minus", action="step(-1)", words="previous value",
-           screens=_COMPOSE),
+           screens=("compose", "catalogue", "validation")),
+    Action(id="step_up", keys="plus", action="step(1)", words="next value, zoom in",
+           screens=(*_COMPOSE, *_CHARTS)),
+    Action(id="step_down", keys="minus", action="step(-1)",
+           words="previous value, zoom out", screens=(*_COMPOSE, *_CHARTS)),
+    Action(id="whole", keys="0", action="whole", words="the whole chart", screens=_CHARTS),
     Action(id="alternative_next", keys="right_square_bracket", action="alternative(1)",
-           words="next alternative", screens=("compose", "kernels")),
+           words="next alternative", screens=(*_COMPOSE, *_CHARTS)),
     Action(id="alternative_previous", keys="left_square_bracket", action="alternative(-1)",
-           words="previous alternative", screens=("compose", "kernels")),
+           words="previous alternative", screens=(*_COMPOSE, *_CHARTS)),
     Action(id="auto", keys="a", action="auto_plan", words="auto plan", in_footer=True,
            screens=_COMPOSE),
     Action(id="why", keys="w", action="why", words="why", in_footer=True),
@@ -49,7 +52,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(id="intervals", keys="i", action="toggle_intervals", words="intervals on or off",
            screens=_COMPOSE),
     Action(id="table", keys="t", action="toggle_table", words="chart as a table and back",
-           screens=("compose", "kernels")),
+           screens=(*_COMPOSE, *_CHARTS)),
     Action(id="copy", keys="y", action="copy_value", words="copy the value under the cursor"),
     Action(id="copy_all", keys="Y", action="copy_table", words="copy all as a table"),
     Action(id="command", keys="exclamation_mark", action="show_command",
@@ -57,7 +60,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(id="save", keys="s", action="save", words="save", in_footer=True, screens=_COMPOSE),
     Action(id="save_as", keys="S", action="save_as", words="save as", screens=_COMPOSE),
     Action(id="open", keys="O", action="open", words="open a file",
-           screens=("compose", "kernels")),
+           screens=(*_COMPOSE, *_CHARTS)),
     Action(id="export", keys="E", action="export", words="export", screens=_LOOKING),
     Action(id="find", keys="slash", action="find", words="find, filter"),
     Action(id="find_next", keys="n", action="find_next(1)", words="next match"),
@@ -73,8 +76,14 @@ ACTIONS: tuple[Action, ...] = (
            words="marked things side by side", screens=("catalogue",)),
     Action(id="kernels_of", keys="K", action="kernels_of", words="kernels of this device",
            screens=("catalogue",)),
-    Action(id="basis", keys="b", action="basis", words="basis: how good the calibration is",
-           screens=("kernels",)),
+    Action(id="basis", keys="b", action="basis", words="basis: calibration, errors by group",
+           screens=_CHARTS),
+    Action(id="group", keys="C", action="group", words="colour and group by something else",
+           screens=("validation",)),
+    Action(id="side", keys="L", action="side", words="left out or in-sample",
+           screens=("validation",)),
+    Action(id="axes", keys="A", action="axes", words="what the axes show",
+           screens=("validation",)),
 )  # fmt: skip
 """Every action in the order of the help: a key means one thing wherever it means something."""
 

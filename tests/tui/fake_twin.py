@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hardware_profiles.errors import TweelingError
+from tests.tui.fake_runs import FakeValidationView
 from tests.tui.fake_shelf import FakeCatalogueView, FakeKernelView
 from twin.explain.inputs import computed, total
 from twin.explain.term import Term
@@ -54,6 +55,7 @@ class FakeTwin:
         self.profile_dirs = ()
         self.catalogue_view = FakeCatalogueView()
         self.kernel_view = FakeKernelView()
+        self.validation_view = FakeValidationView()
 
     def predict(self, scenario: Scenario) -> Prediction:
         """Round numbers that follow devices, sequence and cap."""

@@ -246,6 +246,43 @@ async def test_copying_exports_and_the_command(opened, tmp_path):
     assert rows[0]["shape"] == "4096 x 4096 x 4096"
 
 
+async def test_a_click_on_a_letter_selects_its_kernel(opened):
+    screen, pilot = opened
+    pane = screen.query_one("#roofline", ChartPane)
+    row = next(i for i, text in enumerate(pane.picture.rows[1:-3], 1) if "c" in text[8:-6])
+    column = pane.picture.rows[row].index("c", 8)
+    await pilot.click(pane, offset=(column, row))
+    await pilot.pause()
+    assert screen.point.family == "collective"
+    assert screen.focused is pane
+
+
+async def test_plus_zooms_arrows_pan_and_zero_shows_all(opened):
+    screen, pilot = opened
+    pane = screen.query_one("#roofline", ChartPane)
+    await pilot.press("plus", "plus")
+    await pilot.pause()
+    assert not pane.window.is_whole
+    assert "highlight" in {span.role for span in pane.picture.spans}
+    before = pane.window
+    pane.focus()
+    await pilot.press("up")
+    assert pane.window.low > before.low
+    await pilot.press("down")
+    assert pane.window == before
+    await pilot.press("minus", "minus")
+    assert pane.window.is_whole
+    await pilot.press("plus", "0")
+    assert pane.window.is_whole
+
+
+async def test_another_device_is_shown_whole(opened):
+    screen, pilot = opened
+    await pilot.press("plus", "right_square_bracket")
+    await rested(pilot)
+    assert screen.query_one("#roofline", ChartPane).window.is_whole
+
+
 def test_bars_count_every_row():
     lines = error_bars(np.array([-0.9, -0.04, 0.0, 0.0, 0.04, 2.0]), bin_percent=10, n_bins=7)
     text = plain(lines)

@@ -25,6 +25,13 @@ SCREENS = {
     "kernels_unknown": ["7", "left_square_bracket"],
     "kernels_measured": ["7", "enter"],
     "kernels_empty": ["7", "slash", *"nothing"],
+    "kernels_zoomed": ["7", "j", "plus", "plus"],
+    "validation": ["9", "j"],
+    "validation_errors": ["9", "L", "A", "C", "C"],
+    "validation_groups": ["9", "b", "C", "C", "C", "j"],
+    "validation_filter": ["9", "slash", *"vendor:amd foo>1"],
+    "validation_run": ["9", "enter"],
+    "validation_help": ["9", "question_mark"],
 }
 STATES = {
     "compose": [],
@@ -85,7 +92,7 @@ def test_screens(snap_compare, state, size):
     assert snap_compare(make_app(), terminal_size=size, run_before=steps(SCREENS[state]))
 
 
-@pytest.mark.parametrize("state", ["catalogue_figure", "kernels"])
+@pytest.mark.parametrize("state", ["catalogue_figure", "kernels", "validation"])
 def test_screens_in_ascii(snap_compare, state):
     app = make_app(is_ascii=True)
     assert snap_compare(app, terminal_size=(80, 24), run_before=steps(SCREENS[state]))

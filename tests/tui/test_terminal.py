@@ -64,6 +64,7 @@ def terminal(tmp_path, request):
         "LANG": "C.UTF-8",
         "PYTHONPATH": ":".join(sys.path),
         "TEXTUAL_ANIMATIONS": "none",
+        "TWEELING_DATA_DIR": str(tmp_path / "no-data"),
     }
     name = f"tweeling-{abs(hash(str(tmp_path))) % 10**8}"
     command = f"{shlex.quote(sys.executable)} -c 'from tui.command import main; main([\"tui\"])'"
@@ -104,6 +105,21 @@ def test_from_opening_to_why_and_the_command(terminal):
     screen = terminal.wait_for("configuration")
     rate = f"{printed['tokens_per_s'] / 1e3:.1f}"
     assert rate in screen or f"{printed['tokens_per_s'] / 1e6:.3f}" in screen
+
+
+def test_published_runs_that_come_with_the_twin(terminal):
+    terminal.wait_for("gemm bwd")
+    terminal.press("9")
+    text = terminal.wait_for("left out (decides)")
+    assert "built-in table" in text
+    assert "measured step time" in text
+    terminal.press("b")
+    groups = terminal.wait_for("error by vendor")
+    assert "in-sample %" in groups
+    terminal.press("b", "L")
+    terminal.wait_for("predicted, in-sample")
+    terminal.press("!")
+    terminal.wait_for("twin validate runs")
 
 
 def test_it_leaves_the_terminal_as_it_was(terminal):

@@ -11,6 +11,9 @@ from twin.quantities import Better
 STEPS = (1, 2, 5)
 """A tick step is one of these times a power of ten."""
 
+LEAST_TICKS = 2
+"""Ticks by which values can be read off an axis. [1]"""
+
 FARTHEST = 1e60
 """Beyond anything that is measured; no range of smaller values overflows."""
 
@@ -61,6 +64,12 @@ class Scale:
         if value <= 0:
             return -math.inf
         return math.log(value / self.low) / math.log(self.high / self.low)
+
+    def value(self, fraction: float) -> float:
+        """What stands at a fraction of the range, in the unit of the axis."""
+        if not self.is_log:
+            return self.low + fraction * (self.high - self.low)
+        return float(self.low * (self.high / self.low) ** fraction)
 
     def position(self, value: float, n_places: int) -> int:
         """The place that holds a value, of places 0 .. n - 1; outside values leave the range."""
@@ -150,6 +159,9 @@ def _log_ticks(scale: Scale, *, n_most: int) -> tuple[float, ...]:
     fitting = [
         value for value in fine if scale.low * (1 - 1e-9) <= value <= scale.high * (1 + 1e-9)
     ]
+    if len(fitting) < LEAST_TICKS <= n_most:
+        # So short a range that 1-2-5 leaves nothing to read a value by.
+        return _linear(scale, n_most=n_most)
     if len(fitting) <= n_most:
         return tuple(fitting)
     decades = [power for power in range(first, last + 1) if 10.0**power in fitting]

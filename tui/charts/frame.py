@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from tui.charts.axes import Axis, Scale, tick_labels, ticks
 from tui.charts.canvas import dots_per_cell
-from tui.charts.picture import LegendEntry, Picture, Sheet, Size, Style, shortened
+from tui.charts.picture import LegendEntry, Picture, Plot, Sheet, Size, Style, shortened
+from tui.charts.window import Window
 
 _LEAST = Size(width=16, height=6)
 """Below this there is no room for axes, and a chart is its title."""
@@ -60,7 +61,8 @@ class Frame:
     def finished(self, *, legend: tuple[LegendEntry, ...], text: str) -> Picture:
         """Write the legend on the last row and freeze the picture."""
         self.sheet.put_legend(legend, row=self.sheet.size.height - 1)
-        return self.sheet.picture(text=text, legend=legend)
+        plot = Plot(top=self.top, left=self.left, width=self.width, height=self.height)
+        return self.sheet.picture(text=text, legend=legend, plot=plot)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,19 @@ class Axes:
     y: Axis
     x_scale: Scale
     y_scale: Scale
+
+    def within(self, window: Window) -> Axes:
+        """The same axes over the part that a window shows."""
+        x_scale, y_scale = window.across(self.x_scale), window.upward(self.y_scale)
+        return Axes(x=self.x, y=self.y, x_scale=x_scale, y_scale=y_scale)
+
+    def place(self, x: float, y: float) -> tuple[float, float]:
+        """Where a point stands on the whole of both axes. [1]"""
+        return self.x_scale.fraction(x), self.y_scale.fraction(y)
+
+    def holds(self, x: float, y: float) -> bool:
+        """Whether a point lies within both ranges."""
+        return self.x_scale.holds(x) and self.y_scale.holds(y)
 
 
 def has_room(size: Size) -> bool:

@@ -93,6 +93,22 @@ class LegendEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    """Where on a picture the data stand."""
+
+    top: int
+    left: int
+    width: int
+    height: int
+
+    def fraction(self, *, row: int, column: int) -> tuple[float, float]:
+        """Place of a cell in the plot: 0 is left and below, 1 right and above. [1]"""
+        across = (column - self.left + 0.5) / self.width
+        upward = 1.0 - (row - self.top + 0.5) / self.height
+        return across, upward
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
     """A drawn chart."""
 
@@ -104,6 +120,8 @@ class Picture:
     """What the glyphs mean; also written on the last row of the picture where it fits."""
     text: str
     """The same content in words, for a screen reader or a log."""
+    plot: Plot | None = None
+    """Where the data stand; None for a picture without axes."""
 
     def __str__(self) -> str:
         return "\n".join(self.rows)
@@ -151,7 +169,9 @@ class Sheet:
             self.put(entry.text, row=row, column=column, role="label")
             column += len(entry.text) + 3
 
-    def picture(self, *, text: str, legend: tuple[LegendEntry, ...] = ()) -> Picture:
+    def picture(
+        self, *, text: str, legend: tuple[LegendEntry, ...] = (), plot: Plot | None = None
+    ) -> Picture:
         """Freeze what was drawn."""
         return Picture(
             rows=tuple("".join(glyphs) for glyphs in self._glyphs),
@@ -160,6 +180,7 @@ class Sheet:
             ),
             legend=legend,
             text=text,
+            plot=plot,
         )
 
 

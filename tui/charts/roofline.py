@@ -12,6 +12,7 @@ from tui.charts.axes import Axis, is_drawable, scale_for, short
 from tui.charts.canvas import DotCanvas, Pen
 from tui.charts.frame import Axes, Frame, framed, has_room, nothing, too_small
 from tui.charts.picture import LegendEntry, Picture, Size, Style
+from tui.charts.window import WHOLE, Window
 
 INTENSITY = Axis(name="intensity", unit="flop/byte", is_log=True)
 RATE = Axis(name="arithmetic rate", unit="flop/s", better="higher", is_log=True)
@@ -20,6 +21,9 @@ TITLE = f"Roofline: {RATE.title} over {INTENSITY.title}"
 _MEMORY_UNIT = Axis(name="bandwidth", unit="byte/s")
 N_NAMED = 8
 """Up to so many kernels are named one by one. [1]"""
+
+NEAR_CELLS = 3
+"""How far from a kernel a click still means it, in columns. [1]"""
 
 _MARGIN = 8.0
 """How far the picture reaches beyond ridges and kernels. [1]"""
@@ -58,6 +62,8 @@ class KernelPoint:
     """On what a kernel that is drawn small rests."""
     count: int = 1
     """Kernels that stand here together."""
+    row: int | None = None
+    """Row of a table that the kernel is, for whoever draws it."""
 
     @property
     def glyph(self) -> str:
@@ -74,6 +80,8 @@ class Roofline:
     kernels: tuple[KernelPoint, ...] = ()
     selected: int | None = None
     """Index of the kernel under the cursor."""
+    window: Window = WHOLE
+    """The part that is shown."""
 
 
 def attainable_flop_per_s(intensity_flop_per_byte: float, *, peak: Peak, memory: Memory) -> float:
@@ -89,7 +97,7 @@ def roofline(chart: Roofline, *, size: Size, style: Style) -> Picture:
     text = _in_words(chart)
     if not has_room(size):
         return too_small(TITLE, size=size, style=style, text=text)
-    frame = framed(TITLE, axes=_axes(chart), size=size, style=style)
+    frame = framed(TITLE, axes=_axes(chart).within(chart.window), size=size, style=style)
     _draw_ceilings(frame, chart)
     kernels = _kernels(chart)
     selected = None if chart.selected is None else chart.kernels[chart.selected]
@@ -104,6 +112,40 @@ def roofline(chart: Roofline, *, size: Size, style: Style) -> Picture:
     return frame.finished(legend=_legend(chart), text=text)
 
 
+def place_of(chart: Roofline) -> tuple[float, float] | None:
+    """Where the selected kernel stands on the whole axes; None where it has no place. [1]"""
+    kernel = None if chart.selected is None else chart.kernels[chart.selected]
+    if kernel is None or not _has_place(kernel):
+        return None
+    return _axes(chart).place(kernel.intensity_flop_per_byte, kernel.flop_per_s)
+
+
+def kernel_at(
+    chart: Roofline, *, cell: tuple[int, int], size: Size, style: Style
+) -> KernelPoint | None:
+    """The kernel drawn nearest to a (row, column) of the picture.
+
+    None where no kernel lies in the cell or in one that touches it.
+    """
+    if not _peaks(chart) or not _memories(chart) or not has_room(size):
+        return None
+    frame = framed(TITLE, axes=_axes(chart).within(chart.window), size=size, style=style)
+
+    def distance(kernel: KernelPoint) -> int:
+        row, column = frame.cell(kernel.intensity_flop_per_byte, kernel.flop_per_s)
+        # A row is about twice as high as a column is wide.
+        return max(2 * abs(row - cell[0]), abs(column - cell[1]))
+
+    seen = [
+        kernel
+        for kernel in _kernels(chart)
+        if frame.x_scale.holds(kernel.intensity_flop_per_byte)
+        and frame.y_scale.holds(kernel.flop_per_s)
+    ]
+    nearest = min(seen, key=distance, default=None)
+    return nearest if nearest is not None and distance(nearest) < NEAR_CELLS else None
+
+
 def _peaks(chart: Roofline) -> list[Peak]:
     return [peak for peak in chart.peaks if is_drawable(peak.flop_per_s, RATE)]
 
@@ -112,13 +154,13 @@ def _memories(chart: Roofline) -> list[Memory]:
     return [memory for memory in chart.memories if is_drawable(memory.bytes_per_s, RATE)]
 
 
+def _has_place(kernel: KernelPoint) -> bool:
+    intensity = kernel.intensity_flop_per_byte
+    return is_drawable(intensity, INTENSITY) and is_drawable(kernel.flop_per_s, RATE)
+
+
 def _kernels(chart: Roofline) -> list[KernelPoint]:
-    return [
-        kernel
-        for kernel in chart.kernels
-        if is_drawable(kernel.intensity_flop_per_byte, INTENSITY)
-        and is_drawable(kernel.flop_per_s, RATE)
-    ]
+    return [kernel for kernel in chart.kernels if _has_place(kernel)]
 
 
 def _axes(chart: Roofline) -> Axes:
@@ -144,16 +186,19 @@ def _draw_ceilings(frame: Frame, chart: Roofline) -> None:
     x_scale, y_scale = frame.x_scale, frame.y_scale
     for i_memory, memory in enumerate(_memories(chart)):
         start = max(x_scale.low, y_scale.low / memory.bytes_per_s)
-        end = highest / memory.bytes_per_s
+        end = min(x_scale.high, y_scale.high / memory.bytes_per_s, highest / memory.bytes_per_s)
         if start < end:
-            ends = [(start, memory.bytes_per_s * start), (end, highest)]
+            ends = [(x, memory.bytes_per_s * x) for x in (start, end)]
             pen = Pen(role=_slope_role(i_memory), glyph="/")
             canvas.polyline((frame.dot(x, y) for x, y in ends), pen=pen)
-    for peak in _peaks(chart):
-        ends = [(peak.flop_per_s / fastest, peak.flop_per_s), (x_scale.high, peak.flop_per_s)]
-        canvas.polyline((frame.dot(x, y) for x, y in ends), pen=Pen(role="limit", glyph="-"))
+    peaks = [peak for peak in _peaks(chart) if y_scale.holds(peak.flop_per_s)]
+    for peak in peaks:
+        start = max(peak.flop_per_s / fastest, x_scale.low)
+        if start < x_scale.high:
+            ends = [(start, peak.flop_per_s), (x_scale.high, peak.flop_per_s)]
+            canvas.polyline((frame.dot(x, y) for x, y in ends), pen=Pen(role="limit", glyph="-"))
     canvas.draw(frame.sheet, row=frame.top, column=frame.left)
-    for peak in _peaks(chart):
+    for peak in peaks:
         row, column = frame.cell(x_scale.high, peak.flop_per_s)
         frame.sheet.put(peak.name, row=row, column=column + 1 - len(peak.name), role="limit")
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tui.charts.axes import FARTHEST, Axis, Scale, scale_for, short
 from tui.charts.canvas import dots_per_cell, glyph_of, masks_of
 from tui.charts.frame import Axes, Frame, framed, has_room, nothing, too_small
+from tui.charts.guides import Guide, draw_guides
 from tui.charts.picture import (
     N_SERIES,
     SERIES_ROLES,
@@ -20,6 +21,7 @@ from tui.charts.picture import (
     Size,
     Style,
 )
+from tui.charts.window import WHOLE, Window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,6 +55,14 @@ class Scatter:
     """Index of the point that a table has selected."""
     has_all: bool = True
     """Whether points that are not on the front are drawn too."""
+    has_glyphs: bool = False
+    """Whether every point is drawn with the glyph of its group, and not as a fine dot."""
+    is_square: bool = False
+    """Whether both axes show one range, so that equal values stand on the diagonal."""
+    guides: tuple[Guide, ...] = ()
+    """Lines under the points."""
+    window: Window = WHOLE
+    """The part that is shown."""
 
     @property
     def title(self) -> str:
@@ -69,10 +79,22 @@ def scatter(chart: Scatter, *, size: Size, style: Style) -> Picture:
     text = _in_words(chart, drawable)
     if not has_room(size):
         return too_small(chart.title, size=size, style=style, text=text)
-    frame = framed(chart.title, axes=_axes(chart, drawable), size=size, style=style)
-    n_cells = _draw(frame, chart, drawable)
-    legend = _legend(chart, n_points=n_points, n_cells=n_cells, style=style)
+    axes = _axes(chart, drawable).within(chart.window)
+    frame = framed(chart.title, axes=axes, size=size, style=style)
+    draw_guides(frame, chart.guides)
+    seen = _seen(chart, drawable, axes)
+    n_cells = _draw(frame, chart, seen)
+    legend = _legend(chart, n_points=n_points, n_seen=int(seen.sum()), n_cells=n_cells, style=style)
     return frame.finished(legend=legend, text=text)
+
+
+def place_of(chart: Scatter) -> tuple[float, float] | None:
+    """Where the highlighted point stands on the whole axes; None where it has no place. [1]"""
+    drawable = _drawable(chart)
+    if chart.highlighted is None or not drawable[chart.highlighted]:
+        return None
+    x, y = chart.x_values[chart.highlighted], chart.y_values[chart.highlighted]
+    return _axes(chart, drawable).place(float(x), float(y))
 
 
 def point_at(chart: Scatter, *, cell: tuple[int, int], size: Size, style: Style) -> int | None:
@@ -85,14 +107,18 @@ def point_at(chart: Scatter, *, cell: tuple[int, int], size: Size, style: Style)
     drawable = _drawable(chart)
     if not drawable.any() or not has_room(size):
         return None
-    frame = framed(chart.title, axes=_axes(chart, drawable), size=size, style=style)
-    rows, columns = _cells(frame, chart, drawable)
+    axes = _axes(chart, drawable).within(chart.window)
+    frame = framed(chart.title, axes=axes, size=size, style=style)
+    seen = _seen(chart, drawable, axes)
+    if not seen.any():
+        return None
+    rows, columns = _cells(frame, chart, seen)
     # A row is about twice as high as a column is wide.
     distance = np.maximum(2 * np.abs(rows - cell[0]), np.abs(columns - cell[1])).astype(float)
     if chart.is_front is not None:
-        distance[~chart.is_front[drawable]] += 0.5
+        distance[~chart.is_front[seen]] += 0.5
     nearest = int(distance.argmin())
-    return int(np.flatnonzero(drawable)[nearest]) if distance[nearest] < 3 else None
+    return int(np.flatnonzero(seen)[nearest]) if distance[nearest] < 3 else None
 
 
 def _drawable(chart: Scatter) -> Flags:
@@ -114,12 +140,24 @@ def _axes(chart: Scatter, drawable: Flags) -> Axes:
         shown = values[drawable]
         return scale_for((float(shown.min()), float(shown.max())), axis)
 
-    return Axes(
-        x=chart.x,
-        y=chart.y,
-        x_scale=scale(chart.x_values, chart.x),
-        y_scale=scale(chart.y_values, chart.y),
-    )
+    x_scale, y_scale = scale(chart.x_values, chart.x), scale(chart.y_values, chart.y)
+    if chart.is_square:
+        ends = (x_scale.low, x_scale.high, y_scale.low, y_scale.high)
+        x_scale = y_scale = scale_for(ends, chart.x)
+    elif chart.guides:
+        levels = (guide.factor for guide in chart.guides if guide.is_level)
+        y_scale = scale_for((y_scale.low, y_scale.high, *levels), chart.y)
+    return Axes(x=chart.x, y=chart.y, x_scale=x_scale, y_scale=y_scale)
+
+
+def _seen(chart: Scatter, drawable: Flags, axes: Axes) -> Flags:
+    """Which of the drawable points lie in the part that is shown."""
+    if chart.window.is_whole:
+        return drawable
+    seen = drawable.copy()
+    for values, scale in ((chart.x_values, axes.x_scale), (chart.y_values, axes.y_scale)):
+        seen &= (values >= scale.low) & (values <= scale.high)
+    return seen
 
 
 def _places(values: Floats, scale: Scale, n_places: int) -> Integers:
@@ -152,6 +190,10 @@ def _cells(frame: Frame, chart: Scatter, drawable: Flags) -> tuple[Integers, Int
 
 def _draw(frame: Frame, chart: Scatter, drawable: Flags) -> int:
     """Draw all points, then the front, then the highlighted one; returns the cells in use."""
+    if chart.has_glyphs:
+        n_cells = _draw_glyphs(frame, chart, drawable)
+        _draw_highlight(frame, chart, drawable)
+        return n_cells
     x, y = _dots(frame, chart, drawable)
     groups = None if chart.groups is None else chart.groups[drawable]
     used: set[tuple[int, int]] = set()
@@ -160,24 +202,29 @@ def _draw(frame: Frame, chart: Scatter, drawable: Flags) -> int:
         role = "muted" if groups is None else SERIES_ROLES[i_group % N_SERIES]
         used |= _draw_dots(frame, x[chosen], y[chosen], role=role)
     if chart.is_front is not None:
-        _draw_front(frame, chart, drawable & chart.is_front)
-    if chart.highlighted is not None and drawable[chart.highlighted]:
-        point_x, point_y = chart.x_values[chart.highlighted], chart.y_values[chart.highlighted]
-        frame.put_point(HIGHLIGHT_GLYPH, x=float(point_x), y=float(point_y), role="highlight")
+        _draw_glyphs(frame, chart, drawable & chart.is_front)
+    _draw_highlight(frame, chart, drawable)
     return len(used)
 
 
-def _draw_front(frame: Frame, chart: Scatter, is_front: Flags) -> None:
-    """Draw the front, one glyph per cell and group."""
+def _draw_highlight(frame: Frame, chart: Scatter, drawable: Flags) -> None:
+    if chart.highlighted is not None and drawable[chart.highlighted]:
+        x, y = chart.x_values[chart.highlighted], chart.y_values[chart.highlighted]
+        frame.put_point(HIGHLIGHT_GLYPH, x=float(x), y=float(y), role="highlight")
+
+
+def _draw_glyphs(frame: Frame, chart: Scatter, wanted: Flags) -> int:
+    """Draw some points, one glyph per cell and group; returns the cells in use."""
     import numpy as np
 
-    rows, columns = _cells(frame, chart, is_front)
-    groups = np.zeros(len(rows), int) if chart.groups is None else chart.groups[is_front]
-    points = zip(rows.tolist(), columns.tolist(), groups.tolist(), strict=True)
-    for row, column, i_group in sorted(set(points)):
+    rows, columns = _cells(frame, chart, wanted)
+    groups = np.zeros(len(rows), int) if chart.groups is None else chart.groups[wanted]
+    points = set(zip(rows.tolist(), columns.tolist(), groups.tolist(), strict=True))
+    for row, column, i_group in sorted(points):
         glyph = FRONT_GLYPHS[i_group % N_SERIES]
         role = "front" if chart.groups is None else SERIES_ROLES[i_group % N_SERIES]
         frame.sheet.put(glyph, row=row, column=column, role=role)
+    return len({(row, column) for row, column, _ in points})
 
 
 def _draw_dots(frame: Frame, x: Integers, y: Integers, *, role: str) -> set[tuple[int, int]]:
@@ -211,16 +258,22 @@ def _runs(columns: list[int]) -> list[list[int]]:
 
 
 def _legend(
-    chart: Scatter, *, n_points: int, n_cells: int, style: Style
+    chart: Scatter, *, n_points: int, n_seen: int, n_cells: int, style: Style
 ) -> tuple[LegendEntry, ...]:
     dot = POINT_GLYPH if style.markers == "ascii" else glyph_of(1, style.markers)
-    entries = [LegendEntry(dot, "muted", f"{n_points} points in {n_cells} cells")]
+    counted = f"{n_seen} of {n_points}" if n_seen < n_points else f"{n_points}"
+    glyph = " " if chart.has_glyphs else dot
+    entries = [LegendEntry(glyph, "muted", f"{counted} points in {n_cells} cells")]
     if chart.is_front is not None and not chart.group_names:
         n_front = int(chart.is_front.sum())
         entries.append(LegendEntry(FRONT_GLYPHS[0], "front", f"{n_front} on the front"))
     for i_group, name in enumerate(chart.group_names):
-        glyph = FRONT_GLYPHS[i_group % N_SERIES] if chart.is_front is not None else dot
+        has_glyph = chart.has_glyphs or chart.is_front is not None
+        glyph = FRONT_GLYPHS[i_group % N_SERIES] if has_glyph else dot
         entries.append(LegendEntry(glyph, SERIES_ROLES[i_group % N_SERIES], name))
+    entries += [
+        LegendEntry(guide.glyph, guide.role, guide.name) for guide in chart.guides if guide.name
+    ]
     n_left_out = len(chart.x_values) - n_points if chart.has_all else 0
     if n_left_out:
         entries.append(LegendEntry("!", "limit", f"{n_left_out} without a place"))

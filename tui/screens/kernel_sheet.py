@@ -230,4 +230,5 @@ def _point(
         family=family,
         basis=fit.words if fit else "no model",
         count=count,
+        row=row,
     )

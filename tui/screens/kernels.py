@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,8 @@ from textual.worker import get_current_worker
 from hardware_profiles.errors import TweelingError
 from tui.charts.frame import nothing
 from tui.charts.picture import Style
-from tui.charts.roofline import roofline
+from tui.charts.roofline import Roofline, kernel_at, place_of, roofline
+from tui.charts.window import WHOLE
 from tui.compute import Compute
 from tui.export import ExportError, export_rows
 from tui.screens.family import FamilyScreen
@@ -98,6 +100,7 @@ class KernelsScreen(WorkScreen):
         """Tables that the user opened."""
         self.progress = ""
         """How far a table was read; empty when nothing is read."""
+        self._chart: Roofline | None = None
         self._roofs: DeviceRoofs | None = None
         self._fits: tuple[FitRow, ...] = ()
         self._bases: dict[str, FitRow] = {}
@@ -114,7 +117,7 @@ class KernelsScreen(WorkScreen):
         yield Static("", id="title", markup=False)
         yield Static("", id="device", markup=False)
         with Horizontal(id="top"):
-            yield ChartPane(id="roofline", style=style)
+            yield ChartPane(id="roofline", style=style, can_zoom=True)
             with Vertical(id="basis-side"):
                 yield Static("", id="basis-head", markup=False)
                 empty = " Nothing is known of this device's kernels."
@@ -147,6 +150,7 @@ class KernelsScreen(WorkScreen):
         if not self.is_ready:
             return
         self._version += 1
+        self.query_one("#roofline", ChartPane).window = WHOLE
         view = self._compute.twin.kernel_view
         self.sheet, self._mask = None, None
         self._roofs, self._fits, self._own, problem = None, (), None, ""
@@ -250,6 +254,7 @@ class KernelsScreen(WorkScreen):
         """Draw the roofline of the rows that the filter lets through."""
         pane = self.query_one("#roofline", ChartPane)
         roofs = self._roofs
+        self._chart = None
         if roofs is None:
             words = self.progress or "No roofs are known."
             draw = partial(nothing, words, title="Roofline")
@@ -259,8 +264,14 @@ class KernelsScreen(WorkScreen):
         selected = self.query_one(ColumnTable).selected_id
         selected = selected if selected is not None and selected < len(sheet) else None
         chart = chart_of(sheet, self._mask, roofs=roofs, bases=self._bases, selected=selected)
+        self._chart = chart
         table = list(roof_lines(roofs, width=self.size.width or 80, is_ascii=self.is_ascii))
-        pane.show(lambda size, style: roofline(chart, size=size, style=style), table)
+        pane.show(
+            lambda size, style: roofline(
+                replace(chart, window=pane.window), size=size, style=style
+            ),
+            table,
+        )
 
     def draw_basis(self) -> None:
         """Draw the quality of every calibration."""
@@ -305,8 +316,11 @@ class KernelsScreen(WorkScreen):
         line.say(words, is_problem=problem is not None)
 
     def on_column_table_row_selected(self, message: ColumnTable.RowSelected) -> None:
-        """Follow the cursor."""
+        """Follow the cursor; a part of the chart moves to where the kernel is."""
         self.draw_chart()
+        pane = self.query_one("#roofline", ChartPane)
+        if self._chart is not None and not pane.window.is_whole:
+            pane.follow(place_of(self._chart))
         self.draw_kernel()
 
     def on_row_list_moved(self) -> None:
@@ -328,6 +342,25 @@ class KernelsScreen(WorkScreen):
         found = np.flatnonzero(order == table.selected_id)
         place = int(found[0]) + message.step if len(found) else 0
         table.select(int(order[min(max(place, 0), len(order) - 1)]))
+
+    def on_chart_pane_cell_clicked(self, message: ChartPane.CellClicked) -> None:
+        """Select the kernel that was clicked."""
+        if self._chart is None:
+            return
+        pane = message.pane
+        shown = replace(self._chart, window=pane.window)
+        kernel = kernel_at(shown, cell=message.cell, size=message.size, style=pane.chart_style)
+        if kernel is not None and kernel.row is not None:
+            self.query_one(ColumnTable).select(kernel.row)
+
+    def action_step(self, step: int) -> None:
+        """Closer to the chart or farther, about the kernel under the cursor."""
+        place = place_of(self._chart) if self._chart is not None else None
+        self.query_one("#roofline", ChartPane).zoom(step, about=place)
+
+    def action_whole(self) -> None:
+        """The whole chart again."""
+        self.query_one("#roofline", ChartPane).show_window(WHOLE)
 
     def on_resize(self) -> None:
         """Texts are cut to the width; a wide terminal shows chart and calibration together."""
@@ -388,6 +421,8 @@ class KernelsScreen(WorkScreen):
             self.query_one(FilterLine).put("")
         elif self._shows_basis:
             self.action_basis()
+        else:
+            self.action_whole()
 
     # -- looking --------------------------------------------------------------------------------
 

@@ -228,6 +228,7 @@ def help_text(fits: Mapping[str, FitRow]) -> str:
     rows += [
         f"{'enter':<22} predicted against measured of the family under the cursor",
         f"{'o':<22} order by the column under the cursor",
+        f"{'click, wheel':<22} the kernel there; closer and farther; arrows move a part",
         "",
         "G gemm  A attention  N norms and other streams  C collectives",
         "A small letter: nothing was fitted on this device; what the family rests on:",

@@ -37,6 +37,8 @@ SCREENS: tuple[ScreenEntry, ...] = (
                 question="which parts are there, and where do their figures come from?"),
     ScreenEntry(key="7", id="kernels", name="Kernels", short="Kern",
                 question="how far are kernels from the roofline, how good is the calibration?"),
+    ScreenEntry(key="9", id="validation", name="Validation", short="Valid",
+                question="how far are predictions from runs that others published?"),
 )  # fmt: skip
 """In the order of the keys."""
 

@@ -126,7 +126,8 @@ class ColumnTable(ScrollView, can_focus=True):
         self.sort_key: str | None = None
         self.is_descending = False
         self.i_column = 0
-        self._empty = empty
+        self.empty = empty
+        """What stands where there is no row."""
         self._mask: npt.NDArray[np.bool_] | None = None
         self._sorted: RowIds = np.arange(0)
         self._visible: RowIds = np.arange(0)
@@ -196,7 +197,7 @@ class ColumnTable(ScrollView, can_focus=True):
             return self._header().crop_extend(scroll_x, scroll_x + width, self.rich_style)
         position = y - 1 + scroll_y
         if position >= len(self._visible):
-            text = self._empty if position == 0 else ""
+            text = self.empty if position == 0 else ""
             return Strip([Segment(text, self.rich_style)]).adjust_cell_length(
                 width, self.rich_style
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,10 @@ from twin.cli.validate_kernels import kernel_failures, kernel_lines, write_kerne
 from twin.cli.validate_power import power_failures, power_lines
 from twin.cli.validate_report import failures, read_baseline, report_lines, write_rows
 from twin.cli.validate_systems import systems_failures, systems_lines
+from twin.validation.data_folder import DATA_DIR_VARIABLE, data_folder
 
 __all__ = ["ValidateError", "validate"]
 
-DATA_DIR_VARIABLE = "TWEELING_DATA_DIR"
-DEFAULT_DATA_DIR = "../shared"
 EXIT_PASSED = 0
 EXIT_FAILED = 1
 
@@ -99,6 +97,12 @@ def kernels(
     help="Exit 1 when the median error, in-sample or left out, is above this fraction.",
 )
 @BASELINE_OPTION
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE.svg",
+    help="Draw predicted against measured times; .png and .pdf too.",
+)
 @profiles_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def runs(
@@ -107,6 +111,7 @@ def runs(
     out: Path | None,
     fail_above: float | None,
     baseline: Path | None,
+    plot: Path | None,
     profile_dirs: tuple[Path, ...],
     as_json: bool,
 ) -> int:
@@ -119,11 +124,16 @@ def runs(
     from twin.predict import Predictor
     from twin.validation.published import built_in_table
     from twin.validation.runs import validate_runs
+    from twin.validation.runs_plot import check_plot, write_runs_plot
 
     path = built_in_table() if file is None else _existing(file)
     old = None if baseline is None else read_baseline(baseline)
-    predictor = Predictor(profile_dirs)
-    report = _plain_report(validate_runs(path, predictor=predictor))
+    if plot is not None:
+        check_plot(plot)
+    found = validate_runs(path, predictor=Predictor(profile_dirs))
+    if plot is not None:
+        write_runs_plot(found.runs, name=path.name if file else "built-in table", path=plot)
+    report = _plain_report(found)
     hashes = report.pop("profile_hashes", {})
     if out is not None:
         write_rows(report["runs"], path=out)
@@ -238,8 +248,7 @@ def _verdict(complaints: Sequence[str]) -> int:
 
 def _existing(file: Path | None) -> Path:
     """The file that was named, or the one of the data folder."""
-    folder = Path(os.environ.get(DATA_DIR_VARIABLE, DEFAULT_DATA_DIR))
-    path = folder / "published_runs" / "runs.csv" if file is None else file
+    path = data_folder() / "published_runs" / "runs.csv" if file is None else file
     if path.is_file():
         return path
     state = "is a folder" if path.is_dir() else "does not exist"

@@ -22,7 +22,14 @@ from twin.validation.run_request import Unsupported, is_dense_core, is_dense_sta
 from twin.validation.runs_table import PublishedRun, read_runs
 from twin.validation.statistics import ErrorSummary, grouped, summarise
 
-__all__ = ["GroupErrors", "RunsReport", "validate_runs"]
+__all__ = [
+    "GroupErrors",
+    "LeftOutErrors",
+    "RunsReport",
+    "group_errors",
+    "grouped_errors",
+    "validate_runs",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +108,8 @@ class RunsReport:
     profile_hashes: dict[str, str]
 
 
-def _group(name: str, rows: Sequence[PredictedRun]) -> GroupErrors:
+def group_errors(name: str, rows: Sequence[PredictedRun]) -> GroupErrors:
+    """Errors of a set of rows, of which there is at least one."""
     fitted = summarise([row.signed_error for row in rows])
     left = summarise([row.left_out_signed_error for row in rows])
     if fitted is None or left is None:
@@ -117,11 +125,12 @@ def _group(name: str, rows: Sequence[PredictedRun]) -> GroupErrors:
     )
 
 
-def _groups(rows: list[PredictedRun], attribute: str) -> list[GroupErrors]:
+def grouped_errors(rows: Sequence[PredictedRun], attribute: str) -> list[GroupErrors]:
+    """Errors by one field of the rows, in the order of its values."""
     groups: dict[str, list[PredictedRun]] = {}
     for row in rows:
         groups.setdefault(str(getattr(row, attribute)), []).append(row)
-    return [_group(name, groups[name]) for name in sorted(groups)]
+    return [group_errors(name, groups[name]) for name in sorted(groups)]
 
 
 def _known(summary: ErrorSummary | None, *, prefix: str = "") -> dict[str, float | int | None]:
@@ -216,13 +225,15 @@ def validate_runs(path: Path, *, predictor: Predictor) -> RunsReport:
         left_out=_left_out(rows),
         dense=_subset({run.run_id for run in published if is_dense_stated(run)}, rows),
         dense_core=_subset({run.run_id for run in published if is_dense_core(run)}, rows),
-        by_vendor=_groups(rows, "vendor"),
-        by_device=_groups(rows, "device"),
-        by_source=_groups(rows, "source_id"),
-        by_sharding=_groups(rows, "sharding"),
-        by_framework=_groups(rows, "framework"),
-        by_precision=_groups(rows, "precision"),
-        by_scale=sorted(_groups(rows, "scale"), key=lambda group: SCALE_NAMES.index(group.name)),
+        by_vendor=grouped_errors(rows, "vendor"),
+        by_device=grouped_errors(rows, "device"),
+        by_source=grouped_errors(rows, "source_id"),
+        by_sharding=grouped_errors(rows, "sharding"),
+        by_framework=grouped_errors(rows, "framework"),
+        by_precision=grouped_errors(rows, "precision"),
+        by_scale=sorted(
+            grouped_errors(rows, "scale"), key=lambda group: SCALE_NAMES.index(group.name)
+        ),
         ordering=ordering(rows),
         memory=memory_report(rows),
         missed=_missed(rows),

@@ -37,7 +37,12 @@ def test_log_ticks_are_1_2_5_times_powers_of_ten(values, n_most):
     scale = scale_for(values, LOG)
     found = ticks(scale, n_most=n_most)
     assert len(found) <= n_most
-    assert all(round(leading_digits(tick), 6) in {1, 2, 5, 10} for tick in found)
+    is_1_2_5 = all(round(leading_digits(tick), 6) in {1, 2, 5, 10} for tick in found)
+    assert is_1_2_5 or scale.high < 10 * scale.low
+
+
+def test_a_short_log_range_still_has_ticks_to_read_by():
+    assert ticks(scale_for([5.5, 9.5], LOG), n_most=5) == (6, 7, 8, 9)
 
 
 @given(st.lists(WIDE, min_size=1), st.integers(2, 300))

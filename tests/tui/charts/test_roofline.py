@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,8 +16,11 @@ from tui.charts.roofline import (
     Peak,
     Roofline,
     attainable_flop_per_s,
+    kernel_at,
+    place_of,
     roofline,
 )
+from tui.charts.window import WHOLE
 
 BF16 = Peak(name="bf16", flop_per_s=1e15)
 HBM = Memory(name="HBM", bytes_per_s=4e12)
@@ -80,3 +85,28 @@ def test_any_data_fits_any_size(size, style, pairs):
         ),
     )
     check_picture(roofline(chart, size=size, style=style), size=size, style=style)
+
+
+def test_a_click_finds_the_kernel_that_is_drawn_there():
+    where = {"size": Size(width=40, height=12), "style": Style(markers="ascii")}
+    rows = roofline(DEVICE, **where).rows
+    for kernel in (GEMM, NORM):
+        row = next(i for i, text in enumerate(rows[1:-3], 1) if kernel.glyph in text[6:])
+        column = rows[row].index(kernel.glyph)
+        assert kernel_at(DEVICE, cell=(row, column), **where) is kernel
+        assert kernel_at(DEVICE, cell=(row, column + 1), **where) is kernel
+    assert kernel_at(DEVICE, cell=(2, 10), **where) is None
+    assert kernel_at(DEVICE, cell=(2, 10), size=Size(width=5, height=2), style=Style()) is None
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 4])
+def test_a_zoomed_roofline_keeps_its_selected_kernel_and_its_roofs(n_steps):
+    chosen = replace(DEVICE, selected=0)
+    window = WHOLE.zoomed(n_steps, about=place_of(chosen))
+    picture = roofline(
+        replace(chosen, window=window), size=Size(width=60, height=20), style=Style(markers="ascii")
+    )
+    drawn = "".join(picture.rows[1:-3])
+    assert "G" in drawn
+    assert n_steps > 1 or "bf16" in drawn
+    check_picture(picture, size=Size(width=60, height=20), style=Style(markers="ascii"))

@@ -12,8 +12,10 @@ from hypothesis.extra.numpy import arrays
 
 from tests.tui.charts.drawing import ANY_FLOAT, SIZES, STYLES, body, check_picture, roles_of
 from tui.charts.axes import Axis
+from tui.charts.guides import Guide
 from tui.charts.picture import Size, Style
-from tui.charts.scatter import Scatter, point_at, scatter
+from tui.charts.scatter import Scatter, place_of, point_at, scatter
+from tui.charts.window import Window
 
 ENERGY = Axis(name="energy", unit="J", better="lower")
 RATE = Axis(name="speed", unit="token/s", better="higher")
@@ -116,3 +118,54 @@ def test_any_data_fits_any_size(size, style, values, is_log):
     axis = Axis(name="µ", is_log=is_log)
     data = Scatter(x=axis, y=axis, x_values=values[0], y_values=values[1])
     check_picture(scatter(data, size=size, style=style), size=size, style=style)
+
+
+DIAGONAL = Guide(name="equal", factor=1.0, glyph="/")
+
+
+def test_equal_values_stand_on_the_guide_of_a_square_chart():
+    pairs = chart([1, 4, 10], [1, 4, 10], is_square=True, guides=(DIAGONAL,))
+    picture = scatter(pairs, size=Size(width=50, height=20), style=ASCII)
+    drawn = [row[4:] for row in picture.rows[1:-3]]
+    assert sum(row.count(".") for row in drawn) == 3
+    assert sum(row.count("/") for row in drawn) > 20
+    assert "/ equal" in picture.rows[-1]
+
+
+def test_a_level_guide_widens_the_range_until_it_is_in_it():
+    level = Guide(name="limit", factor=15.0, is_level=True, glyph="-")
+    picture = scatter(chart([0, 5], [1, 2], guides=(level,)), size=SIZE, style=ASCII)
+    assert "-" * 20 in picture.rows[1]
+
+
+def test_every_point_has_the_glyph_of_its_group_where_asked():
+    groups = np.array([0, 1, 1])
+    three = chart([0, 5, 10], [0, 4, 2], groups=groups, group_names=("a", "b"), has_glyphs=True)
+    picture = scatter(three, size=Size(width=40, height=9), style=ASCII)
+    drawn = "".join(picture.rows[1:-3])
+    assert drawn.count("o") == 1
+    assert drawn.count("x") == 2
+    assert "o a   x b" in picture.rows[-1]
+
+
+def test_a_window_shows_what_lies_in_it_and_finds_only_that():
+    right = Window(left=0.5, right=1.0, low=0.0, high=1.0)
+    three = chart([0, 6, 10], [0, 4, 2], window=right, highlighted=1)
+    picture = scatter(three, size=Size(width=60, height=9), style=ASCII)
+    assert "2 of 3 points" in picture.rows[-1]
+    assert place_of(three) == (0.6, 1.0)
+    found = {
+        point_at(three, cell=(row, column), size=Size(width=60, height=9), style=ASCII)
+        for row in range(9)
+        for column in range(60)
+    }
+    assert found == {None, 1, 2}
+
+
+def test_a_window_without_a_point_is_an_empty_frame():
+    nowhere = Window(left=0.4, right=0.5, low=0.4, high=0.5)
+    three = chart([0, 5, 10], [0, 10, 2], window=nowhere)
+    picture = scatter(three, size=Size(width=60, height=9), style=ASCII)
+    check_picture(picture, size=Size(width=60, height=9), style=ASCII)
+    assert "0 of 3 points" in picture.rows[-1]
+    assert point_at(three, cell=(4, 20), size=Size(width=60, height=9), style=ASCII) is None

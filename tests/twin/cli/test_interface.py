@@ -24,7 +24,7 @@ OPTIONS = {
     "predict": CONFIGURATION,
     "explain": CONFIGURATION | {"--quantity", "--depth"},
     "validate": set(),
-    "runs": VALIDATION,
+    "runs": VALIDATION | {"--plot"},
     "kernels": VALIDATION,
     "power": VALIDATION,
     "systems": VALIDATION,

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = {"numba", "xarray", "scipy", "pandas", "textual", "pyarrow", "zarr"}
+HEAVY = {"numba", "xarray", "scipy", "pandas", "textual", "pyarrow", "zarr", "matplotlib"}
 PREDICT = (
     *("predict", "--cluster", "dgx-h100", "--devices", "64", "--model", "llama-3-8b"),
     *("--seq-len", "8192", "--global-batch", "512", "--json"),
@@ -33,3 +33,7 @@ def test_help_imports_next_to_nothing(repository, words):
 
 def test_predict_imports_nothing_heavy(repository):
     assert not imported_by(*PREDICT, cwd=repository) & (HEAVY | {"numpy"})
+
+
+def test_validating_runs_imports_no_plots(repository):
+    assert not imported_by("validate", "runs", "--json", cwd=repository) & {"matplotlib", "textual"}

@@ -152,3 +152,36 @@ def test_without_a_file_the_built_in_table_is_read(twin, runs_csv, monkeypatch, 
     monkeypatch.setenv("TWEELING_DATA_DIR", str(tmp_path))
     out = twin("validate", "runs").out
     assert "published_runs.csv: 2 runs predicted" in out
+
+
+def test_a_plot_is_refused_in_one_line_before_anything_is_predicted(twin, runs_csv, tmp_path):
+    answer = twin("validate", "runs", str(runs_csv), "--plot", str(tmp_path / "plot.bmp"))
+    assert answer.code == 2
+    assert answer.out == ""
+    assert len(answer.err_lines) == 1
+    assert ".svg" in answer.err
+
+
+def test_a_plot_without_its_extra_names_the_extra(twin, runs_csv, tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    answer = twin("validate", "runs", str(runs_csv), "--plot", str(tmp_path / "plot.svg"))
+    assert answer.code == 2
+    assert "pip install 'tweeling[report]'" in answer.err
+    assert len(answer.err_lines) == 1
+    assert list(tmp_path.glob("*.svg")) == []
+
+
+def test_a_plot_is_drawn_beside_the_report(twin, runs_csv, tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr("twin.validation.runs_plot.check_plot", lambda path: None)
+    monkeypatch.setattr(
+        "twin.validation.runs_plot.write_runs_plot",
+        lambda runs, *, name, path: drawn.update(n=len(runs), name=name, path=path),
+    )
+    target = tmp_path / "plot.svg"
+    answer = twin("validate", "runs", str(runs_csv), "--plot", str(target), "--json")
+    assert answer.code == 0
+    assert json.loads(answer.out)["predicted"] == 2
+    assert drawn == {"n": 2, "name": "runs.csv", "path": target}
