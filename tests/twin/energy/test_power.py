@@ -134,7 +134,7 @@ def test_energy_follows_the_width_of_operands(dtype, ratio):
 def test_a_cap_that_the_head_exceeds_is_reported(precision, is_held):
     scenario = Scenario(
         cluster="dgx-b200",
-        n_devices=8,
+        devices=8,
         model="llama-3-70b",
         seq_len=8192,
         global_batch=64,
