@@ -21,6 +21,7 @@ from kernels.attention.operands import (
     require_float_type,
     require_gradient,
     require_operands,
+    require_result,
     softmax_scale,
 )
 
@@ -72,7 +73,7 @@ def attention_numba(
     factor = q.dtype.type(softmax_scale(scale, q.shape[3]) * LOG2_E)
     result = Result(np.empty(q.shape, q.dtype), np.empty(q.shape[:3], q.dtype))
     if out is not None:
-        require_gradient(q, out, out.out)
+        require_result(q, out)
         require_float_type(q, *out)
         result = out
     first, last = mask.band(q.shape[2], k.shape[2])
@@ -121,14 +122,15 @@ def attention_backward_numba(
     T. Dao, FlashAttention-2, 2023, algorithm 2.
     """
     require_operands(q, k, v)
-    require_gradient(q, result, gradient)
+    require_result(q, result)
+    require_gradient(q, gradient)
     require_float_type(q, k, v, *result, gradient)
     factor = softmax_scale(scale, q.shape[3])
     scales = (q.dtype.type(factor), q.dtype.type(factor * LOG2_E))
-    row_sums = np.einsum("bhid,bhid->bhi", gradient, result.out)
+    operands = _contiguous(q, k, v, gradient)
+    row_sums = np.einsum("bhid,bhid->bhi", operands[3], result.out)
     statistics = _contiguous(result.lse * q.dtype.type(LOG2_E), row_sums)
     gradients = Gradients(*(np.empty(operand.shape, q.dtype) for operand in (q, k, v)))
-    operands = _contiguous(q, k, v, gradient)
     first, last = mask.band(q.shape[2], k.shape[2])
     kernels = _backward()
     kernels.query_kernel(operands, statistics, gradients.dq, (-last, -first), scales)

@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN202
+# ruff: noqa: ANN001, ANN201, ANN202
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 """Flash-style backward attention on the host, in two passes that never write the same number.
 
@@ -16,7 +16,6 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from kernels.attention.host_forward import outside_in
 from kernels.attention.host_tiles import (
     FAST,
     ROW_BLOCK,
@@ -26,6 +25,7 @@ from kernels.attention.host_tiles import (
     exp2_nonpositive,
     hide,
     multiply_add,
+    outside_in,
     pack_rows,
     pack_transposed,
     padded,
@@ -81,7 +81,7 @@ def _tiles(width, dtype):
 
 
 @njit(cache=True)
-def _query_task(operands, statistics, dq, queries, band, scales):
+def _query_task(operands, statistics, dq, queries, band, scales):  # noqa: PLR0917
     """Gradient by one block of queries of one head."""
     q, k, v, gradient = operands
     width = padded(q.shape[1])
@@ -106,7 +106,7 @@ def _query_task(operands, statistics, dq, queries, band, scales):
 
 
 @njit(cache=True)
-def _add_queries(operands, statistics, room, keys, band, log2_scale):
+def _add_queries(operands, statistics, room, keys, band, log2_scale):  # noqa: PLR0917
     """Add what the queries of one head give to the gradients by one block of keys."""
     q, gradient = operands
     width = padded(q.shape[1])

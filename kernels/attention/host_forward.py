@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN202
+# ruff: noqa: ANN001, ANN201, ANN202
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 """Flash-style forward attention on the host: online softmax over blocks of keys.
 
@@ -25,25 +25,16 @@ from kernels.attention.host_tiles import (
     exp2_nonpositive,
     hide,
     multiply_add,
+    outside_in,
     pack_rows,
     pack_transposed,
     padded,
     unpack_transposed,
 )
 
-__all__ = ["forward_kernel", "outside_in"]
+__all__ = ["forward_kernel"]
 
 LN2 = math.log(2.0)
-
-
-@njit(cache=True)
-def outside_in(position, n_blocks):
-    """Block that stands at a position of the order first, last, second, last but one. [1].
-
-    Under a causal mask neighbours in this order add up to the same work, so that threads that take
-    equal shares of the tasks finish together.
-    """
-    return n_blocks - 1 - position // 2 if position % 2 else position // 2
 
 
 @njit(cache=True, fastmath=FAST)
@@ -78,7 +69,7 @@ def _rescale(tile, n_rows, correction, span):
 
 
 @njit(cache=True)
-def _finish(out, lse, tile, state, queries, log2_scale):
+def _finish(out, lse, tile, state, queries, log2_scale):  # noqa: PLR0917
     """Divide by the sums and write what the task owns."""
     largest, sums, _ = state
     for i in range(queries[1] - queries[0]):

@@ -19,6 +19,7 @@ __all__ = [
     "require_float_type",
     "require_gradient",
     "require_operands",
+    "require_result",
     "softmax_scale",
 ]
 
@@ -72,13 +73,18 @@ def require_float_type(*operands: Heads) -> None:
         raise ValueError(msg)
 
 
-def require_gradient(q: Heads, result: Result, gradient: Heads) -> None:
-    """Raise a ValueError of one line unless a result and a gradient by it belong to q."""
-    if result.out.shape != q.shape or gradient.shape != q.shape:
-        msg = f"shapes out {result.out.shape}, gradient {gradient.shape}: expected q's {q.shape}"
+def require_result(q: Heads, result: Result) -> None:
+    """Raise a ValueError of one line unless a result has the shapes that belong to q."""
+    if result.out.shape != q.shape or result.lse.shape != q.shape[:3]:
+        found = f"shapes out {result.out.shape}, lse {result.lse.shape}"
+        msg = f"{found}: expected {q.shape} and {q.shape[:3]}, those of q"
         raise ValueError(msg)
-    if result.lse.shape != q.shape[:3]:
-        msg = f"shape lse {result.lse.shape}: expected {q.shape[:3]}, that of q without head_dim"
+
+
+def require_gradient(q: Heads, gradient: Heads) -> None:
+    """Raise a ValueError of one line unless a gradient by the output has the shape of q."""
+    if gradient.shape != q.shape:
+        msg = f"shape gradient {gradient.shape}: expected {q.shape}, that of q"
         raise ValueError(msg)
 
 

@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.attention.mask import FULL, Mask
-from kernels.attention.operands import Gradients, Heads, Result, require_operands, softmax_scale
+from kernels.attention.operands import (
+    Gradients,
+    Heads,
+    Result,
+    require_gradient,
+    require_operands,
+    softmax_scale,
+)
 
 __all__ = ["attention_backward_reference", "attention_reference"]
 
@@ -78,9 +85,7 @@ def attention_backward_reference(
         When shapes do not fit each other or the scale is not positive.
     """
     require_operands(q, k, v)
-    if gradient.shape != q.shape:
-        msg = f"shape gradient {gradient.shape}: expected that of q, {q.shape}"
-        raise ValueError(msg)
+    require_gradient(q, gradient)
     factor = softmax_scale(scale, q.shape[3])
     seen = mask.visible(q.shape[2], k.shape[2])
     dq, dk, dv = np.zeros(q.shape), np.zeros(k.shape), np.zeros(v.shape)
