@@ -16,9 +16,9 @@ from kernels.attention.reference import attention_backward_reference, attention_
 from kernels.gemm.reference import relative_error_fraction
 
 TOLERANCE = {"f4": 1e-5, "f8": 1e-13}
-# Around the edges of tiles: 128 columns, blocks of 64 rows, and padding to four.
-LENGTHS = st.integers(0, 9) | st.integers(62, 67) | st.integers(126, 131) | st.just(200)
-MASKS = st.builds(Mask, is_causal=st.booleans(), window=st.none() | st.integers(1, 140))
+# Around the edges of tiles: 192 columns, blocks of 64 rows, and padding to four.
+LENGTHS = st.integers(0, 9) | st.integers(62, 67) | st.integers(190, 195) | st.just(260)
+MASKS = st.builds(Mask, is_causal=st.booleans(), window=st.none() | st.integers(1, 200))
 SHAPES = st.fixed_dictionaries(
     {
         "batch": st.integers(1, 2),
