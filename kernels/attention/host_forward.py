@@ -40,9 +40,10 @@ LN2 = math.log(2.0)
 @njit(cache=True, fastmath=FAST)
 def _softmax_step(scores, n_keys, state, log2_scale, span):
     """Turn scores into exponentials; update each query's maximum, sum and correction."""
-    largest, sums, correction = state
+    largest, sums, correction, block_sums = state
     start, n = span[0], span[1] - span[0]
-    top, total, factor = largest[start:], sums[start:], correction[start:]
+    top, total = largest[start:], sums[start:]
+    factor, part = correction[start:], block_sums[start:]
     for i in range(n):
         factor[i] = top[i]
     for key in range(n_keys):
@@ -51,14 +52,17 @@ def _softmax_step(scores, n_keys, state, log2_scale, span):
             top[i] = row[i] if row[i] > top[i] else top[i]
     for i in range(n):
         factor[i] = exp2_nonpositive((factor[i] - top[i]) * log2_scale)
-        total[i] *= factor[i]
+        part[i] = 0
     # The difference is taken before the scale: of large scores it keeps more digits.
     for key in range(n_keys):
         row = scores[key * STRIP + start :]
         for i in range(n):
             weight = exp2_nonpositive((row[i] - top[i]) * log2_scale)
             row[i] = weight
-            total[i] += weight
+            part[i] += weight
+    # A sum of sums of blocks: adding thousands of weights one by one would cost a digit.
+    for i in range(n):
+        total[i] = total[i] * factor[i] + part[i]
 
 
 @njit(cache=True, fastmath=FAST)
@@ -71,7 +75,7 @@ def _rescale(tile, n_rows, correction, span):
 @njit(cache=True)
 def _finish(out, lse, tile, state, queries, log2_scale):  # noqa: PLR0917
     """Divide by the sums and write what the task owns."""
-    largest, sums, _ = state
+    largest, sums = state[0], state[1]
     for i in range(queries[1] - queries[0]):
         if sums[i] > 0:
             lse[queries[0] + i] = (largest[i] * log2_scale + np.log2(sums[i])) * LN2
@@ -91,7 +95,8 @@ def _attend(heads, results, queries, band, log2_scale):
     q_tile, out_tile = np.zeros(width * STRIP, q.dtype), np.zeros(width * STRIP, q.dtype)
     scores = np.empty(ROW_BLOCK * STRIP, q.dtype)
     k_block, v_block = np.zeros(ROW_BLOCK * width, q.dtype), np.zeros(ROW_BLOCK * width, q.dtype)
-    state = (np.full(STRIP, -np.inf, q.dtype), np.zeros(STRIP, q.dtype), np.zeros(STRIP, q.dtype))
+    sums = (np.zeros(STRIP, q.dtype), np.zeros(STRIP, q.dtype), np.zeros(STRIP, q.dtype))
+    state = (np.full(STRIP, -np.inf, q.dtype), *sums)
     pack_transposed(q_tile, q, queries[0], queries[1])
     first, stop = block_rows(queries, band, k.shape[0])
     for key in range(first, stop, ROW_BLOCK):
