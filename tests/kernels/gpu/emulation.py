@@ -1,0 +1,114 @@
+"""Kernels compiled for the host: the very sources, with threads as fibres."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kernels.gpu.sources import Entry, KernelSource
+
+HOST = Path(__file__).parent / "host"
+COMPILERS = ("clang++-19", "clang++", "g++")
+
+
+class Arguments(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("a", "b", "out")),
+        *((f"{name}_ld", ctypes.c_longlong) for name in ("a", "b", "out")),
+        *((f"{name}_batch_stride", ctypes.c_longlong) for name in ("a", "b", "out")),
+        *((name, ctypes.c_int) for name in ("m", "n", "k", "n_batches")),
+        ("alpha", ctypes.c_float),
+        ("beta", ctypes.c_float),
+    )
+
+
+class Grid(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_int) for name in ("n_blocks", "n_batches", "n_threads", "is_late", "stride")
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """One of many orders in which a device might do things."""
+
+    is_late: bool
+    stride: int
+
+
+SCHEDULES = (
+    Schedule(is_late=True, stride=1),
+    Schedule(is_late=False, stride=1),
+    Schedule(is_late=True, stride=77),
+    Schedule(is_late=False, stride=383),
+)
+
+
+def find_compiler() -> str | None:
+    return next((path for path in map(shutil.which, COMPILERS) if path), None)
+
+
+def build(source: KernelSource, folder: Path, *, harness: str = "tiled.cpp") -> ctypes.CDLL:
+    """Compile every entry of a source into one library."""
+    compiler = find_compiler()
+    assert compiler is not None
+    library = folder / f"{source.name}.so"
+    cases = "".join(f"case {i}: {_call(entry)}; return; " for i, entry in enumerate(source.entries))
+    definitions = {
+        **source.entries[0].definitions,
+        "ENTRY_SOURCE": f'"{source.path}"',
+        "ENTRY_CASES": cases,
+    }
+    subprocess.run(
+        [
+            compiler,
+            *("-std=c++17", "-O2", "-fPIC", "-shared", "-w", "-fno-strict-aliasing"),
+            *(f"-I{path}" for path in (HOST, *source.include_folders)),
+            *(f"-D{name}={value}" for name, value in definitions.items()),
+            *("-o", str(library), str(HOST / harness)),
+        ],
+        check=True,
+    )
+    return ctypes.CDLL(str(library))
+
+
+def _call(entry: Entry) -> str:
+    values = entry.definitions
+    element = "" if entry.element == "float" else f"{entry.element}, "
+    return f"gemm<{element}{values['ENTRY_TRANSPOSE_A']}, {values['ENTRY_TRANSPOSE_B']}>(g)"
+
+
+def round_to(values: np.ndarray, dtype: str) -> np.ndarray:
+    """Values as an element type holds them, in float32."""
+    if dtype == "bf16":
+        return bf16_values(bf16_bits(values))
+    if dtype == "fp16":
+        return values.astype(np.float16).astype(np.float32)
+    return values.astype(np.float32)
+
+
+def stored(values: np.ndarray, dtype: str) -> np.ndarray:
+    """The bits that a kernel reads."""
+    if dtype == "bf16":
+        return bf16_bits(values)
+    return values.astype(np.float16 if dtype == "fp16" else np.float32)
+
+
+def loaded(bits: np.ndarray, dtype: str) -> np.ndarray:
+    """Float32 values of what a kernel wrote."""
+    return bf16_values(bits) if dtype == "bf16" else bits.astype(np.float32)
+
+
+def bf16_bits(values: np.ndarray) -> np.ndarray:
+    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32).astype(np.uint64)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    return np.where(np.isnan(values), 0x7FC0, rounded).astype(np.uint16)
+
+
+def bf16_values(bits: np.ndarray) -> np.ndarray:
+    return (bits.astype(np.uint32) << 16).view(np.float32)
