@@ -116,12 +116,30 @@ def _entries(
     )
 
 
+RING_BYTES = 192 * 1024 + 1024 + 128
+"""Stages of the wgmma kernel, room to align them, and their barriers. [byte]"""
+
 SOURCES = (
     KernelSource(
         name="gemm_simt",
         folder="gemm",
         architectures=("sm_80", "sm_90", "sm_100", "gfx90a", "gfx942"),
         entries=_entries("gemm_simt", ("fp32",), n_threads=256, shared_bytes=0),
+    ),
+    KernelSource(
+        name="gemm_wgmma",
+        folder="gemm",
+        architectures=("sm_90a",),
+        entries=(
+            *_entries("gemm_wgmma", ("bf16", "fp16"), n_threads=384, shared_bytes=RING_BYTES),
+            *_entries(
+                "gemm_wgmma256",
+                ("bf16", "fp16"),
+                n_threads=384,
+                shared_bytes=RING_BYTES,
+                tile_n=256,
+            ),
+        ),
     ),
     KernelSource(
         name="gemm_mma",

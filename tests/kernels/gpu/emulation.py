@@ -53,14 +53,17 @@ def find_compiler() -> str | None:
     return next((path for path in map(shutil.which, COMPILERS) if path), None)
 
 
-def build(source: KernelSource, folder: Path, *, harness: str = "tiled.cpp") -> ctypes.CDLL:
-    """Compile every entry of a source into one library."""
+def build(source: KernelSource, folder: Path, *, entries: tuple[Entry, ...]) -> ctypes.CDLL:
+    """Compile entries of a source, all with one size of tile, into one library."""
     compiler = find_compiler()
     assert compiler is not None
-    library = folder / f"{source.name}.so"
-    cases = "".join(f"case {i}: {_call(entry)}; return; " for i, entry in enumerate(source.entries))
+    is_wgmma = source.name == "gemm_wgmma"
+    arguments, harness = ("a_map, b_map, g", "wgmma.cpp") if is_wgmma else ("g", "tiled.cpp")
+    library = folder / f"{entries[0].name}.so"
+    calls = (f"{_instance(entry)}({arguments})" for entry in entries)
+    cases = "".join(f"case {i}: {call}; return; " for i, call in enumerate(calls))
     definitions = {
-        **source.entries[0].definitions,
+        **entries[0].definitions,
         "ENTRY_SOURCE": f'"{source.path}"',
         "ENTRY_CASES": cases,
     }
@@ -77,10 +80,10 @@ def build(source: KernelSource, folder: Path, *, harness: str = "tiled.cpp") -> 
     return ctypes.CDLL(str(library))
 
 
-def _call(entry: Entry) -> str:
+def _instance(entry: Entry) -> str:
     values = entry.definitions
     element = "" if entry.element == "float" else f"{entry.element}, "
-    return f"gemm<{element}{values['ENTRY_TRANSPOSE_A']}, {values['ENTRY_TRANSPOSE_B']}>(g)"
+    return f"gemm<{element}{values['ENTRY_TRANSPOSE_A']}, {values['ENTRY_TRANSPOSE_B']}>"
 
 
 def round_to(values: np.ndarray, dtype: str) -> np.ndarray:

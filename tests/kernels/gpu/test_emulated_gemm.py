@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from pathlib import Path
+from collections.abc import Callable
+from functools import cache
 
 import pytest
 
@@ -20,37 +21,51 @@ PROBLEMS = (
     Problem(m=130, n=129, k=23, alpha=0.25, beta=1.0, padding=1, schedule=SCHEDULES[3]),
     Problem(m=8, n=9, k=0, beta=0.5),
 )
+# Tensor maps want rows that begin at multiples of 16 bytes.
+ALIGNED = (
+    Problem(m=8, n=8, k=16),
+    Problem(m=136, n=264, k=328, n_batches=2, schedule=SCHEDULES[0]),
+    Problem(m=200, n=128, k=712, schedule=SCHEDULES[1]),
+    Problem(m=72, n=136, k=456, alpha=-0.5, beta=2.0, n_batches=2, schedule=SCHEDULES[2]),
+)
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no C++ compiler for the host")
 
 
+# Entries that make one library: of one source and with one size of tile.
+FAMILIES = {
+    prefix: [
+        (source_of(source), entry)
+        for entry in source_of(source).entries
+        if entry.name.startswith(f"{prefix}_")
+    ]
+    for source, prefix in (
+        ("gemm_simt", "gemm_simt"),
+        ("gemm_mma", "gemm_mma"),
+        ("gemm_wgmma", "gemm_wgmma"),
+        ("gemm_wgmma", "gemm_wgmma256"),
+    )
+}
+CASES = [(prefix, i) for prefix, members in FAMILIES.items() for i in range(len(members))]
+
+
 @pytest.fixture(scope="module")
-def libraries(tmp_path_factory) -> dict[str, ctypes.CDLL]:
-    return {}
-
-
-@pytest.fixture
-def library_of(libraries, tmp_path_factory):
-    def find(name: str) -> ctypes.CDLL:
-        if name not in libraries:
-            folder: Path = tmp_path_factory.mktemp(name)
-            libraries[name] = build(source_of(name), folder)
-        return libraries[name]
+def library_of(tmp_path_factory) -> Callable[[str], ctypes.CDLL]:
+    @cache
+    def find(prefix: str) -> ctypes.CDLL:
+        members = FAMILIES[prefix]
+        entries = tuple(entry for _, entry in members)
+        return build(members[0][0], tmp_path_factory.mktemp(prefix), entries=entries)
 
     return find
 
 
-ENTRIES = [
-    (name, i, entry)
-    for name in ("gemm_simt", "gemm_mma")
-    for i, entry in enumerate(source_of(name).entries)
-]
-
-
 @pytest.mark.parametrize(
-    ("name", "i_entry", "entry"), ENTRIES, ids=[entry.name for _, _, entry in ENTRIES]
+    ("prefix", "i_entry"), CASES, ids=[FAMILIES[prefix][i][1].name for prefix, i in CASES]
 )
-def test_an_entry_agrees_with_float64(library_of, name, i_entry, entry):
+def test_an_entry_agrees_with_float64(library_of, prefix, i_entry):
+    _, entry = FAMILIES[prefix][i_entry]
     dtype = entry.name.split("_")[2]
-    for problem in PROBLEMS:
-        error = emulated_error(library_of(name), i_entry, entry, problem)
+    problems = ALIGNED if "wgmma" in prefix else PROBLEMS
+    for problem in problems:
+        error = emulated_error(library_of(prefix), i_entry, entry, problem)
         assert error < TOLERANCE[dtype], problem

@@ -63,7 +63,6 @@ struct Machine {
     u64 progress;  // grows whenever somebody need not wait any longer
     bool is_late, is_stuck;
     std::vector<Action> memory_engine;  // bulk copies that nobody has waited for yet
-    std::map<u32, std::vector<u64>> barriers;
 };
 
 inline Machine& machine() {
@@ -132,7 +131,6 @@ inline bool run_block(int stride) {
     Machine& it = machine();
     std::memset(it.shared, 0xff, SHARED_BYTES);
     it.memory_engine.clear();
-    it.barriers.clear();
     it.block = {};
     for (auto& kind : it.group) {
         for (auto& meeting : kind) {
@@ -239,4 +237,4 @@ inline u16 fp16_bits(float value) {
 
 #include "emulated_mfma.h"
 #include "emulated_mma.h"
-#include "emulated_wgmma.h"
+
