@@ -60,6 +60,12 @@ PORT_DEVICE constexpr int place_across_k(int depth, int chunk, int row_bytes, in
     return depth * row_bytes + ((chunk ^ turn) << 4);
 }
 
+// Place, in elements of 16 bits, of four neighbours along k in lines of 32 elements. Sixteen lines of
+// one four are read at once; two lines share all 32 banks, and the exclusive or spreads eight pairs.
+PORT_DEVICE constexpr int place_of_four(int line, int four) {
+    return line * 32 + ((four ^ ((line >> 1) & 7)) << 2);
+}
+
 // 128-byte swizzle of bulk tensor copies and wgmma: bits 4 to 6 of an address, turned by 7 to 9.
 PORT_DEVICE constexpr u32 swizzle_128(u32 address) { return address ^ ((address >> 3) & 0x70u); }
 

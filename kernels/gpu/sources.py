@@ -149,6 +149,12 @@ SOURCES = (
             "gemm_mma", ("bf16", "fp16", "tf32"), n_threads=256, shared_bytes=4 * 2 * 128 * 64
         ),
     ),
+    KernelSource(
+        name="gemm_mfma",
+        folder="gemm",
+        architectures=("gfx90a", "gfx942"),
+        entries=_entries("gemm_mfma", ("bf16", "fp16"), n_threads=256, shared_bytes=0),
+    ),
 )
 
 

@@ -99,7 +99,8 @@ def emulated_error(library: ctypes.CDLL, i_entry: int, entry: Entry, problem: Pr
         n_blocks=tiles,
         n_batches=problem.n_batches,
         n_threads=entry.n_threads,
-        is_late=problem.schedule.is_late,
+        are_copies_late=problem.schedule.are_copies_late,
+        are_products_late=problem.schedule.are_products_late,
         stride=problem.schedule.stride,
     )
     arguments = operands.arguments(problem)

@@ -29,7 +29,11 @@ class Arguments(ctypes.Structure):
 
 class Grid(ctypes.Structure):
     _fields_ = tuple(
-        (name, ctypes.c_int) for name in ("n_blocks", "n_batches", "n_threads", "is_late", "stride")
+        (name, ctypes.c_int)
+        for name in (
+            *("n_blocks", "n_batches", "n_threads"),
+            *("are_copies_late", "are_products_late", "stride"),
+        )
     )
 
 
@@ -37,15 +41,19 @@ class Grid(ctypes.Structure):
 class Schedule:
     """One of many orders in which a device might do things."""
 
-    is_late: bool
+    are_copies_late: bool
+    """Whether asynchronous copies land only when they are waited for, or at once."""
+    are_products_late: bool
+    """The same for asynchronous matrix products."""
     stride: int
+    """Thread i x stride comes i-th; without a factor of the number of threads."""
 
 
 SCHEDULES = (
-    Schedule(is_late=True, stride=1),
-    Schedule(is_late=False, stride=1),
-    Schedule(is_late=True, stride=77),
-    Schedule(is_late=False, stride=383),
+    Schedule(are_copies_late=True, are_products_late=True, stride=1),
+    Schedule(are_copies_late=False, are_products_late=True, stride=77),
+    Schedule(are_copies_late=True, are_products_late=False, stride=77),
+    Schedule(are_copies_late=False, are_products_late=False, stride=383),
 )
 
 
@@ -66,11 +74,12 @@ def build(source: KernelSource, folder: Path, *, entries: tuple[Entry, ...]) -> 
         **entries[0].definitions,
         "ENTRY_SOURCE": f'"{source.path}"',
         "ENTRY_CASES": cases,
+        "ENTRY_LAYOUTS": '"' + "".join(entry.layout for entry in entries) + '"',
     }
     subprocess.run(
         [
             compiler,
-            *("-std=c++17", "-O2", "-fPIC", "-shared", "-w", "-fno-strict-aliasing"),
+            *("-std=c++17", "-O1", "-fPIC", "-shared", "-w", "-fno-strict-aliasing"),
             *(f"-I{path}" for path in (HOST, *source.include_folders)),
             *(f"-D{name}={value}" for name, value in definitions.items()),
             *("-o", str(library), str(HOST / harness)),

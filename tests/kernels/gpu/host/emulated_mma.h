@@ -13,7 +13,7 @@ inline void copy_async(void* to, const void* from, u32 n_valid_bytes) {
         std::memset(to, 0, 16);
         std::memcpy(to, from, n_valid_bytes);
     };
-    if (emulator::machine().is_late) {
+    if (emulator::machine().are_copies_late) {
         emulator::self().open.push_back(copy);
     } else {
         copy();

@@ -97,7 +97,7 @@ inline void tensor_copy(void* to, const TensorMap* map, u64* barrier, int x, int
         it.n_bytes_pending -= place - first;
         it.settle();
     };
-    if (emulator::machine().is_late) {
+    if (emulator::machine().are_copies_late) {
         emulator::machine().memory_engine.push_back(copy);
     } else {
         copy();
@@ -185,7 +185,7 @@ struct WarpGroupProduct {
                 }
             }
         };
-        if (emulator::machine().is_late) {
+        if (emulator::machine().are_products_late) {
             emulator::self().open_products.push_back(product);
         } else {
             product();

@@ -1,9 +1,9 @@
 // Runs a kernel on the host: every thread of a block is a fibre, blocks run one after the other.
 //
 // Fibres change only where they wait for each other, so a kernel runs like on a device of one lane.
-// `late` chooses between two extremes of everything asynchronous: copies and matrix products
-// happen when they are asked for, or only when somebody waits for them. A kernel that is right
-// under both, and under several orders of threads, waits for what it needs and overwrites nothing
+// Everything asynchronous has two extremes: copies, and matrix products, happen when they are asked
+// for, or only when somebody waits for them. A kernel that is right under each of the four
+// combinations, and under several orders of threads, waits for what it needs and overwrites nothing
 // too early. Shared memory begins as NaN.
 #pragma once
 
@@ -61,7 +61,7 @@ struct Machine {
     int n_threads, current;
     u32 block_index, batch_index, n_blocks;
     u64 progress;  // grows whenever somebody need not wait any longer
-    bool is_late, is_stuck;
+    bool are_copies_late, are_products_late;
     std::vector<Action> memory_engine;  // bulk copies that nobody has waited for yet
 };
 
@@ -158,7 +158,7 @@ inline bool run_block(int stride) {
 }
 
 struct Grid {
-    int n_blocks, n_batches, n_threads, is_late, stride;
+    int n_blocks, n_batches, n_threads, are_copies_late, are_products_late, stride;
 };
 
 // 0, or 1 when a block got stuck.
@@ -170,7 +170,8 @@ inline int launch(const Grid& grid, const Action& body) {
     it.body = body;
     it.n_threads = grid.n_threads;
     it.n_blocks = static_cast<u32>(grid.n_blocks);
-    it.is_late = grid.is_late != 0;
+    it.are_copies_late = grid.are_copies_late != 0;
+    it.are_products_late = grid.are_products_late != 0;
     for (int batch = 0; batch < grid.n_batches; ++batch) {
         for (int block = 0; block < grid.n_blocks; ++block) {
             it.batch_index = static_cast<u32>(batch);

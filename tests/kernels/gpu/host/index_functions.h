@@ -12,6 +12,7 @@ void tile_of_index(int index, int n_rows, int n_columns, int group, int* to) {
     to[0] = tile.row;
     to[1] = tile.column;
 }
+int place_of_four_of(int line, int four) { return place_of_four(line, four); }
 u32 swizzle_128_of(u32 address) { return swizzle_128(address); }
 int accumulator_row_of(int lane, int i) { return accumulator_row(lane, i); }
 int accumulator_column_of(int lane, int i) { return accumulator_column(lane, i); }

@@ -17,8 +17,9 @@ TensorMap map_of(const void* base, i64 ld, i64 batch_stride, int n_batches, int 
 // As on a device, a persistent block goes through several tiles: three blocks are launched at most.
 extern "C" int run(int entry, const GemmArguments* arguments, const emulator::Grid* grid) {
     const GemmArguments& g = *arguments;
-    const bool is_a_transposed = entry / 2 % 2 == 1;
-    const bool is_b_transposed = entry % 2 == 1;
+    const char* layout = &ENTRY_LAYOUTS[2 * entry];
+    const bool is_a_transposed = layout[0] == 't';
+    const bool is_b_transposed = layout[1] == 't';
     const TensorMap a_map =
         is_a_transposed
             ? map_of(g.a, g.a_ld, g.a_batch_stride, g.n_batches, g.m, g.k, 64)
