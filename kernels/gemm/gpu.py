@@ -87,7 +87,7 @@ def gemm_gpu(
     transposed: str = "",
     kernel: str = "auto",
 ) -> Any:  # noqa: ANN401 -- CuPy's array
-    """alpha op(a) op(b) + beta out, summed in float32.
+    """Alpha op(a) op(b) + beta out, summed in float32.
 
     Parameters
     ----------
@@ -167,7 +167,9 @@ class _Shapes:
         m, k = a.shape[:-3:-1] if "a" in transposed else a.shape[-2:]
         k_of_b, n = b.shape[:-3:-1] if "b" in transposed else b.shape[-2:]
         if k != k_of_b:
-            msg = f"shapes {a.shape} and {b.shape}, transposed {transposed!r}: k is {k} and {k_of_b}"
+            msg = (
+                f"shapes {a.shape} and {b.shape}, transposed {transposed!r}: k is {k} and {k_of_b}"
+            )
             raise ValueError(msg)
         return cls(m, n, k, (*a.shape[:-2], m, n))
 

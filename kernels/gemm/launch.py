@@ -134,9 +134,7 @@ class Product:
                 batch_stride=operand.batch_stride,
                 box_rows=lines if is_along_k else 64,
             )
-            for operand, lines, is_along_k in zip(
-                (self.a, self.b), box_lines, along_k, strict=True
-            )
+            for operand, lines, is_along_k in zip((self.a, self.b), box_lines, along_k, strict=True)
         ]
         return found[0], found[1]
 
@@ -196,14 +194,20 @@ def launch(cupy: Any, product: Product, *, kernel: str) -> None:  # noqa: ANN401
         units = cupy.cuda.Device().attributes["MultiProcessorCount"]
         grid = (min(units, tiles * product.n_batches), 1, 1)
         arguments = product.arguments(first_batch=0, n_batches=product.n_batches)
-        values = (*(np.void(encoded.tobytes()) for encoded in maps), arguments)
+        values = tuple(_by_value(cupy, value) for value in (*maps, arguments))
         function(grid, block, values, shared_mem=entry.dynamic_shared_bytes)
         return
     for first in range(0, product.n_batches, MAX_GRID_Z):
         n_batches = min(MAX_GRID_Z, product.n_batches - first)
         arguments = product.arguments(first_batch=first, n_batches=n_batches)
         grid = (tiles, 1, n_batches)
-        function(grid, block, (arguments,), shared_mem=entry.dynamic_shared_bytes)
+        values = (_by_value(cupy, arguments),)
+        function(grid, block, values, shared_mem=entry.dynamic_shared_bytes)
+
+
+def _by_value(cupy: Any, value: NDArray[Any]) -> Any:  # noqa: ANN401 -- module, CuPy's carrier
+    """Let a kernel receive the bytes of a NumPy array, and not a pointer to them."""
+    return cupy.cuda.function.CNumpyArray(value)
 
 
 @cache
@@ -215,6 +219,7 @@ def _function(cupy: Any, source: KernelSource, entry: Entry, i_device: int) -> A
         path = Path(folder) / f"{entry.name}.bin"
         path.write_bytes(compiled.code)
         function = cupy.RawModule(path=str(path)).get_function(entry.name)
+        _loaded_now = function.kernel  # the file is gone afterwards
         if entry.dynamic_shared_bytes:
             function.max_dynamic_shared_size_bytes = entry.dynamic_shared_bytes
     return function

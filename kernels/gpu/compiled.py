@@ -43,3 +43,5 @@ class Object:
     """The binary that a driver loads."""
     resources: tuple[KernelResources, ...]
     """One for each entry."""
+    log: str
+    """What the compiler said."""

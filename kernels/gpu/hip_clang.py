@@ -17,7 +17,12 @@ from kernels.gpu.compiled import CompileError, CompilerMissingError, KernelResou
 
 __all__ = ["compile_hip", "find_clang", "parse_remarks", "why_no_clang"]
 
-NAMES = ("clang++-19", "/usr/lib/llvm-19/bin/clang++")
+# A compiler and its linker: Debian's, or ROCm's own on a machine that has it.
+PAIRS = (
+    ("clang++-19", "ld.lld-19"),
+    ("/usr/lib/llvm-19/bin/clang++", "/usr/lib/llvm-19/bin/ld.lld"),
+    ("/opt/rocm/llvm/bin/clang++", "/opt/rocm/llvm/bin/ld.lld"),
+)
 MISSING = "clang-19 and lld-19 are not installed; apt-get install clang-19 lld-19 brings them"
 FREESTANDING = (
     "-x",
@@ -34,10 +39,8 @@ FREESTANDING = (
 
 def find_clang() -> str | None:
     """Path of a clang that compiles for AMD GPUs, or None."""
-    linker = shutil.which("ld.lld-19") or shutil.which("/usr/lib/llvm-19/bin/ld.lld")
-    if linker is None:
-        return None
-    return next((path for path in map(shutil.which, NAMES) if path is not None), None)
+    found = (shutil.which(compiler) for compiler, linker in PAIRS if shutil.which(linker))
+    return next((path for path in found if path is not None), None)
 
 
 def why_no_clang() -> str | None:
@@ -82,7 +85,8 @@ def compile_hip(path: Path, architecture: str, *, options: Sequence[str] = ()) -
             msg = f"{path.name} does not compile for {architecture}:\n{result.stderr.strip()}"
             raise CompileError(msg)
         code = target.read_bytes()
-    return Object(architecture=architecture, code=code, resources=parse_remarks(result.stderr))
+    log = result.stderr
+    return Object(architecture=architecture, code=code, resources=parse_remarks(log), log=log)
 
 
 def parse_remarks(text: str) -> tuple[KernelResources, ...]:

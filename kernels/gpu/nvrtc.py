@@ -59,7 +59,7 @@ def compile_cuda(path: Path, architecture: str, *, options: Sequence[str] = ()) 
     if code is None:
         msg = f"{path.name} does not compile for {architecture}:\n{log.strip()}"
         raise CompileError(msg)
-    return Object(architecture=architecture, code=code, resources=parse_ptxas(log))
+    return Object(architecture=architecture, code=code, resources=parse_ptxas(log), log=log)
 
 
 def parse_ptxas(log: str) -> tuple[KernelResources, ...]:

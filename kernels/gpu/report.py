@@ -52,11 +52,12 @@ def why_skipped(architecture: str) -> str | None:
 
 def compile_row(source: KernelSource, entry: Entry, architecture: str) -> Row:
     """Compile one entry; a refusal becomes a row, too."""
-    names = {"source": source.name, "entry": entry.name, "architecture": architecture}
     try:
         compiled = source.compile(entry, architecture)
     except CompileError as error:
-        return Row(**names, failure=str(error))
+        return Row(
+            source=source.name, entry=entry.name, architecture=architecture, failure=str(error)
+        )
     limits = limits_of(architecture)
     need = compiled.resources[0]
     shared_bytes = need.static_shared_bytes + entry.dynamic_shared_bytes
@@ -67,14 +68,14 @@ def compile_row(source: KernelSource, entry: Entry, architecture: str) -> Row:
         shared_bytes=shared_bytes,
     )
     return Row(
-        **names,
+        source=source.name,
+        entry=entry.name,
+        architecture=architecture,
         registers_per_thread=need.registers_per_thread,
         spill_bytes=need.spill_bytes,
         shared_bytes=shared_bytes,
         n_blocks=n_blocks,
-        occupancy_fraction=occupancy_fraction(
-            limits, n_threads=entry.n_threads, n_blocks=n_blocks
-        ),
+        occupancy_fraction=occupancy_fraction(limits, n_threads=entry.n_threads, n_blocks=n_blocks),
     )
 
 

@@ -1,4 +1,4 @@
-"""The GEMM kernels themselves, on the host, against float64: every entry, odd sizes, every order."""
+"""The GEMM kernels themselves, on the host, against float64: odd sizes, layouts, orders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROBLEMS = (
     Problem(m=130, n=9, k=23, alpha=0.25, beta=1.0, padding=1, schedule=SCHEDULES[3]),
     Problem(m=8, n=9, k=0, beta=0.5),
 )
-# Tensor maps want rows that begin at multiples of 16 bytes. Three persistent blocks share the tiles.
+# Tensor maps want rows that begin at multiples of 16 bytes. Three persistent blocks share tiles.
 ALIGNED = (
     Problem(m=8, n=8, k=16),
     Problem(m=136, n=264, k=136, n_batches=2, schedule=SCHEDULES[0]),
