@@ -137,12 +137,7 @@ PORT_DEVICE void multiply_stage(
     constexpr int UNROLL = sizeof(T) == 2 ? 2 : 1;
 #pragma unroll UNROLL
     for (int part = 0; part < SLICE_BYTES / 32; ++part) {
-        u32 a[4][4];
         u32 b[2][4];
-        PORT_UNROLL
-        for (int i = 0; i < 4; ++i) {
-            load_fragment<T, A_ALONG_K, true>(a[i], stage, first_row + i * 16, part);
-        }
         PORT_UNROLL
         for (int j = 0; j < 2; ++j) {
             load_fragment<T, B_ALONG_K, false>(
@@ -150,9 +145,11 @@ PORT_DEVICE void multiply_stage(
         }
         PORT_UNROLL
         for (int i = 0; i < 4; ++i) {
+            u32 a[4];
+            load_fragment<T, A_ALONG_K, true>(a, stage, first_row + i * 16, part);
             PORT_UNROLL
             for (int j = 0; j < 4; ++j) {
-                multiply(T{}, sum[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
+                multiply(T{}, sum[i][j], a, b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
             }
         }
     }

@@ -19,6 +19,8 @@ MATRIX = [
     for source in SOURCES
     for i, architecture in enumerate(source.architectures)
 ]
+# The one that is nearest to running out of registers.
+MATRIX.append((source_of("gemm_mma"), source_of("gemm_mma").entry("gemm_mma_tf32_tt"), "sm_80"))
 
 PTXAS = """\
 ptxas info    : 0 bytes gmem
