@@ -117,6 +117,8 @@ inline void product_commit() {
 }
 template <int N_PENDING>
 inline void product_wait() {
+    // Others run on before a late product and after it: whoever overwrites operands does so now.
+    emulator::give_way();
     auto& products = emulator::self().products;
     while (products.size() > N_PENDING) {
         for (const auto& product : products.front()) {
@@ -124,9 +126,7 @@ inline void product_wait() {
         }
         products.pop_front();
     }
-    // Others may run on here and overwrite what was released too early.
-    swapcontext(&emulator::self().context, &emulator::machine().scheduler);
-    ++emulator::machine().progress;
+    emulator::give_way();
 }
 template <int N>
 inline void product_pin(float (&)[N]) {}

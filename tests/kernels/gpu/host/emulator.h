@@ -80,6 +80,11 @@ void wait_until(Condition condition) {
     ++machine().progress;
 }
 
+inline void give_way() {
+    swapcontext(&self().context, &machine().scheduler);
+    ++machine().progress;
+}
+
 // The threads first to first + size - 1 meet; `work` is given what each of them brought.
 template <class Work>
 void meet(Meeting& meeting, int rank, int size, void* brought, Work work) {
