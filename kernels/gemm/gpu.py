@@ -1,0 +1,228 @@
+"""GEMM on a GPU through CuPy: the package's own kernels, and the vendor's library beside them.
+
+Arrays are CuPy's. Numbers of 16 bits are float16 or, as CuPy may have no type for them, bfloat16 in
+uint16. CuPy is imported when the first product is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kernels.backends import BackendError
+from kernels.gemm.launch import Operand, Product, launch
+
+__all__ = ["KERNELS", "choose_kernel", "gemm_gpu", "why_no_gpu"]
+
+KERNELS = ("auto", "vendor", "wgmma", "mma", "mfma", "simt")
+"""auto is the fastest of the package's own kernels that takes the operands."""
+TRANSPOSED = ("", "a", "b", "ab")
+DTYPES = {"float32": "fp32", "float16": "fp16", "uint16": "bf16", "bfloat16": "bf16"}
+WGMMA_CAPABILITY = 90
+"""Compute capability whose code alone has wgmma. [1]"""
+MMA_CAPABILITY = 80
+"""Compute capability from which on mma.sync takes bf16. [1]"""
+
+
+def why_no_gpu() -> str | None:
+    """Say in one line why no GPU can be used through CuPy; None when one can."""
+    if importlib.util.find_spec("cupy") is None:
+        return "cupy is not installed; pip install '.[cuda13]' or '.[rocm]' brings it"
+    try:
+        cupy = importlib.import_module("cupy")
+        n_devices = int(cupy.cuda.runtime.getDeviceCount())
+    except (ImportError, OSError) as error:
+        return f"cupy cannot be imported: {error}"
+    except RuntimeError as error:
+        return f"cupy sees no device: {error}"
+    return None if n_devices else "cupy sees no device"
+
+
+def choose_kernel(*, dtype: str, architecture: str, is_mappable: bool) -> str:
+    """Fastest of the package's own kernels for operands on a device.
+
+    Parameters
+    ----------
+    dtype
+        bf16, fp16 or fp32; the last keeps all its bits, so it never goes to matrix cores unasked.
+    architecture
+        Such as ``sm_90`` or ``gfx942``.
+    is_mappable
+        Whether tensor maps can describe the operands.
+
+    Returns
+    -------
+    str
+        One of `KERNELS` other than auto and vendor.
+
+    Raises
+    ------
+    BackendError
+        When no kernel takes this type on this device.
+    """
+    if dtype == "fp32":
+        return "simt"
+    if architecture.startswith("gfx9"):
+        return "mfma"
+    capability = int(architecture.removeprefix("sm_"))
+    if capability == WGMMA_CAPABILITY and is_mappable:
+        return "wgmma"
+    if capability >= MMA_CAPABILITY:
+        return "mma"
+    msg = f"no kernel for {dtype} on {architecture}; use float32, or kernel='vendor'"
+    raise BackendError(msg)
+
+
+def gemm_gpu(
+    a: Any,  # noqa: ANN401 -- CuPy's array
+    b: Any,  # noqa: ANN401 -- CuPy's array
+    *,
+    out: Any = None,  # noqa: ANN401 -- CuPy's array
+    alpha: float = 1.0,
+    beta: float = 0.0,
+    transposed: str = "",
+    kernel: str = "auto",
+) -> Any:  # noqa: ANN401 -- CuPy's array
+    """Alpha op(a) op(b) + beta out, summed in float32.
+
+    Parameters
+    ----------
+    a
+        Of shape (m, k), or (k, m) when transposed; with a batch axis in front, for each product.
+        float32, float16, or bfloat16 kept in uint16; rows contiguous.
+    b
+        Of shape (k, n), or (n, k) when transposed; same type and same batch axis.
+    out
+        Of shape (m, n), same type and batch axis; made when it is not given. Read only where beta
+        is not zero.
+    alpha, beta
+        Factors of the product and of what is in out. [1]
+    transposed
+        Which operands are stored transposed: ``""``, ``"a"``, ``"b"`` or ``"ab"``.
+    kernel
+        One of `KERNELS`. ``mma`` rounds float32 operands to 19 bits (tf32).
+
+    Returns
+    -------
+    cupy.ndarray
+        out.
+
+    Raises
+    ------
+    BackendError
+        In one line, when CuPy or a device is missing or the kernel cannot run on it.
+    ValueError
+        When shapes, types or strides do not fit.
+    """
+    reason = why_no_gpu()
+    if reason is not None:
+        raise BackendError(reason)
+    if transposed not in TRANSPOSED or kernel not in KERNELS:
+        msg = f"transposed {transposed!r}, kernel {kernel!r}: expected {TRANSPOSED}, {KERNELS}"
+        raise ValueError(msg)
+    cupy = importlib.import_module("cupy")
+    shapes = _Shapes.of(a, b, transposed=transposed)
+    if out is None:
+        if beta != 0:
+            msg = f"beta {beta} needs an out to be added to"
+            raise ValueError(msg)
+        out = cupy.empty(shapes.out, dtype=a.dtype)
+    _require(out, name="out", like=a, shape=shapes.out)
+    if kernel == "vendor":
+        return _vendor(cupy, (a, b, out), factors=(alpha, beta), transposed=transposed)
+    product = Product(
+        a=Operand.of(a, is_transposed="a" in transposed),
+        b=Operand.of(b, is_transposed="b" in transposed),
+        out=Operand.of(out, is_transposed=False),
+        m=shapes.m,
+        n=shapes.n,
+        k=shapes.k,
+        alpha=alpha,
+        beta=beta,
+        dtype=DTYPES[str(a.dtype)],
+    )
+    if shapes.m and shapes.n and product.n_batches:
+        launch(cupy, product, kernel=_resolve(cupy, product, kernel=kernel))
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class _Shapes:
+    m: int
+    n: int
+    k: int
+    out: tuple[int, ...]
+
+    @classmethod
+    def of(cls, a: Any, b: Any, *, transposed: str) -> _Shapes:  # noqa: ANN401 -- CuPy's arrays
+        _require(a, name="a", like=a, shape=a.shape)
+        _require(b, name="b", like=a, shape=b.shape)
+        if a.ndim not in {2, 3} or a.ndim != b.ndim or a.shape[:-2] != b.shape[:-2]:
+            msg = f"shapes {a.shape} and {b.shape}: expected two or three axes, the same batch"
+            raise ValueError(msg)
+        m, k = a.shape[:-3:-1] if "a" in transposed else a.shape[-2:]
+        k_of_b, n = b.shape[:-3:-1] if "b" in transposed else b.shape[-2:]
+        if k != k_of_b:
+            msg = (
+                f"shapes {a.shape} and {b.shape}, transposed {transposed!r}: k is {k} and {k_of_b}"
+            )
+            raise ValueError(msg)
+        return cls(m, n, k, (*a.shape[:-2], m, n))
+
+
+def _require(array: Any, *, name: str, like: Any, shape: tuple[int, ...]) -> None:  # noqa: ANN401
+    if str(array.dtype) not in DTYPES or array.dtype != like.dtype:
+        msg = f"{name}: type {array.dtype}; expected {', '.join(DTYPES)}, the same for all"
+        raise ValueError(msg)
+    if tuple(array.shape) != tuple(shape):
+        msg = f"{name}: shape {array.shape}; expected {shape}"
+        raise ValueError(msg)
+    if array.ndim >= 2 and array.shape[-1] > 1 and array.strides[-1] != array.itemsize:
+        msg = f"{name}: strides {array.strides}; expected contiguous rows; say transposed instead"
+        raise ValueError(msg)
+
+
+def _resolve(cupy: Any, product: Product, *, kernel: str) -> str:  # noqa: ANN401 -- module
+    if kernel != "auto":
+        return kernel
+    return choose_kernel(
+        dtype=product.dtype,
+        architecture=_architecture(cupy),
+        is_mappable=product.why_not_mappable() is None,
+    )
+
+
+def _architecture(cupy: Any) -> str:  # noqa: ANN401 -- module
+    device = cupy.cuda.Device()
+    if cupy.cuda.runtime.is_hip:
+        properties = cupy.cuda.runtime.getDeviceProperties(device.id)
+        return bytes(properties["gcnArchName"]).decode().split(":")[0]
+    return f"sm_{device.compute_capability}"
+
+
+def _vendor(
+    cupy: Any,  # noqa: ANN401 -- module
+    arrays: tuple[Any, Any, Any],
+    *,
+    factors: tuple[float, float],
+    transposed: str,
+) -> Any:  # noqa: ANN401 -- CuPy's array
+    """Let the vendor's library multiply; factors other than one cost passes of their own."""
+    a, b, out = arrays
+    alpha, beta = factors
+    if str(a.dtype) == "uint16":
+        msg = "kernel='vendor': bfloat16 kept in uint16 is nothing that CuPy's matmul knows"
+        raise BackendError(msg)
+    a = a.swapaxes(-1, -2) if "a" in transposed else a
+    b = b.swapaxes(-1, -2) if "b" in transposed else b
+    if alpha == 1 and beta == 0:
+        return cupy.matmul(a, b, out=out)
+    scaled = cupy.matmul(a, b).astype(np.float32) * np.float32(alpha)
+    if beta != 0:
+        scaled += np.float32(beta) * out.astype(np.float32)
+    out[...] = scaled.astype(out.dtype)
+    return out

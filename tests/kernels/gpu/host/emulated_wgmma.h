@@ -1,0 +1,194 @@
+// Scalar meaning of what port_sm90.h wraps: barriers that count arrivals and bytes, bulk tensor
+// copies with zero fill and the 128-byte swizzle, and products of warp groups through descriptors.
+#pragma once
+
+#define PORT_GRID_CONSTANT
+
+struct TensorMap {
+    const u16* base;
+    i64 extent[3];  // innermost first; elements of 16 bits
+    i64 stride[3];
+    int box[3];
+};
+static_assert(sizeof(TensorMap) <= 128, "as large as on a device at most");
+
+inline u32 shared_address(const void* pointer) {
+    return static_cast<u32>(static_cast<const unsigned char*>(pointer) -
+                            emulator::machine().shared);
+}
+
+namespace emulator {
+
+struct Barrier {
+    u32 n_expected = 0;
+    u32 n_arrived = 0;
+    i64 n_bytes_pending = 0;
+    u64 phase = 0;  // how many phases are over
+
+    void settle() {
+        if (n_arrived == n_expected && n_bytes_pending == 0) {
+            n_arrived = 0;
+            ++phase;
+            ++machine().progress;
+        }
+    }
+};
+
+inline std::map<u32, Barrier>& barriers() {
+    static std::map<u32, Barrier> all;
+    return all;
+}
+
+}  // namespace emulator
+
+inline void barrier_init(u64* barrier, u32 n_arrivals) {
+    emulator::barriers()[shared_address(barrier)] = {n_arrivals, 0, 0, 0};
+}
+inline void barrier_publish() {}
+inline void barrier_arrive(u64* barrier) {
+    auto& it = emulator::barriers().at(shared_address(barrier));
+    ++it.n_arrived;
+    it.settle();
+}
+inline void barrier_expect(u64* barrier, u32 n_bytes) {
+    auto& it = emulator::barriers().at(shared_address(barrier));
+    it.n_bytes_pending += n_bytes;
+    ++it.n_arrived;
+    it.settle();
+}
+inline void barrier_wait(u64* barrier, u32 parity) {
+    const auto& it = emulator::barriers().at(shared_address(barrier));
+    emulator::wait_until([&] {
+        if ((it.phase & 1) != parity) {
+            return true;
+        }
+        // Somebody waits, so the copy engine gets its turn: one box for each look.
+        auto& engine = emulator::machine().memory_engine;
+        if (!engine.empty()) {
+            const auto copy = engine.front();
+            engine.erase(engine.begin());
+            copy();
+        }
+        return (it.phase & 1) != parity;
+    });
+}
+
+inline void tensor_prefetch(const TensorMap*) {}
+inline void tensor_copy(void* to, const TensorMap* map, u64* barrier, int x, int y, int z) {
+    const u32 first = shared_address(to);
+    const u32 counter = shared_address(barrier);
+    const auto copy = [=] {
+        u32 place = first;
+        for (int c = z; c < z + map->box[2]; ++c) {
+            for (int b = y; b < y + map->box[1]; ++b) {
+                for (int a = x; a < x + map->box[0]; ++a, place += 2) {
+                    const bool is_inside = a >= 0 && a < map->extent[0] && b >= 0 &&
+                                           b < map->extent[1] && c >= 0 && c < map->extent[2];
+                    const u32 turned = place ^ (place >> 7 & 7u) << 4;
+                    const u16 value =
+                        is_inside
+                            ? map->base[a * map->stride[0] + b * map->stride[1] + c * map->stride[2]]
+                            : 0;
+                    std::memcpy(emulator::machine().shared + turned, &value, 2);
+                }
+            }
+        }
+        auto& it = emulator::barriers().at(counter);
+        it.n_bytes_pending -= place - first;
+        it.settle();
+    };
+    if (emulator::machine().are_copies_late) {
+        emulator::machine().memory_engine.push_back(copy);
+    } else {
+        copy();
+    }
+}
+
+template <int N>
+inline void registers_give() {}
+template <int N>
+inline void registers_take() {}
+
+inline void product_fence() {}
+inline void product_commit() {
+    emulator::Fibre& fibre = emulator::self();
+    fibre.products.push_back(std::move(fibre.open_products));
+    fibre.open_products.clear();
+}
+template <int N_PENDING>
+inline void product_wait() {
+    // Others run on before a late product and after it: whoever overwrites operands does so now.
+    emulator::give_way();
+    auto& products = emulator::self().products;
+    while (products.size() > N_PENDING) {
+        for (const auto& product : products.front()) {
+            product();
+        }
+        products.pop_front();
+    }
+    emulator::give_way();
+}
+template <int N>
+inline void product_pin(float (&)[N]) {}
+
+namespace emulator {
+
+// Element (line, depth) of a descriptor's matrix: canonical layouts of the 128-byte swizzle for 16
+// bits. Along k: ((8, m), (8, 2)) with strides ((64, SBO), (1, 8)); across k: ((64, m), (8, 2))
+// with strides ((1, LBO), (64, SBO)); both then swizzled by address.
+inline u16 described(u64 descriptor, bool is_along_k, int line, int depth) {
+    const u32 start = static_cast<u32>(descriptor & 0x3fff) << 4;
+    const u32 leading = static_cast<u32>(descriptor >> 16 & 0x3fff) << 4;
+    const u32 stride = static_cast<u32>(descriptor >> 32 & 0x3fff) << 4;
+    const u32 offset =
+        is_along_k ? line / 8 * stride + line % 8 * 128 + depth * 2
+                   : line / 64 * leading + depth / 8 * stride + depth % 8 * 128 + line % 64 * 2;
+    u32 address = start + offset;
+    if (descriptor >> 62 == 1) {
+        address ^= (address >> 7 & 7u) << 4;
+    }
+    u16 bits;
+    std::memcpy(&bits, machine().shared + address, 2);
+    return bits;
+}
+
+}  // namespace emulator
+
+template <class T, int N>
+struct WarpGroupProduct {
+    // PTX, wgmma.m64nNk16: warp w of the group holds rows 16 w to 16 w + 15 of d as mma.sync does, the
+    // next four elements being eight columns on.
+    template <bool A_ALONG_K, bool B_ALONG_K>
+    static void add(float (&d)[N / 2], u64 a, u64 b, u32 keep) {
+        float* sums = d;
+        const int thread = static_cast<int>(thread_index()) % 128;
+        const auto product = [=] {
+            float a_rows[2][16];
+            for (int half = 0; half < 2; ++half) {
+                for (int k = 0; k < 16; ++k) {
+                    const int row = thread / 32 * 16 + thread % 32 / 4 + half * 8;
+                    a_rows[half][k] = to_float(T{emulator::described(a, A_ALONG_K, row, k)});
+                }
+            }
+            for (int j = 0; j < N / 8; ++j) {
+                for (int e = 0; e < 2; ++e) {
+                    float low = 0, high = 0;
+                    for (int k = 0; k < 16; ++k) {
+                        const int column = j * 8 + thread % 4 * 2 + e;
+                        const float value =
+                            to_float(T{emulator::described(b, B_ALONG_K, column, k)});
+                        low += a_rows[0][k] * value;
+                        high += a_rows[1][k] * value;
+                    }
+                    sums[j * 4 + e] = (keep ? sums[j * 4 + e] : 0.0f) + low;
+                    sums[j * 4 + 2 + e] = (keep ? sums[j * 4 + 2 + e] : 0.0f) + high;
+                }
+            }
+        };
+        if (emulator::machine().are_products_late) {
+            emulator::self().open_products.push_back(product);
+        } else {
+            product();
+        }
+    }
+};

@@ -1,0 +1,57 @@
+"""The GEMM kernels themselves, on the host, against float64: odd sizes, layouts, orders."""
+
+from __future__ import annotations
+
+import pytest
+
+from kernels.gpu.sources import source_of
+from tests.kernels.gpu.emulated_gemm import Problem, emulated_error
+from tests.kernels.gpu.emulation import SCHEDULES, build, find_compiler
+
+TOLERANCE = {"fp32": 1e-5, "tf32": 1e-3, "bf16": 1e-2, "fp16": 2e-3}
+PROBLEMS = (
+    Problem(m=1, n=1, k=1),
+    Problem(m=17, n=137, k=45, padding=3),  # nothing aligned: element by element
+    Problem(m=136, n=72, k=232, schedule=SCHEDULES[1]),
+    Problem(m=72, n=130, k=104, alpha=-0.5, beta=2.0, n_batches=2, schedule=SCHEDULES[2]),
+    Problem(m=130, n=9, k=23, alpha=0.25, beta=1.0, padding=1, schedule=SCHEDULES[3]),
+    Problem(m=8, n=9, k=0, beta=0.5),
+)
+# Tensor maps want rows that begin at multiples of 16 bytes. Three persistent blocks share tiles.
+ALIGNED = (
+    Problem(m=8, n=8, k=16, schedule=SCHEDULES[3]),
+    Problem(m=136, n=264, k=72, n_batches=2, schedule=SCHEDULES[0]),
+    Problem(m=72, n=72, k=520, schedule=SCHEDULES[1]),
+    Problem(m=72, n=136, k=200, alpha=-0.5, beta=2.0, schedule=SCHEDULES[2]),
+)
+pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no C++ compiler for the host")
+
+
+# Entries that make one library: of one source and with one size of tile. fp16 differs from bf16 in
+# conversions and in one instruction, so one layout of it is enough.
+SECOND_FP16 = ("fp16_nn", "fp16_nt", "fp16_tt")
+FAMILIES = {
+    prefix: [
+        (source_of(source), entry)
+        for entry in source_of(source).entries
+        if entry.name.startswith(f"{prefix}_") and not entry.name.endswith(SECOND_FP16)
+    ]
+    for source, prefix in (
+        ("gemm_simt", "gemm_simt"),
+        ("gemm_mma", "gemm_mma"),
+        ("gemm_wgmma", "gemm_wgmma"),
+        ("gemm_wgmma", "gemm_wgmma256"),
+        ("gemm_mfma", "gemm_mfma"),
+    )
+}
+
+
+@pytest.mark.parametrize("prefix", FAMILIES)
+def test_every_layout_agrees_with_float64(tmp_path, prefix):
+    members = FAMILIES[prefix]
+    library = build(members[0][0], tmp_path, entries=tuple(entry for _, entry in members))
+    for i_entry, (_, entry) in enumerate(members):
+        dtype = entry.name.split("_")[2]
+        for problem in ALIGNED if "wgmma" in prefix else PROBLEMS:
+            error = emulated_error(library, i_entry, entry, problem)
+            assert error < TOLERANCE[dtype], (entry.name, problem)
