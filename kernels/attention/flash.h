@@ -164,21 +164,40 @@ PORT_DEVICE void clear(float (&sums)[N][4]) {
     }
 }
 
-// sums[column] += rows of `left` times rows of `right`: both run along the head dim.
+// One step of the sums below: 16 columns of the head dim.
+template <class T, int DIM, int N>
+PORT_DEVICE void multiply_step(float (&sums)[N][4], const unsigned char* left, int left_row,
+                               const unsigned char* right, int step) {
+    u32 a[4];
+    load_rows<DIM>(a, left, left_row, step);
+    PORT_UNROLL
+    for (int n = 0; n < N; n += 2) {
+        u32 b[4];
+        load_columns<DIM>(b, right, n * 8, step);
+        multiply_add(T{}, sums[n], a, b[0], b[1]);
+        multiply_add(T{}, sums[n + 1], a, b[2], b[3]);
+    }
+}
+
+// sums[column] += rows of `left` times rows of `right`: both run along the head dim. Unrolled in
+// full, the loads of all steps come first; wide heads have no registers for them.
 template <class T, int DIM, int N>
 PORT_DEVICE void multiply_rows(float (&sums)[N][4], const unsigned char* left, int left_row,
                                const unsigned char* right) {
-    // Unrolled in full, the loads of all steps come first and registers run out.
-    PORT_UNROLL_BY_2
-    for (int step = 0; step < DIM / 16; ++step) {
-        u32 a[4];
-        load_rows<DIM>(a, left, left_row, step);
+    if constexpr (DIM <= 64) {
         PORT_UNROLL
-        for (int n = 0; n < N; n += 2) {
-            u32 b[4];
-            load_columns<DIM>(b, right, n * 8, step);
-            multiply_add(T{}, sums[n], a, b[0], b[1]);
-            multiply_add(T{}, sums[n + 1], a, b[2], b[3]);
+        for (int step = 0; step < DIM / 16; ++step) {
+            multiply_step<T, DIM>(sums, left, left_row, right, step);
+        }
+    } else if constexpr (DIM <= 128) {
+        PORT_UNROLL_BY_2
+        for (int step = 0; step < DIM / 16; ++step) {
+            multiply_step<T, DIM>(sums, left, left_row, right, step);
+        }
+    } else {
+        PORT_NO_UNROLL
+        for (int step = 0; step < DIM / 16; ++step) {
+            multiply_step<T, DIM>(sums, left, left_row, right, step);
         }
     }
 }

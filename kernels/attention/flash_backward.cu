@@ -12,14 +12,12 @@
 
 namespace {
 
-constexpr int DELTA_WARPS = 4;
-
-// One warp a row.
-template <class T>
-PORT_DEVICE void flash_delta(const FlashArguments& g) {
-    const int n_groups = n_parts(g.query_len, DELTA_WARPS);
+// One warp a row. All kernels here take the block's shared memory; this one needs none.
+template <class T, int WARPS>
+PORT_DEVICE void flash_delta(const FlashArguments& g, unsigned char*) {
+    const int n_groups = n_parts(g.query_len, WARPS);
     const Place place(static_cast<int>(block_index()), n_groups, g.n_heads);
-    const int query = place.tile * DELTA_WARPS + warp_index();
+    const int query = place.tile * WARPS + warp_index();
     float sum = 0.0f;
     if (query < g.query_len) {
         const T* out = rows_of<const T>(g.out, place.batch, place.head) + query * g.out.row_stride;
@@ -219,26 +217,7 @@ PORT_DEVICE void flash_d_q(const FlashArguments& g, unsigned char* shared) {
 
 }  // namespace
 
-#define FLASH_DELTA(name, T)                                                      \
-    PORT_KERNEL(32 * DELTA_WARPS, 1)                                              \
-    flash_delta_##name(const FlashArguments g) { flash_delta<T>(g); }
-FLASH_DELTA(bf16, Bf16)
-FLASH_DELTA(fp16, Fp16)
-
-#define FLASH_BACKWARD(name, T, dim, columns, queries, keys, warps)               \
-    PORT_KERNEL(32 * warps, 1)                                                    \
-    flash_d_kv_##name##_##dim(const FlashArguments g) {                           \
-        PORT_DYNAMIC_SHARED(shared);                                              \
-        flash_d_kv<T, dim, columns, queries, warps>(g, shared);                   \
-    }                                                                             \
-    PORT_KERNEL(32 * warps, 1)                                                    \
-    flash_d_q_##name##_##dim(const FlashArguments g) {                            \
-        PORT_DYNAMIC_SHARED(shared);                                              \
-        flash_d_q<T, dim, keys, warps>(g, shared);                                \
-    }
-FLASH_BACKWARD(bf16, Bf16, 64, 64, 64, 64, 4)
-FLASH_BACKWARD(fp16, Fp16, 64, 64, 64, 64, 4)
-FLASH_BACKWARD(bf16, Bf16, 128, 128, 32, 64, 4)
-FLASH_BACKWARD(fp16, Fp16, 128, 128, 32, 64, 4)
-FLASH_BACKWARD(bf16, Bf16, 256, 128, 32, 32, 4)
-FLASH_BACKWARD(fp16, Fp16, 256, 128, 32, 32, 4)
+PORT_KERNEL(ENTRY_THREADS, ENTRY_BLOCKS) ENTRY_NAME(const FlashArguments g) {
+    PORT_DYNAMIC_SHARED(shared);
+    ENTRY_BODY(g, shared);
+}

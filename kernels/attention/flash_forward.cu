@@ -161,15 +161,7 @@ PORT_DEVICE void flash_forward(const FlashArguments& g, unsigned char* shared) {
 
 }  // namespace
 
-#define FLASH_FORWARD(name, T, dim, keys, warps, blocks)                  \
-    PORT_KERNEL(32 * warps, blocks)                                       \
-    flash_forward_##name##_##dim(const FlashArguments g) {                \
-        PORT_DYNAMIC_SHARED(shared);                                      \
-        flash_forward<T, dim, keys, warps>(g, shared);                    \
-    }
-FLASH_FORWARD(bf16, Bf16, 64, 64, 8, 2)
-FLASH_FORWARD(fp16, Fp16, 64, 64, 8, 2)
-FLASH_FORWARD(bf16, Bf16, 128, 64, 8, 1)
-FLASH_FORWARD(fp16, Fp16, 128, 64, 8, 1)
-FLASH_FORWARD(bf16, Bf16, 256, 32, 8, 1)
-FLASH_FORWARD(fp16, Fp16, 256, 32, 8, 1)
+PORT_KERNEL(ENTRY_THREADS, ENTRY_BLOCKS) ENTRY_NAME(const FlashArguments g) {
+    PORT_DYNAMIC_SHARED(shared);
+    ENTRY_BODY(g, shared);
+}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backends import BackendError
-from kernels.gpu.sources import Entry, KernelSource, source_of
+from kernels.gemm.sources import GemmEntry, gemm_source
+from kernels.gpu.kernel_source import KernelSource
+from kernels.gpu.launch import by_value, function_of
 from kernels.gpu.tensor_map import MatrixInMemory, encode_tensor_map, why_not_mappable
 
 __all__ = ["ARGUMENTS", "Operand", "Product", "entry_for", "launch"]
@@ -152,7 +151,7 @@ class Product:
         return packed
 
 
-def entry_for(product: Product, *, kernel: str) -> tuple[KernelSource, Entry]:
+def entry_for(product: Product, *, kernel: str) -> tuple[KernelSource[GemmEntry], GemmEntry]:
     """Source and entry of a kernel for a product.
 
     Raises
@@ -163,7 +162,7 @@ def entry_for(product: Product, *, kernel: str) -> tuple[KernelSource, Entry]:
     dtype = "tf32" if kernel == "mma" and product.dtype == "fp32" else product.dtype
     is_wide = kernel == "wgmma" and product.n >= WIDE_TILES_FROM
     name = f"gemm_{kernel}{'256' if is_wide else ''}_{dtype}_{product.layout}"
-    source = source_of(f"gemm_{kernel}")
+    source = gemm_source(f"gemm_{kernel}")
     entry = next((entry for entry in source.entries if entry.name == name), None)
     if entry is None:
         msg = f"kernel {kernel} has no entry for {dtype}"
@@ -185,7 +184,7 @@ def launch(cupy: Any, product: Product, *, kernel: str) -> None:  # noqa: ANN401
         When the kernel does not take the product, or the device does not take the kernel.
     """
     source, entry = entry_for(product, kernel=kernel)
-    function = _function(cupy, source, entry, cupy.cuda.Device().id)
+    function = function_of(cupy, source, entry)
     tiles = -(-product.m // entry.tile_m) * -(-product.n // entry.tile_n)
     block = (entry.n_threads, 1, 1)
     if kernel == "wgmma":
@@ -194,49 +193,12 @@ def launch(cupy: Any, product: Product, *, kernel: str) -> None:  # noqa: ANN401
         units = cupy.cuda.Device().attributes["MultiProcessorCount"]
         grid = (min(units, tiles * product.n_batches), 1, 1)
         arguments = product.arguments(first_batch=0, n_batches=product.n_batches)
-        values = tuple(_by_value(cupy, value) for value in (*maps, arguments))
+        values = tuple(by_value(cupy, value) for value in (*maps, arguments))
         function(grid, block, values, shared_mem=entry.dynamic_shared_bytes)
         return
     for first in range(0, product.n_batches, MAX_GRID_Z):
         n_batches = min(MAX_GRID_Z, product.n_batches - first)
         arguments = product.arguments(first_batch=first, n_batches=n_batches)
         grid = (tiles, 1, n_batches)
-        values = (_by_value(cupy, arguments),)
+        values = (by_value(cupy, arguments),)
         function(grid, block, values, shared_mem=entry.dynamic_shared_bytes)
-
-
-def _by_value(cupy: Any, value: NDArray[Any]) -> Any:  # noqa: ANN401 -- module, CuPy's carrier
-    """Let a kernel receive the bytes of a NumPy array, and not a pointer to them."""
-    return cupy.cuda.function.CNumpyArray(value)
-
-
-@cache
-def _function(cupy: Any, source: KernelSource, entry: Entry, i_device: int) -> Any:  # noqa: ANN401
-    """Compile an entry for a device and load it; `i_device` keeps devices apart."""
-    architecture = _target(cupy, source, i_device)
-    compiled = source.compile(entry, architecture)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{entry.name}.bin"
-        path.write_bytes(compiled.code)
-        function = cupy.RawModule(path=str(path)).get_function(entry.name)
-        _loaded_now = function.kernel  # the file is gone afterwards
-        if entry.dynamic_shared_bytes:
-            function.max_dynamic_shared_size_bytes = entry.dynamic_shared_bytes
-    return function
-
-
-def _target(cupy: Any, source: KernelSource, i_device: int) -> str:  # noqa: ANN401 -- module
-    """Architecture to compile for: the device's own, with the features that the source needs."""
-    runtime = cupy.cuda.runtime
-    if runtime.is_hip:
-        found = bytes(runtime.getDeviceProperties(i_device)["gcnArchName"]).decode().split(":")[0]
-    else:
-        found = f"sm_{cupy.cuda.Device(i_device).compute_capability}"
-    vendor = "gfx" if runtime.is_hip else "sm_"
-    if f"{found}a" in source.architectures:
-        return f"{found}a"
-    needs_features = all(name.endswith("a") for name in source.architectures)
-    if needs_features or not any(name.startswith(vendor) for name in source.architectures):
-        msg = f"kernel {source.name} is for {', '.join(source.architectures)}, not for {found}"
-        raise BackendError(msg)
-    return found

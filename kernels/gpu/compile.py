@@ -1,6 +1,7 @@
 """Compile every device source without a GPU and print what each kernel needs.
 
-``python -m kernels.gpu.compile [--arch sm_90a …]``; ends with 1 when something does not compile.
+``python -m kernels.gpu.compile [--every] [--arch sm_90a …]``; ends with 1 when something does not
+compile.
 """
 
 from __future__ import annotations
@@ -20,13 +21,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--arch", action="append", choices=architectures(), help="only this one; may be repeated"
     )
-    wanted = parser.parse_args(arguments).arch or architectures()
+    parser.add_argument(
+        "--every", action="store_true", help="every entry for every architecture, not in turn"
+    )
+    options = parser.parse_args(arguments)
+    wanted = options.arch or architectures()
     for architecture in wanted:
         reason = why_skipped(architecture)
         if reason is not None:
             sys.stdout.write(f"skipped {architecture}: {reason}\n")
     found = []
-    for row in rows(wanted):
+    for row in rows(wanted, every=options.every):
         found.append(row)
         sys.stderr.write(f"\r{len(found)} compiled" if sys.stderr.isatty() else "")
     sys.stdout.write("".join(f"{line}\n" for line in table(found)))

@@ -54,7 +54,9 @@ def compile_cuda(path: Path, architecture: str, *, options: Sequence[str] = ()) 
     CompilerMissingError
         When NVRTC is not installed.
     """
-    arguments = [f"-arch={architecture}", "-std=c++17", "--ptxas-options=-v", *options]
+    # Lambdas carry no annotation: without one a function counts as the host's.
+    target = (f"-arch={architecture}", "-std=c++17", "-default-device")
+    arguments = [*target, "--ptxas-options=-v", *options]
     code, log = _compiler()(path.read_text(encoding="utf-8"), path.name, arguments)
     if code is None:
         msg = f"{path.name} does not compile for {architecture}:\n{log.strip()}"

@@ -15,6 +15,36 @@ PORT_DEVICE u32 batch_index() { return blockIdx.z; }
 PORT_DEVICE u32 n_blocks() { return gridDim.x; }
 PORT_DEVICE void block_barrier() { __syncthreads(); }
 
+// Lanes of a warp, and functions of the special-function unit.
+constexpr int WAVE = 32;
+PORT_DEVICE float shuffle_xor(float value, int mask) {
+    return __shfl_xor_sync(0xffffffffu, value, mask);
+}
+PORT_DEVICE float exp2_fast(float value) {
+    float power;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(value));
+    return power;
+}
+PORT_DEVICE float log2_fast(float value) {
+    float logarithm;
+    asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(logarithm) : "f"(value));
+    return logarithm;
+}
+PORT_DEVICE float square_root(float value) {
+    float root;
+    asm("sqrt.rn.f32 %0, %1;" : "=f"(root) : "f"(value));
+    return root;
+}
+PORT_DEVICE float larger_of(float a, float b) {
+    float larger;
+    asm("max.f32 %0, %1, %2;" : "=f"(larger) : "f"(a), "f"(b));
+    return larger;
+}
+PORT_DEVICE float absolute(float value) {
+    return __uint_as_float(__float_as_uint(value) & 0x7fffffffu);
+}
+PORT_DEVICE float minus_infinity() { return __uint_as_float(0xff800000u); }
+
 PORT_DEVICE u32 shared_address(const void* pointer) {
     return static_cast<u32>(__cvta_generic_to_shared(pointer));
 }

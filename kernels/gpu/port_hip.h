@@ -21,6 +21,24 @@ PORT_DEVICE void block_barrier() {
     __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup");
 }
 
+PORT_DEVICE u32 n_blocks() {
+    return __builtin_amdgcn_grid_size_x() / __builtin_amdgcn_workgroup_size_x();
+}
+
+// Lanes of a wave, and functions of the transcendental unit.
+constexpr int WAVE = 64;
+PORT_DEVICE float shuffle_xor(float value, int mask) {
+    const int lane = __builtin_amdgcn_mbcnt_hi(~0u, __builtin_amdgcn_mbcnt_lo(~0u, 0u));
+    return __builtin_bit_cast(
+        float, __builtin_amdgcn_ds_bpermute((lane ^ mask) << 2, __builtin_bit_cast(int, value)));
+}
+PORT_DEVICE float exp2_fast(float value) { return __builtin_amdgcn_exp2f(value); }
+PORT_DEVICE float log2_fast(float value) { return __builtin_amdgcn_logf(value); }
+PORT_DEVICE float square_root(float value) { return __builtin_amdgcn_sqrtf(value); }
+PORT_DEVICE float larger_of(float a, float b) { return __builtin_fmaxf(a, b); }
+PORT_DEVICE float absolute(float value) { return __builtin_fabsf(value); }
+PORT_DEVICE float minus_infinity() { return __builtin_bit_cast(float, 0xff800000u); }
+
 PORT_DEVICE u16 bf16_bits(float value) {
     const u32 bits = __builtin_bit_cast(u32, value);
     if (value != value) {

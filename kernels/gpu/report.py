@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from kernels.gpu.compiled import CompileError
 from kernels.gpu.hip_clang import why_no_clang
+from kernels.gpu.kernel_source import Entry, KernelSource
 from kernels.gpu.nvrtc import why_no_nvrtc
 from kernels.gpu.occupancy import limits_of, occupancy_fraction, resident_blocks
-from kernels.gpu.sources import SOURCES, Entry, KernelSource
+from kernels.gpu.sources import SOURCES
 
 __all__ = ["Row", "architectures", "compile_row", "rows", "table", "why_skipped"]
 
@@ -50,7 +51,7 @@ def why_skipped(architecture: str) -> str | None:
     return why_no_clang() if architecture.startswith("gfx") else why_no_nvrtc()
 
 
-def compile_row(source: KernelSource, entry: Entry, architecture: str) -> Row:
+def compile_row(source: KernelSource[Entry], entry: Entry, architecture: str) -> Row:
     """Compile one entry; a refusal becomes a row, too."""
     try:
         compiled = source.compile(entry, architecture)
@@ -79,13 +80,23 @@ def compile_row(source: KernelSource, entry: Entry, architecture: str) -> Row:
     )
 
 
-def rows(wanted: Iterable[str]) -> Iterator[Row]:
-    """Compile all entries of all sources for those of the architectures that they declare."""
+def rows(wanted: Iterable[str], *, every: bool = False) -> Iterator[Row]:
+    """Compile the entries of all sources for those of the architectures that they declare.
+
+    Parameters
+    ----------
+    wanted
+        Architectures to compile for.
+    every
+        Whether each entry is compiled for each architecture; otherwise for one of them in turn, so
+        that all entries and all architectures have their share.
+    """
     chosen = set(wanted)
     for source in SOURCES:
-        for architecture in source.architectures:
+        for i, architecture in enumerate(source.architectures):
             if architecture in chosen and why_skipped(architecture) is None:
-                for entry in source.entries:
+                step = 1 if every else len(source.architectures)
+                for entry in source.entries[0 if every else i % len(source.entries) :: step]:
                     yield compile_row(source, entry, architecture)
 
 

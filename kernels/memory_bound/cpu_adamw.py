@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.memory_bound.arguments import adamw_factors
 from kernels.memory_bound.operands import require_same_shape
 from kernels.memory_bound.reference import AdamW
 
@@ -33,10 +34,8 @@ def adamw_numba(weight: Array, gradient: Array, moments: tuple[Array, Array], ru
         msg = f"n_step {rule.n_step}: steps are counted from 1"
         raise ValueError(msg)
     number = weight.dtype.type
-    keep = number(1.0 - rule.learning_rate * rule.weight_decay)
-    rate = number(rule.learning_rate / (1.0 - rule.beta_1**rule.n_step))
-    correction = number(1.0 / (1.0 - rule.beta_2**rule.n_step))
-    factors = (keep, rate, correction, number(rule.epsilon))
+    factor = adamw_factors(rule)
+    factors = tuple(number(factor[name]) for name in ("keep", "rate", "correction", "epsilon"))
     betas = (number(rule.beta_1), number(rule.beta_2))
     first, second = moments
     state = (weight.reshape(-1), first.reshape(-1), second.reshape(-1))

@@ -19,13 +19,12 @@ struct CrossEntropyArguments {
 
 namespace {
 
-constexpr int THREADS = 512;
+constexpr int THREADS = ENTRY_THREADS;
 constexpr float LOG2_E = 1.4426950408889634f;
 constexpr float LN_2 = 0.6931471805599453f;
 
-template <int THREADS_>
 PORT_DEVICE float block_largest(float value) {
-    PORT_SHARED float parts[THREADS_ / WAVE];
+    PORT_SHARED float parts[THREADS / WAVE];
     PORT_UNROLL
     for (int step = WAVE / 2; step > 0; step /= 2) {
         value = larger_of(value, shuffle_xor(value, step));
@@ -35,7 +34,7 @@ PORT_DEVICE float block_largest(float value) {
     }
     block_barrier();
     PORT_UNROLL
-    for (int wave = 0; wave < THREADS_ / WAVE; ++wave) {
+    for (int wave = 0; wave < THREADS / WAVE; ++wave) {
         value = larger_of(value, parts[wave]);
     }
     return value;
@@ -64,7 +63,7 @@ PORT_DEVICE void forward(const CrossEntropyArguments& g) {
         }
         top = most;
     }
-    const float largest = block_largest<THREADS>(top);
+    const float largest = block_largest(top);
     sum[0] *= top == minus_infinity() ? 0.0f : exp2_fast((top - largest) * LOG2_E);
     block_sum<THREADS>(sum);
     if (thread_index() == 0) {
@@ -97,14 +96,4 @@ PORT_DEVICE void backward(const CrossEntropyArguments& g) {
 
 }  // namespace
 
-#define CROSS_ENTROPY(name, T, n)                                                            \
-    PORT_KERNEL(THREADS, 1)                                                                  \
-    cross_entropy_forward_##name(const CrossEntropyArguments g) { forward<T, n>(g); }        \
-    PORT_KERNEL(THREADS, 1)                                                                  \
-    cross_entropy_backward_##name(const CrossEntropyArguments g) { backward<T, n>(g); }
-CROSS_ENTROPY(bf16, Bf16, 8)
-CROSS_ENTROPY(fp16, Fp16, 8)
-CROSS_ENTROPY(fp32, float, 4)
-CROSS_ENTROPY(bf16_unaligned, Bf16, 1)
-CROSS_ENTROPY(fp16_unaligned, Fp16, 1)
-CROSS_ENTROPY(fp32_unaligned, float, 1)
+PORT_KERNEL(ENTRY_THREADS, 1) ENTRY_NAME(const CrossEntropyArguments g) { ENTRY_BODY(g); }

@@ -22,16 +22,9 @@ struct NormArguments {
     float epsilon;
 };
 
-struct SumArguments {
-    const float* parts;
-    void* out;
-    int n_parts;
-    int n_columns;
-};
-
 namespace {
 
-constexpr int THREADS = 256;
+constexpr int THREADS = ENTRY_THREADS;
 constexpr int KEPT = 4;  // vectors of a row that a thread keeps
 
 // One thread's part of a row: every THREADS-th vector.
@@ -214,34 +207,4 @@ PORT_DEVICE void backward(const NormArguments& g) {
 
 }  // namespace
 
-#define NORMS(name, T, n, norm, is_centred)                                                 \
-    PORT_KERNEL(THREADS, 1)                                                                 \
-    norm##_forward_##name(const NormArguments g) { forward<T, n, is_centred>(g); }          \
-    PORT_KERNEL(THREADS, 1)                                                                 \
-    norm##_backward_##name(const NormArguments g) { backward<T, n, is_centred>(g); }
-#define NORMS_OF(name, T, n)               \
-    NORMS(name, T, n, rms_norm, false)     \
-    NORMS(name, T, n, layer_norm, true)
-NORMS_OF(bf16, Bf16, 8)
-NORMS_OF(fp16, Fp16, 8)
-NORMS_OF(fp32, float, 4)
-NORMS_OF(bf16_unaligned, Bf16, 1)
-NORMS_OF(fp16_unaligned, Fp16, 1)
-NORMS_OF(fp32_unaligned, float, 1)
-
-// One thread a column; neighbours read neighbouring addresses.
-#define SUM_ROWS(name, T)                                                                \
-    PORT_KERNEL(THREADS, 1)                                                              \
-    sum_rows_##name(const SumArguments g) {                                              \
-        const int column = static_cast<int>(block_index() * THREADS + thread_index());   \
-        if (column < g.n_columns) {                                                      \
-            float sum = 0.0f;                                                            \
-            for (int part = 0; part < g.n_parts; ++part) {                               \
-                sum += g.parts[static_cast<i64>(part) * g.n_columns + column];           \
-            }                                                                            \
-            static_cast<T*>(g.out)[column] = from_float<T>(sum);                         \
-        }                                                                                \
-    }
-SUM_ROWS(bf16, Bf16)
-SUM_ROWS(fp16, Fp16)
-SUM_ROWS(fp32, float)
+PORT_KERNEL(ENTRY_THREADS, 1) ENTRY_NAME(const NormArguments g) { ENTRY_BODY(g); }

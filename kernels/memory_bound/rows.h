@@ -1,38 +1,7 @@
-// What the memory-bound kernels share: vectors of 16 bytes, and sums over a block.
+// Sums over a block, for kernels whose block owns a row.
 #pragma once
 
-// N neighbouring elements in fp32: 16 bytes of T, or one where rows do not begin on 16 bytes.
-template <class T, int N>
-struct Vector {
-    float value[N];
-
-    PORT_DEVICE void load(const T* from) {
-        if constexpr (N == 1) {
-            value[0] = to_float(*from);
-        } else {
-            static_assert(N * sizeof(T) == sizeof(Chunk), "a vector is one chunk");
-            const Chunk chunk = *reinterpret_cast<const Chunk*>(from);
-            const T* elements = reinterpret_cast<const T*>(&chunk);
-            PORT_UNROLL
-            for (int i = 0; i < N; ++i) {
-                value[i] = to_float(elements[i]);
-            }
-        }
-    }
-    PORT_DEVICE void store(T* to) const {
-        if constexpr (N == 1) {
-            *to = from_float<T>(value[0]);
-        } else {
-            Chunk chunk;
-            T* elements = reinterpret_cast<T*>(&chunk);
-            PORT_UNROLL
-            for (int i = 0; i < N; ++i) {
-                elements[i] = from_float<T>(value[i]);
-            }
-            *reinterpret_cast<Chunk*>(to) = chunk;
-        }
-    }
-};
+#include "vectors.h"
 
 // Sums over all threads of a block, the same in each of them. Waves add up by shuffles, then meet
 // in shared memory.

@@ -11,7 +11,7 @@ from kernels.backends import BackendError
 from kernels.gemm.gpu import KERNELS, choose_kernel, gemm_gpu, why_no_gpu
 from kernels.gemm.launch import ARGUMENTS, Operand, Product, entry_for
 from kernels.gemm.reference import relative_error_fraction
-from kernels.gpu.sources import source_of
+from kernels.gemm.sources import gemm_source
 from tests.kernels.gpu.emulation import Arguments, bf16_bits, bf16_values
 
 TOLERANCE = {"simt": 1e-5, "tf32": 1e-3, "bf16": 1e-2, "fp16": 2e-3}
@@ -113,7 +113,7 @@ def test_every_kernel_has_an_entry_for_every_layout(kernel, transposed):
     dtype = "fp32" if kernel == "simt" else "bf16"
     narrow = product(half(64, 64), half(64, 64), half(64, 64), transposed=transposed, dtype=dtype)
     source, entry = entry_for(narrow, kernel=kernel)
-    assert source is source_of(f"gemm_{kernel}")
+    assert source is gemm_source(f"gemm_{kernel}")
     assert entry.layout == narrow.layout
 
 

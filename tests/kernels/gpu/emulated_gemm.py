@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from kernels.gemm.reference import relative_error_fraction
-from kernels.gpu.sources import Entry
+from kernels.gemm.sources import GemmEntry
 from tests.kernels.gpu.emulation import (
     SCHEDULES,
     Arguments,
@@ -38,7 +38,7 @@ class Problem:
 class Operands:
     """Matrices inside larger ones that are NaN everywhere else."""
 
-    def __init__(self, problem: Problem, entry: Entry, dtype: str) -> None:
+    def __init__(self, problem: Problem, entry: GemmEntry, dtype: str) -> None:
         random = np.random.default_rng(problem.m * 7919 + problem.n * 131 + problem.k)
         p, self.dtype = problem, dtype
         shapes = {
@@ -90,7 +90,7 @@ def aligned(array: np.ndarray) -> np.ndarray:
     return view
 
 
-def emulated_error(library: ctypes.CDLL, i_entry: int, entry: Entry, problem: Problem) -> float:
+def emulated_error(library: ctypes.CDLL, i_entry: int, entry: GemmEntry, problem: Problem) -> float:
     """Norm-wise error of an entry on the host against float64. [1]."""
     dtype = entry.name.split("_")[2]
     operands = Operands(problem, entry, dtype)

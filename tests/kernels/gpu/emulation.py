@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kernels.gpu.sources import Entry, KernelSource
+from kernels.gemm.sources import GemmEntry
+from kernels.gpu.kernel_source import KernelSource
 
 HOST = Path(__file__).parent / "host"
 COMPILERS = ("clang++-19", "clang++", "g++")
@@ -61,7 +62,9 @@ def find_compiler() -> str | None:
     return next((path for path in map(shutil.which, COMPILERS) if path), None)
 
 
-def build(source: KernelSource, folder: Path, *, entries: tuple[Entry, ...]) -> ctypes.CDLL:
+def build(
+    source: KernelSource[GemmEntry], folder: Path, *, entries: tuple[GemmEntry, ...]
+) -> ctypes.CDLL:
     """Compile entries of a source, all with one size of tile, into one library."""
     compiler = find_compiler()
     assert compiler is not None
@@ -89,7 +92,7 @@ def build(source: KernelSource, folder: Path, *, entries: tuple[Entry, ...]) -> 
     return ctypes.CDLL(str(library))
 
 
-def _instance(entry: Entry) -> str:
+def _instance(entry: GemmEntry) -> str:
     values = entry.definitions
     element = "" if entry.element == "float" else f"{entry.element}, "
     return f"gemm<{element}{values['ENTRY_TRANSPOSE_A']}, {values['ENTRY_TRANSPOSE_B']}>"

@@ -12,8 +12,8 @@ from kernels.gpu.occupancy import limits_of
 from kernels.gpu.report import compile_row, table, why_skipped
 from kernels.gpu.sources import SOURCES, source_of
 
-# Compiling everything takes minutes; `python -m kernels.gpu.compile` does that. Here each source is
-# compiled once for each architecture, in turn with another layout.
+# Compiling everything takes minutes; `python -m kernels.gpu.compile --every` does that. Here each
+# source is compiled once for each architecture, in turn with another entry.
 MATRIX = [
     (source, source.entries[(5 * i) % len(source.entries)], architecture)
     for source in SOURCES
@@ -64,6 +64,17 @@ def test_a_source_compiles_for_what_it_declares_without_spills(source, entry, ar
     assert row.failure == ""
     assert row.spill_bytes == 0
     assert row.n_blocks >= 1
+
+
+def test_all_entries_take_their_turn():
+    """Short of every entry for every architecture, none of either is left out."""
+    for source in SOURCES:
+        n = len(source.architectures)
+        turns = [source.entries[i % len(source.entries) :: n] for i in range(n)]
+        assert {entry.name for turn in turns for entry in turn} == {
+            entry.name for entry in source.entries
+        }
+        assert all(turns)
 
 
 def test_every_architecture_of_the_plan_is_declared():
@@ -123,7 +134,7 @@ def test_the_report_has_a_line_for_each_row_and_fails_with_a_compiler(capsys, mo
     source = source_of("gemm_wgmma")
     row = compile_row(source, source.entries[0], "sm_80")
     assert "FAILED: gemm_wgmma.cu does not compile for sm_80" in list(table([row]))[1]
-    monkeypatch.setattr("kernels.gpu.compile.rows", lambda _wanted: iter([row]))
+    monkeypatch.setattr("kernels.gpu.compile.rows", lambda _wanted, *, every: iter([row]))
     assert main(["--arch", "sm_80"]) == 1
     assert "FAILED" in capsys.readouterr().out
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kernels.gpu.sources import source_of
+from kernels.gemm.sources import gemm_source
 from tests.kernels.gpu.emulated_gemm import Problem, emulated_error
 from tests.kernels.gpu.emulation import SCHEDULES, build, find_compiler
 
@@ -32,8 +32,8 @@ pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no C++ compiler
 SECOND_FP16 = ("fp16_nn", "fp16_nt", "fp16_tt")
 FAMILIES = {
     prefix: [
-        (source_of(source), entry)
-        for entry in source_of(source).entries
+        (gemm_source(source), entry)
+        for entry in gemm_source(source).entries
         if entry.name.startswith(f"{prefix}_") and not entry.name.endswith(SECOND_FP16)
     ]
     for source, prefix in (

@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import pytest
 
-from kernels.gpu.sources import source_of
+from kernels.gemm.sources import gemm_source
 from tests.kernels.gpu.emulation import bf16_bits, build, find_compiler
 
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no C++ compiler for the host")
@@ -17,7 +17,7 @@ BANKS, BANK_BYTES = 32, 4
 
 @pytest.fixture(scope="module")
 def tiles(tmp_path_factory) -> ctypes.CDLL:
-    source = source_of("gemm_simt")
+    source = gemm_source("gemm_simt")
     return build(source, tmp_path_factory.mktemp("tiles"), entries=source.entries[:1])
 
 

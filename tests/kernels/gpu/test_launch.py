@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,9 +11,9 @@ import pytest
 from kernels.backends import BackendError
 from kernels.gemm import gpu, launch
 from kernels.gemm.reference import relative_error_fraction
+from kernels.gemm.sources import gemm_source
+from kernels.gpu import launch as device_launch
 from kernels.gpu import tensor_map
-from kernels.gpu.compiled import Object
-from kernels.gpu.sources import KernelSource, source_of
 from tests.kernels.gpu.emulation import (
     Grid,
     bf16_bits,
@@ -22,17 +21,10 @@ from tests.kernels.gpu.emulation import (
     build,
     find_compiler,
 )
+from tests.kernels.gpu.fake_cupy import install_fake_cupy, on_device
 
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no C++ compiler for the host")
 NAMES = ("gemm_simt_fp32_nt", "gemm_mma_bf16_tn", "gemm_wgmma_bf16_tn")
-
-
-class DeviceArray(np.ndarray):
-    """A NumPy array with the address where CuPy has it."""
-
-    @property
-    def data(self):
-        return SimpleNamespace(ptr=self.ctypes.data)
 
 
 class HostFunction:
@@ -55,7 +47,7 @@ class HostFunction:
 def functions(tmp_path_factory):
     found = {}
     for name in NAMES:
-        source = source_of("_".join(name.split("_")[:2]))
+        source = gemm_source("_".join(name.split("_")[:2]))
         entries = (source.entry(name),)
         library = build(source, tmp_path_factory.mktemp(name), entries=entries)
         found[name] = HostFunction(name, library)
@@ -67,38 +59,11 @@ def device(monkeypatch, functions):
     """Make the host look like a device of some compute capability."""
 
     def pretend(capability: str) -> None:
-        units = SimpleNamespace(
-            id=0, compute_capability=capability, attributes={"MultiProcessorCount": 2}
-        )
-        module = SimpleNamespace(get_function=functions.__getitem__)
-        fake = SimpleNamespace(
-            cuda=SimpleNamespace(
-                Device=lambda *_: units,
-                runtime=SimpleNamespace(is_hip=False),
-                function=SimpleNamespace(CNumpyArray=lambda value: value),
-            ),
-            RawModule=lambda path: module,
-            empty=lambda shape, dtype: np.empty(shape, dtype=dtype).view(DeviceArray),
-        )
-        monkeypatch.setitem(sys.modules, "cupy", Hashable(fake))
+        install_fake_cupy(monkeypatch, functions.__getitem__, capability=capability)
         monkeypatch.setattr(gpu, "why_no_gpu", lambda: None)
-        empty = Object(architecture="", code=b"", resources=(), log="")
-        monkeypatch.setattr(KernelSource, "compile", lambda *_: empty)
-        launch._function.cache_clear()
 
     yield pretend
-    launch._function.cache_clear()
-
-
-class Hashable:
-    """Attributes of another object, hashed by identity like a module."""
-
-    def __init__(self, inner):
-        self.__dict__.update(vars(inner))
-
-
-def on_device(array):
-    return np.ascontiguousarray(array).view(DeviceArray)
+    device_launch._function.cache_clear()
 
 
 def test_a_product_in_float32_goes_through_the_simt_kernel(device, functions):

@@ -241,6 +241,7 @@ inline u16 fp16_bits(float value) {
     return static_cast<u16>(sign | (steps + ((exponent + 13) << 10)));
 }
 
+#include "emulated_lanes.h"
 #include "emulated_mfma.h"
 #include "emulated_mma.h"
 
