@@ -20,12 +20,13 @@ CONFIGURATION = {
     *("--power-cap", "--tokens", "--site", "--set", "--profiles", "--json"),
 }
 VALIDATION = {"--out", "--fail-above", "--baseline", "--profiles", "--json"}
+IMPORT = {"--device", "--operation", "--link"}
 OPTIONS = {
     "predict": CONFIGURATION,
     "explain": CONFIGURATION | {"--quantity", "--depth"},
     "validate": set(),
     "runs": VALIDATION,
-    "kernels": VALIDATION,
+    "kernels": VALIDATION | IMPORT,
     "power": VALIDATION,
     "systems": VALIDATION,
 }
