@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from kernels.importers.cells import Place, text_of
 from kernels.measurement_tables import MeasurementError, column_names
 
 __all__ = ["Record", "records"]
+
+logger = logging.getLogger(__name__)
 
 Record = dict[str, Any]
 """Cells of one line by column."""
@@ -44,6 +47,9 @@ def records(path: Path, needed: Sequence[str]) -> Iterator[tuple[Place, Record]]
 
 def _csv(path: Path, needed: Sequence[str]) -> Iterator[tuple[Place, Record]]:
     text = text_of(path)
+    if not text.endswith(("\n", "\r")):
+        # The last cell may have lost digits, which nothing in it could tell.
+        logger.warning("%s: its last line has no end; the file may have been cut off", path)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         columns = [name.strip() for name in next(reader, [])]
