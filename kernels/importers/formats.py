@@ -66,7 +66,11 @@ def recognise(path: Path) -> Format:
         if fits(text):
             return kind
     first = next((line for line in text.splitlines() if line.strip()), "")
-    return _by_columns(path, [name.strip() for name in next(csv.reader([first]), [])])
+    try:
+        columns = [name.strip() for name in next(csv.reader([first]), [])]
+    except csv.Error:
+        columns = []
+    return _by_columns(path, columns)
 
 
 def _head(path: Path) -> bytes:

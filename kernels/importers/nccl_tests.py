@@ -84,7 +84,7 @@ def import_nccl_tests(path: Path, request: ImportRequest) -> Rows:
     text, aside, devices = text_of(path), Aside(path), request.devices()
     test = _Test(operation=request.operation)
     rows: list[TidyRow] = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         place = Place(path, f"line {number}")
         if line.split()[:1] and line.split()[0].isdigit():
             rows += _data(line, test, place, devices=devices, request=request, aside=aside)

@@ -83,8 +83,9 @@ def _benchmarks(path: Path) -> list[Any]:
     except json.JSONDecodeError as error:
         message = f"{path}: line {error.lineno}, column {error.colno}: no JSON: {error.msg}"
         raise MeasurementError(message) from error
-    except RecursionError as error:
-        message = f"{path}: nested too deeply for a report of benchmarks"
+    except (RecursionError, ValueError) as error:
+        # Brackets without end, or a whole number of thousands of digits.
+        message = f"{path}: nested too deeply, or a number too long, for a report of benchmarks"
         raise MeasurementError(message) from error
     benchmarks = document.get("benchmarks") if isinstance(document, dict) else None
     if not isinstance(benchmarks, list):

@@ -96,6 +96,8 @@ def test_bytes_that_are_no_text_are_named_by_line(samples, imported, name):
         (b" \n\n", "is empty"),
         (b"hello, world\n", "in no known format; known are pytest-benchmark JSON, nccl-tests"),
         (b"\xff\xfeh\x00i\x00", "in no known format"),
+        (b"x" * 2**18, "in no known format"),
+        (b'{"benchmarks": [' + b"9" * 5000 + b"]}", "number too long"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "pointer of Git LFS"),
         (b"PAR1", "name that ends in .parquet"),
     ],

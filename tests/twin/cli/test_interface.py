@@ -25,6 +25,8 @@ OPTIONS = {
     "predict": CONFIGURATION,
     "explain": CONFIGURATION | {"--quantity", "--depth"},
     "validate": set(),
+    "measurements": set(),
+    "import": IMPORT | {"--out", "--replace", "--profiles", "--json"},
     "runs": VALIDATION,
     "kernels": VALIDATION | IMPORT,
     "power": VALIDATION,
@@ -45,7 +47,8 @@ def command_of(name: str):
     table = {verb.name: verb for verb in VERBS}
     if name in table:
         return table[name].load()
-    return table["validate"].load().commands[name]
+    group = "measurements" if name == "import" else "validate"
+    return table[group].load().commands[name]
 
 
 @pytest.mark.parametrize("name", OPTIONS)

@@ -7,6 +7,13 @@ import json
 
 import pytest
 
+from hardware_profiles.catalogue import Catalogue
+from kernels.calibration.session import Session
+from kernels.calibration.stream_rows import OPERATION_COLUMNS
+from kernels.importers.files import joined_tables
+from kernels.importers.request import ImportRequest
+from twin.cli.import_options import imported_from
+
 NEUSIGHT = """\
 OPName,Latency,Device,B,M,N,K
 linear,1.25,NVIDIA L4,1,1024,2560,512
@@ -141,23 +148,51 @@ def test_a_wrong_file_stops_a_verb_with_one_line(twin, folder, tmp_path, verb, m
     assert answer.out == ""
 
 
-def test_calibration_fits_what_another_tool_measured(twin, tmp_path):
-    """Rows of a table of NeuSight's make the same fit as the same rows in a tidy table."""
-    folder, out = tmp_path / "theirs", tmp_path / "fitted"
-    folder.mkdir()
+@pytest.fixture
+def streams(tmp_path):
+    """A table as NeuSight writes them, alone in a folder: additions at 250 GB/s."""
     rows = ["OPName,Latency,Device,B,H"]
-    for n_rows in range(512, 8192, 64):
+    for n_rows in range(512, 4096, 64):
         for columns in (1024, 4096):
-            time_ms = 0.004 + 2 * 4 * n_rows * columns / 0.25e9
-            rows.append(f"softmax,{time_ms!r},NVIDIA L4,{n_rows},{columns}")
-    (folder / "softmax.csv").write_text("\n".join(rows) + "\n")
-    answers = []
-    for path in (folder, folder / "softmax.csv"):
-        answer = twin("calibrate", "--from", str(path), "--out", str(out), "--json")
-        assert answer.code == 0, answer.err
-        answers.append(json.loads(answer.out)["devices"])
-    assert answers[0] == answers[1]
-    assert {entry["device"] for entry in answers[0]} == {"l4"}
+            time_ms = 0.004 + 3 * 4 * n_rows * columns / 0.25e9
+            rows.append(f"add,{time_ms!r},NVIDIA L4,{n_rows},{columns}")
+    path = tmp_path / "theirs" / "vec.csv"
+    path.parent.mkdir()
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_calibration_fits_what_another_tool_measured(twin, streams, tmp_path):
+    out = tmp_path / "fitted"
+    answer = twin("calibrate", "--from", str(streams), "--out", str(out), "--json")
+    assert answer.code == 0, answer.err
+    (entry,) = json.loads(answer.out)["devices"]
+    assert (entry["device"], entry["family"]) == ("l4", "ops")
+    assert entry["n_fitted"] > 50
+    assert entry["median_ape_heldout"] < 0.02
+
+
+def test_calibration_sees_the_same_rows_in_file_folder_and_tidy_table(twin, streams, tmp_path):
+    request = ImportRequest(catalogue=Catalogue())
+    tidy = tmp_path / "tidy"
+    assert twin("measurements", "import", str(streams), "--out", str(tidy)).code == 0
+    (tidy / "notes.txt").write_text("not measured\n")
+    found = []
+    for path in (streams, streams.parent, tidy):
+        files = imported_from(path, request) if path != tidy else []
+        session = Session(folder=path, imported=joined_tables(files))
+        assert session.has_table("ops.csv")
+        table = session.table("ops.csv", OPERATION_COLUMNS)
+        found.append([table[name].tolist() for name in OPERATION_COLUMNS])
+    assert found[0] == found[1] == found[2]
+
+
+def test_imported_rows_join_those_of_a_tidy_table(folder):
+    files = imported_from(folder, ImportRequest(catalogue=Catalogue()))
+    session = Session(folder=folder, imported=joined_tables(files))
+    table = session.table("gemm.parquet", ("device", "m", "latency_us"))
+    assert table["device"].tolist() == ["H100-SXM5-80GB", "l4", "l4"]
+    assert table["latency_us"].tolist() == [190.0, 1250.0, 500.0]
 
 
 def test_a_path_that_holds_nothing_is_told_by_calibrate(twin, tmp_path, monkeypatch):
