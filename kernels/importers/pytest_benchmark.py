@@ -150,7 +150,7 @@ def _text(value: object, name: str, place: Place) -> str:
     if not isinstance(value, str):
         complaint = f"{name} = {value!r}; expected text"
         raise place.error(complaint)
-    return value
+    return " ".join(value.split())
 
 
 def _operation(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from kernels.importers.request import ImportRequest
 
 __all__ = ["import_options", "import_request", "imported_from"]
+
+logger = logging.getLogger(__name__)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -57,6 +60,11 @@ def imported_from(path: Path, request: ImportRequest) -> list[ImportedFile]:
     """The file in any format, or those files of a folder that are in a foreign one."""
     from kernels.importers.files import foreign_files, import_file
 
-    if path.is_dir():
-        return [import_file(file, request) for file in foreign_files(path)]
-    return [import_file(path, request)] if path.is_file() else []
+    paths = foreign_files(path) if path.is_dir() else [path] if path.is_file() else []
+    found = []
+    for file in paths:
+        one = import_file(file, request)
+        rows = ", ".join(f"{n_rows:,} of {family}" for family, n_rows in one.n_rows.items())
+        logger.info("%s: %s, rows: %s", file.name, one.format, rows)
+        found.append(one)
+    return found

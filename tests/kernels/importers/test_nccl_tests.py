@@ -106,3 +106,36 @@ def test_one_rank_exchanges_nothing(samples, imported):
     text = samples.all["old_rccl"].replace("#   Rank  1", "#   Tank  1")
     with pytest.raises(MeasurementError, match="one rank exchanges nothing"):
         imported(text, operation="all_reduce")
+
+
+def test_a_split_run_counts_the_ranks_of_one_group(samples, imported):
+    text = samples.all["nccl"]
+    for rank in (2, 3):
+        text = text.replace(f"Rank  {rank} Group  0", f"Rank  {rank} Group  1")
+    found = imported(text)
+    assert column(found, "ranks") == [2.0] * 4
+    assert column(found, "nodes") == [1.0] * 4
+    uneven = text.replace("Rank  3 Group  1", "Rank  3 Group  0")
+    with pytest.raises(MeasurementError, match="groups of different sizes"):
+        imported(uneven)
+
+
+def test_more_columns_and_timestamps_change_nothing(samples, imported):
+    """Reports of single iterations, and the time of day after each line."""
+    lines = samples.all["nccl"].split("\n")
+    for number, line in enumerate(lines):
+        words = line.split()
+        if words[:3] == ["#", "size", "count"]:
+            more = [*words[1:10], "i_min", "i_max", *words[10:], "i_min", "i_max", "timestamp"]
+            lines[number] = "# " + " ".join(more)
+        elif words and words[0].isdigit():
+            more = [*words[:9], "1.0", "2.0", *words[9:], "1.0", "2.0", "2026-01-01", "00:00:00"]
+            lines[number] = " ".join(more)
+    found = imported("\n".join(lines))
+    assert column(found, "latency_us") == [61.25, 60.5, 91.0, 90.0]
+
+
+def test_a_version_in_the_library_s_own_words(samples, imported):
+    text = samples.all["nccl"].replace("# nccl-tests", "NCCL version 2.29.3+cuda13.1\n#")
+    text = text.replace("nccl-library=22501", "")
+    assert set(column(imported(text), "library")) == {"nccl-2.29.3:oop", "nccl-2.29.3:ip"}
