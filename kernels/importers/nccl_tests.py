@@ -36,7 +36,10 @@ _TESTS = {
     "alltoall": "all_to_all",
     "sendrecv": "p2p",
 }
-_TITLE = re.compile(r"\b([a-z][a-z_]*)_perf(?:_mpi)?\b")
+_TITLE = re.compile(
+    r"(?<![a-z_])(all_reduce|all_gather|reduce_scatter|alltoallv?|sendrecv|broadcast|reduce|gather"
+    r"|scatter|hypercube)_perf(?:_mpi)?\b"
+)
 _LIBRARY_CODE = re.compile(r"nccl-library=(\d+)")
 _LIBRARY_VERSION = re.compile(r"\b(N|R)CCL version\s*:? (\d+\.\d+\.\d+)")
 _HALVES = ("oop", "ip")
@@ -59,6 +62,8 @@ class _Test:
     """What the comment lines have said so far of the test whose lines are being read."""
 
     operation: str | None
+    operation_said: str | None
+    """What the user says where nothing else does."""
     ranks: list[Rank] = field(default_factory=list)
     group: Group | None = None
     columns: tuple[str, ...] = ()
@@ -82,7 +87,7 @@ def import_nccl_tests(path: Path, request: ImportRequest) -> Rows:
         result was wrong.
     """
     text, aside, devices = text_of(path), Aside(path), request.devices()
-    test = _Test(operation=request.operation)
+    test = _Test(operation=request.operation, operation_said=request.operation)
     rows: list[TidyRow] = []
     for number, line in enumerate(text.split("\n"), start=1):
         place = Place(path, f"line {number}")
@@ -112,9 +117,12 @@ def _learn(line: str, test: _Test, place: Place) -> None:
             raise place.error(complaint)
         test.columns = tuple(line.split()[1:])
         test.group = ranks_in(test.ranks, place)
-    elif "Out of bounds values" in line and "FAILED" in line:
-        complaint = "the test says that its results are wrong"
-        raise place.error(complaint)
+    elif "Out of bounds values" in line:
+        if "FAILED" in line:
+            complaint = "the test says that its results are wrong"
+            raise place.error(complaint)
+        # What comes next is another test, whose operation this one does not tell.
+        test.operation = test.operation_said
     else:
         _learn_names(line, test, place)
 

@@ -139,3 +139,15 @@ def test_a_version_in_the_library_s_own_words(samples, imported):
     text = samples.all["nccl"].replace("# nccl-tests", "NCCL version 2.29.3+cuda13.1\n#")
     text = text.replace("nccl-library=22501", "")
     assert set(column(imported(text), "library")) == {"nccl-2.29.3:oop", "nccl-2.29.3:ip"}
+
+
+def test_a_second_test_without_a_title_does_not_inherit_the_first_one_s(samples, imported):
+    text = samples.all["nccl"] + samples.all["old_rccl"]
+    with pytest.raises(MeasurementError, match="nothing tells the operation"):
+        imported(text)
+    assert column(imported(text, operation="p2p"), "op") == ["all_reduce"] * 4 + ["p2p"] * 2
+
+
+def test_other_programs_with_such_a_name_are_none_of_ours(samples, imported):
+    text = "loaded /opt/gemm_perf/lib.so\n" + samples.all["nccl"]
+    assert column(imported(text), "op") == ["all_reduce"] * 4
