@@ -112,10 +112,12 @@ def _learn(line: str, test: _Test, place: Place) -> None:
     elif line.startswith("# Using devices"):
         test.ranks, test.group, test.columns = [], None, ()
     elif _is_header(line):
-        if "time" not in line.split():
-            complaint = "holds no column 'time' (times of the host's processor are not of a device)"
-            raise place.error(complaint)
         test.columns = tuple(line.split()[1:])
+        for name in ("type", "time"):
+            if name not in test.columns:
+                aside = "; cputime is the host's, not the device's" if name == "time" else ""
+                complaint = f"holds no column {name!r}{aside}"
+                raise place.error(complaint)
         test.group = ranks_in(test.ranks, place)
     elif "Out of bounds values" in line:
         if "FAILED" in line:

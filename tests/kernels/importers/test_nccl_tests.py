@@ -83,6 +83,7 @@ def test_sizes_of_nothing_and_missing_ends_are_told(samples, imported, caplog):
         (" NVIDIA H100 80GB HBM3\n#  Rank  3", "\n#  Rank  3", "line 8: .* no whole rank line"),
         ("[0000:0f:00] NVIDIA H100 80GB HBM3", "[0] Other", "ranks on different devices"),
         ("all_reduce_perf", "broadcast_perf", "line 2: broadcast_perf is no test"),
+        ("count      type   redop", "count      tyqe   redop", "line 13: holds no column 'type'"),
         ("root     time ", "root  cputime ", None),
     ],
 )
