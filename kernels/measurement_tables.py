@@ -83,7 +83,8 @@ def column_names(path: Path) -> tuple[str, ...]:
             message = f"{path}: not a Parquet table: {_one_line(error)}"
             raise MeasurementError(message) from error
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
+        # A spreadsheet puts a byte order mark first; Arrow skips it too.
+        with path.open(newline="", encoding="utf-8-sig") as stream:
             return tuple(next(csv.reader(stream), ()))
     except (UnicodeDecodeError, csv.Error) as error:
         message = f"{path}: line 1: not CSV text: {_one_line(error)}"

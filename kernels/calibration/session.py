@@ -9,7 +9,7 @@ import logging
 import shutil
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -100,6 +100,14 @@ def _code_hash(code: tuple[str, ...]) -> str:
     return _digest([file.read_bytes() for file in files])
 
 
+def _read_checked(path: Path, columns: tuple[str, ...]) -> Table:
+    table = read_table(path, columns, defaults=DEFAULTS)
+    require_texts(table, ("device",), path=path)
+    positive = [column for column in columns if column in POSITIVE_COLUMNS]
+    require_positive(table, positive, path=path)
+    return table
+
+
 @functools.cache
 def _source_names() -> dict[str, str]:
     with (Path(__file__).parent / "sources.toml").open("rb") as file:
@@ -120,6 +128,8 @@ class Session:
     code_version: str = field(default_factory=_version)
     cache: Path | None = None
     """Folder of finished fits, so that an interrupted calibration goes on where it stopped."""
+    imported: Mapping[str, Table] = field(default_factory=dict)
+    """Rows by family that were read from files of other formats."""
     _tables: dict[str, Table] = field(default_factory=dict)
     _hashes: dict[str, str] = field(default_factory=dict)
     _devices: set[str] | None = None
@@ -133,21 +143,28 @@ class Session:
             No such table, a column missing, or a size or time that is no number above 0.
         """
         if name not in self._tables:
-            path = self._path(name)
-            table = read_table(path or self.folder / name, columns, defaults=DEFAULTS)
-            require_texts(table, ("device",), path=path or self.folder / name)
-            positive = [column for column in columns if column in POSITIVE_COLUMNS]
-            require_positive(table, positive, path=path or self.folder / name)
-            self._tables[name] = table
+            path, imported = self._path(name), self._imported(name)
+            parts = [] if imported is None else [imported]
+            if path is not None or imported is None:
+                parts.insert(0, _read_checked(path or self.folder / name, columns))
+            self._tables[name] = Table(
+                columns={
+                    column: np.concatenate([part[column] for part in parts]) for column in columns
+                }
+            )
         return self._tables[name]
 
     def has_table(self, name: str) -> bool:
-        """Whether the folder holds this table."""
-        return self._path(name) is not None
+        """Whether the folder holds this table, or rows of it were imported."""
+        return self._path(name) is not None or self._imported(name) is not None
+
+    def _imported(self, name: str) -> Table | None:
+        """Imported rows join the first table of their family, not the one of later additions."""
+        return self.imported.get(name.rsplit(".", 1)[0])
 
     def require_tables(self, names: Sequence[str]) -> None:
         """Raise `MeasurementError` where the folder is missing or holds none of these tables."""
-        if not self.folder.is_dir():
+        if not self.folder.is_dir() and not self.imported:
             message = f"--from {self.folder}: no such folder; expected one with measured kernels"
             raise MeasurementError(message)
         if not any(self.has_table(name) for name in names):
@@ -170,14 +187,19 @@ class Session:
     def _folder_devices(self) -> set[str]:
         """Profiles that the folder has rows for: surveys of others would be news to its owner."""
         if self._devices is None:
-            files = [file for file in sorted(self.folder.iterdir()) if file.suffix in SUFFIXES]
-            tables = [file for file in files if "device" in column_names(file)]
-            names = {
-                str(name) for file in tables for name in read_table(file, ("device",))["device"]
-            }
+            names = {str(name) for table in self.imported.values() for name in table["device"]}
+            names |= self._devices_on_disk()
             found = [self.accelerator(name) for name in names]
             self._devices = {one.name for one in found if one is not None}
         return self._devices
+
+    def _devices_on_disk(self) -> set[str]:
+        """Devices that the tidy tables of the folder name."""
+        if not self.folder.is_dir():  # one file, which was imported
+            return set()
+        files = [file for file in sorted(self.folder.iterdir()) if file.suffix in SUFFIXES]
+        tables = [file for file in files if "device" in column_names(file)]
+        return {str(name) for file in tables for name in read_table(file, ("device",))["device"]}
 
     def accelerator(self, device: str) -> Accelerator | None:
         """Profile of a device named in a table; None where no profile carries the name."""

@@ -26,6 +26,7 @@ __all__ = [
     "matrix_sizes",
     "operation_class",
     "operation_machine",
+    "operation_names",
     "runs_along_rows",
 ]
 
@@ -50,6 +51,11 @@ def _facts() -> dict[str, Any]:
 
 def _passes() -> dict[str, float]:
     return dict(_facts()["passes"])
+
+
+def operation_names() -> frozenset[str]:
+    """Names of the operations whose traffic is known, with their direction where they have one."""
+    return frozenset(_passes())
 
 
 def runs_along_rows(name: str) -> bool:

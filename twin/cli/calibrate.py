@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hardware_profiles.errors import ProfileError
+from twin.cli.import_options import import_options, import_request, imported_from
 from twin.cli.output import current_command, emit_json, progress_on_stderr, table
 from twin.cli.scenario_options import profiles_option
 
@@ -34,8 +35,9 @@ SHOWN = (
     "folder",
     required=True,
     type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder of measurement tables: gemm, attention, collectives, ops, membw.",
+    metavar="PATH",
+    help="Folder of measurement tables (gemm, attention, collectives, ops, membw) and of files of "
+    "other tools, or one such file; see `twin measurements import --help`.",
 )
 @click.option(
     "--out",
@@ -45,6 +47,7 @@ SHOWN = (
     metavar="DIR",
     help="Folder for the profiles; fits that are done are kept there when it is interrupted.",
 )
+@import_options
 @profiles_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def calibrate(
@@ -53,6 +56,7 @@ def calibrate(
     out: Path,
     profile_dirs: tuple[Path, ...],
     as_json: bool,
+    **said: str | None,
 ) -> int:
     """Fit the kernel models on measurements, judge them on what was set aside, write profiles.
 
@@ -63,11 +67,20 @@ def calibrate(
     from kernels.calibration.profiles import write_calibrations, write_family_files
     from kernels.calibration.run import calibrate as run
     from kernels.calibration.session import Session
+    from kernels.importers.files import joined_tables
 
     _require_writable(out)
     catalogue = Catalogue(profile_dirs)
-    session = Session(folder=folder, catalogue=catalogue, cache=out / ".fits")
+    request = import_request(
+        catalogue, device=said["device"], operation=said["operation"], link=said["link"] or ""
+    )
     with progress_on_stderr():
+        session = Session(
+            folder=folder,
+            catalogue=catalogue,
+            cache=out / ".fits",
+            imported=joined_tables(imported_from(folder, request)),
+        )
         result = run(session)
     files = write_calibrations(result.fitted, catalogue=catalogue, out=out)
     files += write_family_files(result.families, out=out)

@@ -56,6 +56,11 @@ VERBS = (
         help="Predictions against published measurements.",
     ),
     Verb(
+        name="measurements",
+        target="twin.cli.measurements:measurements",
+        help="Measurements by other tools, turned into the project's tables.",
+    ),
+    Verb(
         name="profiles",
         target="twin.cli.profiles:profiles",
         help="The facts: accelerators, nodes, clusters and sites.",

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from hardware_profiles.errors import TweelingError
+from twin.cli.import_options import import_options, import_request
 from twin.cli.output import current_command, emit_json, plain, progress_on_stderr
 from twin.cli.scenario_options import finite_number, profiles_option
 from twin.cli.validate_kernels import kernel_failures, kernel_lines, write_kernel_rows
@@ -56,6 +57,7 @@ BASELINE_OPTION = click.option(
     help="Exit 1 when the median error of any device, family and dtype is above this fraction.",
 )
 @BASELINE_OPTION
+@import_options
 @profiles_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def kernels(
@@ -66,18 +68,26 @@ def kernels(
     baseline: Path | None,
     profile_dirs: tuple[Path, ...],
     as_json: bool,
+    **said: str | None,
 ) -> int:
     """Compare kernel models with measured kernels.
 
     PATH is a table of GEMM, attention, collectives, memory-bound operations or memory bandwidth
-    (told by its columns), or a folder of tables named gemm, attention, collectives, ops, membw.
+    (told by its columns), a file of another tool that `twin measurements import` reads, or a folder
+    of tables named gemm, attention, collectives, ops, membw and of such files.
     """
     from hardware_profiles.catalogue import Catalogue
     from twin.validation.kernels import validate_kernels
 
     old = None if baseline is None else read_baseline(baseline, key="by_device")
+    request = import_request(
+        Catalogue(profile_dirs),
+        device=said["device"],
+        operation=said["operation"],
+        link=said["link"] or "",
+    )
     with progress_on_stderr():
-        found = validate_kernels(path, catalogue=Catalogue(profile_dirs))
+        found = validate_kernels(path, request=request)
     if out is not None:
         write_kernel_rows(found.tables, path=out)
     if as_json:

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kernels.importers.files import foreign_files, import_file
+from kernels.importers.formats import Format, recognise
+from kernels.importers.request import ImportRequest
 from kernels.measurement_tables import (
     MeasurementError,
     Table,
@@ -16,7 +19,14 @@ from kernels.measurement_tables import (
     require_texts,
 )
 
-__all__ = ["FAMILIES", "Family", "KernelTable", "find_tables", "read_kernel_table"]
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "KernelTable",
+    "find_tables",
+    "read_kernel_table",
+    "read_kernel_tables",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -119,10 +129,11 @@ class KernelTable:
     rows: Table
 
 
-def find_tables(path: Path) -> list[tuple[Path, Family]]:
-    """Tables that a path stands for: a file by its columns, a folder by the names of its files.
+def find_tables(path: Path) -> list[tuple[Path, Family | None]]:
+    """Tables that a path stands for: a file by its content, a folder by the names of its files.
 
-    Files of a folder that are no measured kernels are left aside with a warning.
+    A file of another tool, told by its content, has no family: it may hold rows of several. Files
+    of a folder that are no measured kernels are left aside with a warning.
 
     Raises
     ------
@@ -130,12 +141,15 @@ def find_tables(path: Path) -> list[tuple[Path, Family]]:
         Nothing there, or no measured kernels.
     """
     if path.is_file():
-        return [(path, _family_of_columns(path))]
+        return [(path, _family_of_columns(path) if recognise(path) is Format.TIDY else None)]
     if not path.is_dir():
         message = f"{path}: no such file or folder; expected measured kernels"
         raise MeasurementError(message)
-    found, aside = [], []
+    found: list[tuple[Path, Family | None]] = [(file, None) for file in foreign_files(path)]
+    foreign, aside = {file for file, _ in found}, []
     for file in sorted(path.iterdir()):
+        if file in foreign:
+            continue
         family = FAMILIES.get(file.stem.removesuffix("_more"))
         if family is not None and file.suffix in SUFFIXES:
             # A file of a family's name is one of it: a column that it lacks is named when read.
@@ -146,7 +160,10 @@ def find_tables(path: Path) -> list[tuple[Path, Family]]:
         logger.warning("%s: left aside, no measured kernels: %s", path, ", ".join(aside))
     if not found:
         names = ", ".join(f"{name}.parquet or {name}.csv" for name in FAMILIES)
-        message = f"{path}: holds no measured kernels; expected files named {names}"
+        message = (
+            f"{path}: holds no measured kernels; expected files named {names}, or in a format of "
+            "another tool"
+        )
         raise MeasurementError(message)
     return found
 
@@ -166,6 +183,28 @@ def _family_of_columns(path: Path) -> Family:
     kinds = "; ".join(f"{f.name}: {', '.join(sorted(f.telling))}" for f in FAMILIES.values())
     message = f"{path}: columns {', '.join(names) or '(none)'} are of no known family ({kinds})"
     raise MeasurementError(message)
+
+
+def read_kernel_tables(
+    path: Path, family: Family | None, request: ImportRequest
+) -> list[KernelTable]:
+    """Rows of one file by family: of its own tidy table, or of whatever another tool wrote.
+
+    Raises
+    ------
+    MeasurementError
+        As `read_kernel_table` and the importers say.
+    """
+    if family is not None:
+        return [read_kernel_table(path, family)]
+    return [
+        KernelTable(
+            path=path,
+            family=FAMILIES[name],
+            rows=Table(columns={column: table[column] for column in FAMILIES[name].columns}),
+        )
+        for name, table in import_file(path, request).tables.items()
+    ]
 
 
 def read_kernel_table(path: Path, family: Family) -> KernelTable:

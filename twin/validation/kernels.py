@@ -15,9 +15,10 @@ from hardware_profiles.calibration import Calibration
 from hardware_profiles.catalogue import Catalogue
 from kernels.calibration.simplex import FloatArray
 from kernels.families.inheritance import completed_calibration
+from kernels.importers.request import ImportRequest
 from kernels.measurement_tables import Mask
 from kernels.prediction.registry import row_predictor
-from twin.validation.kernel_tables import KernelTable, find_tables, read_kernel_table
+from twin.validation.kernel_tables import KernelTable, find_tables, read_kernel_tables
 
 __all__ = ["KernelValidation", "PredictedTable", "validate_kernels"]
 
@@ -57,15 +58,16 @@ class KernelValidation:
     profile_hashes: dict[str, str]
 
 
-def validate_kernels(path: Path, *, catalogue: Catalogue) -> KernelValidation:
+def validate_kernels(path: Path, *, request: ImportRequest) -> KernelValidation:
     """Predict every measured kernel of a file or folder.
 
     Parameters
     ----------
     path
-        A table, or a folder of tables named by family.
-    catalogue
-        Profiles; a device is looked up by name or alias and by nothing else.
+        A table, a file of another tool, or a folder of such files and of tables named by family.
+    request
+        Profiles, in which a device is looked up by name or alias and by nothing else, and what the
+        user says of files that do not say it themselves.
 
     Raises
     ------
@@ -73,11 +75,12 @@ def validate_kernels(path: Path, *, catalogue: Catalogue) -> KernelValidation:
         Bad input, with file, row, column and value.
     """
     found = find_tables(path)
-    devices = _Devices(catalogue)
+    devices = _Devices(request.catalogue)
     predicted = []
     for number, (file, family) in enumerate(found):
         logger.info("%s (%d of %d)", file.name, number + 1, len(found))
-        predicted.append(_predicted(read_kernel_table(file, family), devices))
+        tables = read_kernel_tables(file, family, request)
+        predicted += [_predicted(table, devices) for table in tables]
     if devices.unknown:
         logger.warning("devices without a profile: %s", ", ".join(sorted(devices.unknown)))
     entries = [entry for one in _by_family(predicted) for entry in _entries(one)]

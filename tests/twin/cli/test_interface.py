@@ -20,12 +20,15 @@ CONFIGURATION = {
     *("--power-cap", "--tokens", "--site", "--set", "--profiles", "--json"),
 }
 VALIDATION = {"--out", "--fail-above", "--baseline", "--profiles", "--json"}
+IMPORT = {"--device", "--operation", "--link"}
 OPTIONS = {
     "predict": CONFIGURATION,
     "explain": CONFIGURATION | {"--quantity", "--depth"},
     "validate": set(),
+    "measurements": set(),
+    "import": IMPORT | {"--out", "--replace", "--profiles", "--json"},
     "runs": VALIDATION | {"--plot"},
-    "kernels": VALIDATION,
+    "kernels": VALIDATION | IMPORT,
     "power": VALIDATION,
     "systems": VALIDATION,
 }
@@ -44,7 +47,8 @@ def command_of(name: str):
     table = {verb.name: verb for verb in VERBS}
     if name in table:
         return table[name].load()
-    return table["validate"].load().commands[name]
+    group = "measurements" if name == "import" else "validate"
+    return table[group].load().commands[name]
 
 
 @pytest.mark.parametrize("name", OPTIONS)

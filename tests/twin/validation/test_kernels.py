@@ -5,12 +5,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from hardware_profiles.catalogue import Catalogue
+from kernels.importers.request import ImportRequest
 from kernels.measurement_tables import MeasurementError
 from twin.validation.kernel_tables import find_tables
 from twin.validation.kernels import validate_kernels
 
 GEMM = "device,dtype,m,n,k,batch,library,latency_us\n"
-CATALOGUE = Catalogue()
+REQUEST = ImportRequest(catalogue=Catalogue())
 
 
 def written(folder, name, text):
@@ -26,12 +27,12 @@ def gemm_rows(*, device="H100-SXM5-80GB", latency_us=200.0, dtype="bf16"):
 
 
 def report_of(path):
-    return validate_kernels(path, catalogue=CATALOGUE).report
+    return validate_kernels(path, request=REQUEST).report
 
 
 def test_errors_are_those_of_the_rows(tmp_path):
     path = written(tmp_path, "mine.csv", gemm_rows())
-    first = validate_kernels(path, catalogue=CATALOGUE)
+    first = validate_kernels(path, request=REQUEST)
     predicted = first.tables[0].predicted
     (entry,) = first.report["by_device"]
     errors = sorted(abs(value / 200.0 - 1.0) for value in predicted)
@@ -43,7 +44,7 @@ def test_errors_are_those_of_the_rows(tmp_path):
 
 def test_a_perfect_measurement_has_no_error(tmp_path):
     path = written(tmp_path, "mine.csv", gemm_rows())
-    predicted = validate_kernels(path, catalogue=CATALOGUE).tables[0].predicted
+    predicted = validate_kernels(path, request=REQUEST).tables[0].predicted
     lines = path.read_text().splitlines()
     cells = [line.rsplit(",", 1)[0] for line in lines[1:]]
     perfect = [f"{cell},{float(value)!r}" for cell, value in zip(cells, predicted, strict=True)]
@@ -128,9 +129,9 @@ def test_a_file_is_told_by_its_columns(tmp_path, columns, family):
 @pytest.mark.parametrize(
     ("name", "text", "complaint"),
     [
-        ("a.csv", "x,y\n1,2\n", "no known family"),
-        ("a.csv", "", "no known family"),
-        ("a.txt", "x\n", "expected a table"),
+        ("a.csv", "x,y\n1,2\n", "in no known format"),
+        ("a.csv", "", "is empty"),
+        ("a.txt", "x\n", "in no known format"),
         ("a.parquet", "not parquet", "not a Parquet table"),
         ("a.csv", GEMM, "holds no rows"),
         ("a.csv", GEMM + "d,bf16,64,64,64,1,l,-1\n", r"row 1: latency_us = -1.*above 0"),
@@ -141,7 +142,7 @@ def test_a_file_is_told_by_its_columns(tmp_path, columns, family):
         ("a.csv", "device,m,n,k,latency_us\nd,1,1,1,1\n", "'dtype' is missing"),
         ("a.csv", GEMM + "d,bf16,1_024,64,64,1,l,5\n", "row 1: m = 1_024"),
         ("a.csv", GEMM + "7,bf16,64,64,64,1,l,5\n", "'device' holds numbers; expected text"),
-        ("a.csv", GEMM.replace("n,k", "n,n") + "d,bf16,1,1,1,1,l,5\n", "no known family"),
+        ("a.csv", GEMM.replace("n,k", "n,n") + "d,bf16,1,1,1,1,l,5\n", "in no known format"),
         ("a.csv", "m," + GEMM + "1,d,bf16,1,1,1,1,l,5\n", "'m' stands there twice"),
         (
             "a.csv",

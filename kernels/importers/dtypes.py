@@ -1,0 +1,44 @@
+"""Number formats as benchmarks spell them, and as the project's tables do."""
+
+from __future__ import annotations
+
+from kernels.importers.cells import Place
+
+__all__ = ["tidy_dtype"]
+
+_NAMES = {
+    "fp64": ("float64", "double"),
+    "fp32": ("float32", "float"),
+    "tf32": ("tfloat32",),
+    "bf16": ("bfloat16",),
+    "fp16": ("float16", "half"),
+    "fp8": (
+        *("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "fp8_e4m3", "fp8_e5m2"),
+        *("f8e4m3", "f8e5m2"),
+    ),
+    "fp8_block128": ("fp8_block",),
+    "mxfp8": (),
+    "mxfp4": (),
+    "nvfp4": (),
+    "int8": ("uint8", "char"),
+    "int32": ("uint32", "int"),
+    "int64": ("uint64",),
+}
+"""Name in the project's tables, and what PyTorch, NumPy, nccl-tests and others say for it."""
+
+_TIDY = {other: name for name, others in _NAMES.items() for other in (name, *others)}
+
+
+def tidy_dtype(text: str, column: str, place: Place) -> str:
+    """Name of a number format in the project's tables.
+
+    Raises
+    ------
+    MeasurementError
+        No known format; file, place, column and value are named.
+    """
+    found = _TIDY.get(text.strip().lower().removeprefix("torch."))
+    if found is None:
+        complaint = f"{column} = {text!r} is no known number format; known are {', '.join(_NAMES)}"
+        raise place.error(complaint)
+    return found

@@ -1,0 +1,169 @@
+"""JSON of pytest-benchmark (``--benchmark-json``) whose ``extra_info`` says what was timed.
+
+Format: pytest-benchmark.readthedocs.io; ``benchmarks[i].stats.median`` is in seconds. The keys that
+tell the case are those of the project's benches (``benches/bench_gemm.py``,
+``benches/bench_memory_bound.py``) and of its tables: device, dtype, library, and m, n, k of a
+product; op, rows and cols of an operation; heads and lengths of attention; op, ranks and
+message_bytes of a collective. ``family`` (gemm, attention, collectives, ops) is taken where it
+stands there. Benchmarks without such keys are other people's, and left aside.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kernels.importers.cells import Place, count, positive, text_of
+from kernels.importers.devices import Devices
+from kernels.importers.dtypes import tidy_dtype
+from kernels.importers.request import Aside, ImportRequest, Rows
+from kernels.importers.tidy_rows import (
+    FAMILIES,
+    TidyRow,
+    column_defaults,
+    columns_of,
+    family_of,
+    size_columns,
+)
+from kernels.measurement_tables import MeasurementError
+from kernels.prediction.operations import operation_names
+
+__all__ = ["SOURCE", "import_pytest_benchmark", "is_pytest_benchmark"]
+
+SOURCE = "PYTEST-BENCHMARK"
+US_PER_S = 1e6
+
+TIMED = ("gemm", "attention", "collectives", "ops")
+"""Families whose rows are times; a bandwidth cannot be told from a median alone."""
+
+
+def is_pytest_benchmark(text: str) -> bool:
+    """Whether a text begins as such a document does."""
+    return text.lstrip().startswith("{") and ('"machine_info"' in text or '"benchmarks"' in text)
+
+
+def import_pytest_benchmark(path: Path, request: ImportRequest) -> Rows:
+    """Median time of every benchmark that says what it timed.
+
+    Raises
+    ------
+    MeasurementError
+        No JSON (line and column), or a key that is missing or wrong (the key).
+    """
+    benchmarks = _benchmarks(path)
+    aside, devices, found = Aside(path), request.devices(), Rows()
+    for number, benchmark in enumerate(benchmarks):
+        place = Place(path, f"benchmarks[{number}]")
+        if not isinstance(benchmark, dict):
+            complaint = "expected an object"
+            raise place.error(complaint)
+        extra = benchmark.get("extra_info") or {}
+        family = _family(extra)
+        if family is None:
+            aside.count("benchmarks whose extra_info names no kernel")
+            continue
+        row = _row(benchmark, family, place, devices=devices, request=request)
+        found.setdefault(family, []).append(row)
+    aside.report()
+    if not found:
+        message = (
+            f"{path}: none of {len(benchmarks)} benchmarks says in extra_info what it timed "
+            "(device, dtype, and m n k, or op rows cols)"
+        )
+        raise MeasurementError(message)
+    return found
+
+
+def _benchmarks(path: Path) -> list[Any]:
+    text = text_of(path)
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        message = f"{path}: line {error.lineno}, column {error.colno}: no JSON: {error.msg}"
+        raise MeasurementError(message) from error
+    except (RecursionError, ValueError) as error:
+        # Brackets without end, or a whole number of thousands of digits.
+        message = f"{path}: nested too deeply, or a number too long, for a report of benchmarks"
+        raise MeasurementError(message) from error
+    benchmarks = document.get("benchmarks") if isinstance(document, dict) else None
+    if not isinstance(benchmarks, list):
+        message = f"{path}: key 'benchmarks' is missing; expected a list of benchmarks"
+        raise MeasurementError(message)
+    return benchmarks
+
+
+def _family(extra: object) -> str | None:
+    """Which table the keys of a benchmark belong to; None for someone else's."""
+    if not isinstance(extra, Mapping):
+        return None
+    named = extra.get("family")
+    if isinstance(named, str) and named in TIMED:
+        return named
+    family = family_of(extra)
+    return family if family in TIMED else None
+
+
+def _row(
+    benchmark: Mapping[str, Any],
+    family: str,
+    place: Place,
+    *,
+    devices: Devices,
+    request: ImportRequest,
+) -> TidyRow:
+    inside = Place(place.path, f"{place.spot}.extra_info")
+    extra, defaults = benchmark["extra_info"], column_defaults(family)
+    values: dict[str, Any] = {
+        name: extra[name] if name in extra else defaults.get(name)
+        for name in columns_of(family)
+        if name not in {"latency_us", "source_id"}
+    }
+    missing = [name for name, value in values.items() if value is None and name != "device"]
+    if missing:
+        complaint = f"key {missing[0]!r} is missing"
+        raise inside.error(complaint)
+    for name in size_columns(family):
+        if name in values:
+            values[name] = count(values[name], name, inside)
+    for name in ("op", "direction", "library", "flag", "link"):
+        if name in values:
+            values[name] = _text(values[name], name, inside)
+    if "causal" in values and not isinstance(values["causal"], bool):
+        complaint = f"causal = {values['causal']!r}; expected true or false"
+        raise inside.error(complaint)
+    if family == "ops":
+        values["op"] = _operation(values["op"])
+    if family == "collectives":
+        values["link"] = values["link"] or request.link
+    values["dtype"] = tidy_dtype(_text(values["dtype"], "dtype", inside), "dtype", inside)
+    device = values["device"]
+    own = None if device is None else _text(device, "device", inside)
+    values["device"] = devices.profile(own, inside)
+    latency_us = US_PER_S * _median_s(benchmark, place)
+    row: Callable[..., TidyRow] = FAMILIES[family]
+    return row(**values, latency_us=latency_us, source_id=SOURCE)
+
+
+def _text(value: object, name: str, place: Place) -> str:
+    if not isinstance(value, str):
+        complaint = f"{name} = {value!r}; expected text"
+        raise place.error(complaint)
+    return " ".join(value.split())
+
+
+def _operation(text: str) -> str:
+    """Name in the project's tables: benches write rmsnorm/fwd, and adamw for its one direction."""
+    name = text.replace("/", "-")
+    known = operation_names()
+    return f"{name}-fwd" if name not in known and f"{name}-fwd" in known else name
+
+
+def _median_s(benchmark: Mapping[str, Any], place: Place) -> float:
+    inside = Place(place.path, f"{place.spot}.stats")
+    stats = benchmark.get("stats")
+    if not isinstance(stats, Mapping) or "median" not in stats:
+        complaint = "key 'median' is missing"
+        raise inside.error(complaint)
+    return positive(stats["median"], "median", inside)
