@@ -6,7 +6,6 @@ CuPy is imported when the first call asks for it.
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 from kernels.attention.flash_arguments import FlashCall, n_blocks, placed
@@ -19,8 +18,7 @@ from kernels.attention.operands import (
     softmax_scale,
 )
 from kernels.attention.sources import HEAD_DIMS, flash_entry
-from kernels.backends import BackendError
-from kernels.gemm.gpu import why_no_gpu
+from kernels.gpu.cupy_module import require_cupy
 from kernels.gpu.launch import by_value, function_of
 
 __all__ = ["attention_backward_gpu", "attention_gpu", "attention_unfused_gpu"]
@@ -63,7 +61,7 @@ def attention_gpu(
     ValueError
         When shapes, types or strides do not fit.
     """
-    cupy = _cupy()
+    cupy = require_cupy()
     require_operands(q, k, v)
     _require_layout(q, k, v)
     out = cupy.empty(q.shape, dtype=q.dtype)
@@ -114,7 +112,7 @@ def attention_backward_gpu(
     ValueError
         When shapes, types or strides do not fit.
     """
-    cupy = _cupy()
+    cupy = require_cupy()
     q, k, v = operands
     require_operands(q, k, v)
     require_gradient(q, result.out)
@@ -158,7 +156,7 @@ def attention_unfused_gpu(
     cupy.ndarray
         Output like q.
     """
-    cupy = _cupy()
+    cupy = require_cupy()
     require_operands(q, k, v)
     if str(q.dtype) != "float16":
         msg = f"unfused attention: type {q.dtype}; expected float16"
@@ -174,13 +172,6 @@ def attention_unfused_gpu(
     total = scores.sum(axis=-1, keepdims=True)
     scores /= cupy.where(total == 0, 1.0, total)
     return cupy.matmul(scores.astype(q.dtype), v)
-
-
-def _cupy() -> Any:  # noqa: ANN401 -- module
-    reason = why_no_gpu()
-    if reason is not None:
-        raise BackendError(reason)
-    return importlib.import_module("cupy")
 
 
 def _address(array: Any) -> int:  # noqa: ANN401 -- CuPy's array

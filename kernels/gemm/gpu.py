@@ -6,8 +6,6 @@ uint16. CuPy is imported when the first product is asked for.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +13,9 @@ import numpy as np
 
 from kernels.backends import BackendError
 from kernels.gemm.launch import Operand, Product, launch
+from kernels.gpu.cupy_module import require_cupy
 
-__all__ = ["KERNELS", "choose_kernel", "gemm_gpu", "why_no_gpu"]
+__all__ = ["KERNELS", "choose_kernel", "gemm_gpu"]
 
 KERNELS = ("auto", "vendor", "wgmma", "mma", "mfma", "simt")
 """auto is the fastest of the package's own kernels that takes the operands."""
@@ -26,20 +25,6 @@ WGMMA_CAPABILITY = 90
 """Compute capability whose code alone has wgmma. [1]"""
 MMA_CAPABILITY = 80
 """Compute capability from which on mma.sync takes bf16. [1]"""
-
-
-def why_no_gpu() -> str | None:
-    """Say in one line why no GPU can be used through CuPy; None when one can."""
-    if importlib.util.find_spec("cupy") is None:
-        return "cupy is not installed; pip install '.[cuda13]' or '.[rocm]' brings it"
-    try:
-        cupy = importlib.import_module("cupy")
-        n_devices = int(cupy.cuda.runtime.getDeviceCount())
-    except (ImportError, OSError) as error:
-        return f"cupy cannot be imported: {error}"
-    except RuntimeError as error:
-        return f"cupy sees no device: {error}"
-    return None if n_devices else "cupy sees no device"
 
 
 def choose_kernel(*, dtype: str, architecture: str, is_mappable: bool) -> str:
@@ -118,13 +103,10 @@ def gemm_gpu(
     ValueError
         When shapes, types or strides do not fit.
     """
-    reason = why_no_gpu()
-    if reason is not None:
-        raise BackendError(reason)
+    cupy = require_cupy()
     if transposed not in TRANSPOSED or kernel not in KERNELS:
         msg = f"transposed {transposed!r}, kernel {kernel!r}: expected {TRANSPOSED}, {KERNELS}"
         raise ValueError(msg)
-    cupy = importlib.import_module("cupy")
     shapes = _Shapes.of(a, b, transposed=transposed)
     if out is None:
         if beta != 0:

@@ -6,13 +6,11 @@ CuPy is imported when the first call asks for it.
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 from numpy.typing import NDArray
 
-from kernels.backends import BackendError
-from kernels.gemm.gpu import why_no_gpu
+from kernels.gpu.cupy_module import require_cupy
 from kernels.gpu.launch import by_value, function_of
 from kernels.memory_bound import arguments
 from kernels.memory_bound.arguments import adamw_factors, packed
@@ -131,7 +129,7 @@ def cross_entropy_gpu(logits: Array, target: Array) -> tuple[Array, Array]:
     target
         Class of each row, int32.
     """
-    cupy = _cupy()
+    cupy = require_cupy()
     _require(logits)
     _require_targets(target, logits)
     loss = cupy.empty(len(logits), dtype="float32")
@@ -152,7 +150,7 @@ def cross_entropy_backward_gpu(
     d_loss: Array, logits: Array, target: Array, log_sum_exp: Array
 ) -> Array:
     """Gradient d_logits of `cross_entropy_gpu`; `d_loss`, float32, weights each row."""
-    cupy = _cupy()
+    cupy = require_cupy()
     _require(logits)
     _require_targets(target, logits)
     d_logits = cupy.empty_like(logits)
@@ -190,7 +188,7 @@ def adamw_gpu(
     cupy.ndarray or None
         The new weights in the gradient's type, where that has 16 bits.
     """
-    cupy = _cupy()
+    cupy = require_cupy()
     _require(gradient)
     _require(weight, *moments)
     copy = None if str(gradient.dtype) == "float32" else cupy.empty_like(gradient)
@@ -210,7 +208,7 @@ def adamw_gpu(
 
 
 def _norm(name: str, x: Array, weight: Array, bias: Array | None, epsilon: float) -> Array:
-    cupy = _cupy()
+    cupy = require_cupy()
     _require(x)
     _require_rows(x, weight, *(() if bias is None else (bias,)))
     out = cupy.empty_like(x)
@@ -231,7 +229,7 @@ def _norm(name: str, x: Array, weight: Array, bias: Array | None, epsilon: float
 def _norm_backward(
     name: str, d_y: Array, x: Array, weight: Array, epsilon: float
 ) -> tuple[Array, Array, Array]:
-    cupy = _cupy()
+    cupy = require_cupy()
     _require(x, d_y)
     _require_rows(x, weight)
     units = cupy.cuda.Device().attributes["MultiProcessorCount"]
@@ -268,7 +266,7 @@ def _norm_backward(
 
 
 def _by_element(name: str, operands: tuple[Array, ...]) -> tuple[Array, ...]:
-    cupy = _cupy()
+    cupy = require_cupy()
     _require(*operands)
     first = operands[0]
     outputs = tuple(cupy.empty_like(first) for _ in range(2 if name == "swiglu_backward" else 1))
@@ -288,7 +286,7 @@ def _launch(source_name: str, entry_name: str, given: NDArray[Any], n_blocks: in
     """Queue one kernel on CuPy's current stream."""
     if n_blocks == 0:
         return
-    cupy = _cupy()
+    cupy = require_cupy()
     source = memory_bound_source(source_name)
     entry = source.entry(entry_name)
     function = function_of(cupy, source, entry)
@@ -298,13 +296,6 @@ def _launch(source_name: str, entry_name: str, given: NDArray[Any], n_blocks: in
 def _n_strided_blocks(cupy: Any, n_vectors: int) -> int:  # noqa: ANN401 -- module
     units = int(cupy.cuda.Device().attributes["MultiProcessorCount"])
     return max(1, min(BLOCKS_PER_UNIT * units, -(-n_vectors // 256)))
-
-
-def _cupy() -> Any:  # noqa: ANN401 -- module
-    reason = why_no_gpu()
-    if reason is not None:
-        raise BackendError(reason)
-    return importlib.import_module("cupy")
 
 
 def _address(array: Array) -> int:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from kernels.backends import BackendError
-from kernels.gemm.gpu import KERNELS, choose_kernel, gemm_gpu, why_no_gpu
+from kernels.gemm.gpu import KERNELS, choose_kernel, gemm_gpu
 from kernels.gemm.launch import ARGUMENTS, Operand, Product, entry_for
 from kernels.gemm.reference import relative_error_fraction
 from kernels.gemm.sources import gemm_source
+from kernels.gpu.cupy_module import why_no_gpu
 from tests.kernels.gpu.emulation import Arguments, bf16_bits, bf16_values
 
 TOLERANCE = {"simt": 1e-5, "tf32": 1e-3, "bf16": 1e-2, "fp16": 2e-3}

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from kernels.gpu import cupy_module
 from kernels.gpu import launch as device_launch
 from kernels.gpu.compiled import Object
 from kernels.gpu.kernel_source import KernelSource
@@ -58,6 +59,7 @@ def install_fake_cupy(monkeypatch: pytest.MonkeyPatch, functions, *, capability:
         empty_like=lambda array: on_device(np.empty(array.shape, dtype=array.dtype)),
     )
     monkeypatch.setitem(sys.modules, "cupy", Hashable(fake))
+    monkeypatch.setattr(cupy_module, "why_no_gpu", lambda: None)
     empty = Object(architecture="", code=b"", resources=(), log="")
     monkeypatch.setattr(KernelSource, "compile", lambda *_: empty)
     device_launch._function.cache_clear()

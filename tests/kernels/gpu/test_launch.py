@@ -60,7 +60,6 @@ def device(monkeypatch, functions):
 
     def pretend(capability: str) -> None:
         install_fake_cupy(monkeypatch, functions.__getitem__, capability=capability)
-        monkeypatch.setattr(gpu, "why_no_gpu", lambda: None)
 
     yield pretend
     device_launch._function.cache_clear()

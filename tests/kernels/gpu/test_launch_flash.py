@@ -11,6 +11,7 @@ from kernels.attention.reference import attention_backward_reference, attention_
 from kernels.attention.sources import flash_source
 from kernels.backends import BackendError
 from kernels.gemm.reference import relative_error_fraction
+from kernels.gpu import cupy_module
 from kernels.gpu import launch as device_launch
 from kernels.memory_bound import gpu as memory_bound
 from kernels.memory_bound import reference
@@ -62,8 +63,6 @@ def functions(tmp_path_factory):
 def device(monkeypatch, functions):
     """Make the host look like a device of compute capability 8.0."""
     install_fake_cupy(monkeypatch, functions.__getitem__, capability="80")
-    for module in (attention, memory_bound):
-        monkeypatch.setattr(module, "why_no_gpu", lambda: None)
     yield
     device_launch._function.cache_clear()
 
@@ -97,8 +96,7 @@ def test_heads_that_no_kernel_takes_are_refused_in_one_line():
 
 
 def test_without_a_device_one_line_says_what_is_missing(monkeypatch):
-    for module in (attention, memory_bound):
-        monkeypatch.setattr(module, "why_no_gpu", lambda: "cupy is not installed")
+    monkeypatch.setattr(cupy_module, "why_no_gpu", lambda: "cupy is not installed")
     nothing = on_device(np.zeros((1, 1, 4, 8), dtype=np.uint16))
     with pytest.raises(BackendError, match="cupy is not installed"):
         attention.attention_gpu(nothing, nothing, nothing)
