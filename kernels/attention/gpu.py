@@ -118,6 +118,11 @@ def attention_backward_gpu(
     require_gradient(q, result.out)
     require_gradient(q, gradient)
     _require_layout(q, k, v, result.out, gradient)
+    if result.lse.shape != q.shape[:3] or str(result.lse.dtype) != "float32":
+        msg = (
+            f"lse of shape {result.lse.shape}, {result.lse.dtype}: expected {q.shape[:3]}, float32"
+        )
+        raise ValueError(msg)
     found = Gradients(*(cupy.empty(array.shape, dtype=array.dtype) for array in operands))
     delta = cupy.empty(q.shape[:3], dtype="float32")
     arrays = {"q": q, "k": k, "v": v, "out": result.out, "d_out": gradient}

@@ -28,6 +28,7 @@ def swiglu_numba(gate: Array, value: Array, *, out: Array | None = None) -> Arra
     """Value times SiLU of the gate; contiguous arrays of one shape, float32 or float64."""
     require_same_shape(gate, value)
     result = np.empty_like(gate) if out is None else out
+    require_same_shape(gate, result)
     _build().swiglu(gate.ravel(), value.ravel(), result.reshape(-1))
     return result
 
@@ -45,6 +46,7 @@ def gelu_numba(x: Array, *, out: Array | None = None) -> Array:
     """Gaussian error linear unit in its tanh form; a contiguous array, float32 or float64."""
     require_same_shape(x)
     result = np.empty_like(x) if out is None else out
+    require_same_shape(x, result)
     _build().gelu(x.ravel(), result.reshape(-1))
     return result
 

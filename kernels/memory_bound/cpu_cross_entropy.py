@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.memory_bound.operands import require_matrices, require_targets
+from kernels.memory_bound.operands import require_matrices, require_of_rows, require_targets
 
 __all__ = ["cross_entropy_backward_numba", "cross_entropy_numba"]
 
@@ -45,6 +45,8 @@ def cross_entropy_backward_numba(
     """Gradient d_logits of `cross_entropy_numba`; `d_loss` weights each row."""
     require_matrices(logits)
     require_targets(target, logits)
+    require_of_rows(d_loss, logits)
+    require_of_rows(log_sum_exp, logits)
     d_logits = np.empty_like(logits)
     _build()[1]((d_loss, logits, target, log_sum_exp), d_logits)
     return d_logits

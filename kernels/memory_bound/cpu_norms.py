@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.memory_bound.operands import require_matrices, require_row
+from kernels.memory_bound.operands import require_matrices, require_row, require_same_shape
 
 __all__ = [
     "layer_norm_backward_numba",
@@ -58,6 +58,7 @@ def rms_norm_numba(
     require_matrices(x)
     require_row(weight, x)
     result = np.empty_like(x) if out is None else out
+    require_same_shape(x, result)
     _rms_norm().forward(x, weight, x.dtype.type(epsilon), result)
     return result
 
@@ -94,6 +95,7 @@ def layer_norm_numba(
     require_row(weight, x)
     require_row(bias, x)
     result = np.empty_like(x) if out is None else out
+    require_same_shape(x, result)
     _layer_norm().forward(x, (weight, bias), x.dtype.type(epsilon), result)
     return result
 

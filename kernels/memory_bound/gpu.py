@@ -127,7 +127,7 @@ def cross_entropy_gpu(logits: Array, target: Array) -> tuple[Array, Array]:
     logits
         Matrix (n_rows, n_classes).
     target
-        Class of each row, int32.
+        Class of each row, int32, 0 to n_classes - 1; not looked at before the kernel reads by it.
     """
     cupy = require_cupy()
     _require(logits)
@@ -153,6 +153,13 @@ def cross_entropy_backward_gpu(
     cupy = require_cupy()
     _require(logits)
     _require_targets(target, logits)
+    for values in (d_loss, log_sum_exp):
+        if values.shape != logits.shape[:1] or str(values.dtype) != "float32":
+            msg = (
+                f"values of shape {values.shape}, {values.dtype}: "
+                f"expected {logits.shape[:1]}, float32"
+            )
+            raise ValueError(msg)
     d_logits = cupy.empty_like(logits)
     given = packed(
         arguments.CROSS_ENTROPY_ARGUMENTS,
@@ -191,6 +198,12 @@ def adamw_gpu(
     cupy = require_cupy()
     _require(gradient)
     _require(weight, *moments)
+    if weight.shape != gradient.shape or str(weight.dtype) != "float32":
+        msg = (
+            f"weights of shape {weight.shape}, {weight.dtype}: "
+            f"expected {gradient.shape} as the gradient has, float32"
+        )
+        raise ValueError(msg)
     copy = None if str(gradient.dtype) == "float32" else cupy.empty_like(gradient)
     given = packed(
         arguments.ADAMW_ARGUMENTS,

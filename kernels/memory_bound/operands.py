@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["require_matrices", "require_row", "require_same_shape", "require_targets"]
+__all__ = [
+    "require_matrices",
+    "require_of_rows",
+    "require_row",
+    "require_same_shape",
+    "require_targets",
+]
 
 Array = NDArray[np.floating]
 
@@ -38,6 +44,16 @@ def require_row(row: Array, matrix: Array) -> None:
         msg = (
             f"row of shape {row.shape} and type {row.dtype}: "
             f"expected {matrix.shape[1:]} and {matrix.dtype}"
+        )
+        raise ValueError(msg)
+
+
+def require_of_rows(values: Array, matrix: Array) -> None:
+    """One figure per row of the matrix, in its type."""
+    if values.shape != matrix.shape[:1] or values.dtype != matrix.dtype:
+        msg = (
+            f"values of shape {values.shape} and type {values.dtype}: "
+            f"expected {matrix.shape[:1]} and {matrix.dtype}"
         )
         raise ValueError(msg)
 

@@ -171,6 +171,12 @@ def test_operands_that_do_not_fit_are_refused_in_one_line():
         memory_bound.rms_norm_gpu(x, on_device(np.zeros(4, dtype=np.float32)))
     with pytest.raises(ValueError, match="expected \\(3,\\), int32"):
         memory_bound.cross_entropy_gpu(x, on_device(np.zeros(3, dtype=np.int64)))
+    few = on_device(np.zeros(2, dtype=np.float32))
+    target = on_device(np.zeros(3, dtype=np.int32))
+    with pytest.raises(ValueError, match=r"values of shape \(2,\), float32: expected \(3,\)"):
+        memory_bound.cross_entropy_backward_gpu(few, x, target, few)
+    with pytest.raises(ValueError, match=r"weights of shape \(2,\), float32: expected \(3, 8\)"):
+        memory_bound.adamw_gpu(few, x, (few, few), reference.AdamW())
     with pytest.raises(ValueError, match="type float64"):
         memory_bound.gelu_gpu(on_device(np.zeros((3, 8))))
 

@@ -148,5 +148,11 @@ def test_operands_that_do_not_fit_are_refused():
         rms_norm_numba(x, np.zeros(2))
     with pytest.raises(ValueError, match="targets 0 to 3: expected 0 to 2"):
         cross_entropy_numba(x, np.array([0, 3]))
+    with pytest.raises(ValueError, match=r"shape \(3, 3\): expected \(2, 3\)"):
+        rms_norm_numba(x, row, out=np.zeros((3, 3)))
+    with pytest.raises(ValueError, match=r"shape \(1, 3\): expected \(2, 3\)"):
+        gelu_numba(x, out=np.zeros((1, 3)))
+    with pytest.raises(ValueError, match=r"values of shape \(1,\)"):
+        cross_entropy_backward_numba(np.ones(1), x, np.array([0, 1]), np.ones(2))
     with pytest.raises(ValueError, match="counted from 1"):
         adamw_numba(row, row, (row, row), oracle.AdamW(n_step=0))
