@@ -43,14 +43,20 @@ class Terminal:
     def screen(self):
         return self._tmux("capture-pane", "-p")
 
-    def wait_for(self, words):
+    def wait_for(self, *choices):
+        """Text of the screen once any of `choices` stands in it and the screen is at rest.
+
+        One capture may be half painted, so two in a row must be alike.
+        """
         deadline = time.monotonic() + PATIENCE_S
+        before = ""
         while time.monotonic() < deadline:
             text = self.screen()
-            if words in text:
+            if text == before and any(words in text for words in choices):
                 return text
+            before = text
             time.sleep(0.05)
-        pytest.fail(f"{words!r} did not show:\n{self.screen()}")
+        pytest.fail(f"none of {choices} showed:\n{self.screen()}")
 
     def close(self):
         subprocess.run(["tmux", "-L", self.name, "kill-server"], check=False, capture_output=True)
@@ -102,9 +108,8 @@ def test_from_opening_to_why_and_the_command(terminal):
     )
     printed = json.loads(done.stdout)
     terminal.press("Escape")
-    screen = terminal.wait_for("configuration")
-    rate = f"{printed['tokens_per_s'] / 1e3:.1f}"
-    assert rate in screen or f"{printed['tokens_per_s'] / 1e6:.3f}" in screen
+    rate = printed["tokens_per_s"]
+    terminal.wait_for(f"{rate / 1e3:.1f}", f"{rate / 1e6:.3f}")
 
 
 def test_published_runs_that_come_with_the_twin(terminal):
