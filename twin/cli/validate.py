@@ -79,7 +79,11 @@ def kernels(
     from hardware_profiles.catalogue import Catalogue
     from twin.validation.kernels import validate_kernels
 
-    old = None if baseline is None else read_baseline(baseline, key="by_device")
+    old = (
+        None
+        if baseline is None
+        else read_baseline(baseline, key="by_device", names=("device", "family"))
+    )
     request = import_request(
         Catalogue(profile_dirs),
         device=said["device"],
@@ -186,7 +190,11 @@ def power(
     from twin.validation.power import validate_power
 
     runs_path = _existing(runs_file)
-    old = None if baseline is None else read_baseline(baseline, key="by_device")
+    old = (
+        None
+        if baseline is None
+        else read_baseline(baseline, key="by_device", names=("device", "workload"))
+    )
     report = _plain_report(validate_power(file, runs_path, predictor=Predictor(profile_dirs)))
     hashes = report.pop("profile_hashes")
     if out is not None:
@@ -227,7 +235,7 @@ def systems(
     from hardware_profiles.catalogue import Catalogue
     from twin.validation.systems import validate_systems
 
-    old = None if baseline is None else read_baseline(baseline, key="by_quantity")
+    old = None if baseline is None else read_baseline(baseline, key="by_quantity", names=("name",))
     report = _plain_report(validate_systems(file, catalogue=Catalogue(profile_dirs)))
     hashes = report.pop("profile_hashes")
     if out is not None:

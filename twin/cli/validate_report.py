@@ -194,8 +194,20 @@ def write_rows(rows: Sequence[Mapping[str, Any]], *, path: Path) -> None:
         raise ReportError(msg) from refusal
 
 
-def read_baseline(path: Path, *, key: str = "median_ape") -> dict[str, Any]:
-    """Read the JSON of an earlier report, which carries this key."""
+def read_baseline(
+    path: Path, *, key: str = "median_ape", names: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Read the JSON of an earlier report, which carries this key.
+
+    Parameters
+    ----------
+    path
+        The report.
+    key
+        A list of groups if it begins with ``by_``.
+    names
+        What names each of these groups: without it none of them would be compared with anything.
+    """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as refusal:
@@ -211,9 +223,18 @@ def read_baseline(path: Path, *, key: str = "median_ape") -> dict[str, Any]:
     if not isinstance(left_out, dict):
         msg = f'--baseline {path}: left_out: "{left_out}"; expected an object'
         raise ReportError(msg)
-    for errors in [document, left_out, *document.get(name, [])]:
+    for number, entry in enumerate(entries):
+        _require_names(entry, names, f"--baseline {path}: {name}[{number}]")
+    for errors in [document, left_out, *entries]:
         _require_numbers(errors, path)
     return document
+
+
+def _require_names(entry: Mapping[str, Any], names: Sequence[str], where: str) -> None:
+    for name in names:
+        if not isinstance(entry.get(name), str) or not entry[name]:
+            msg = f"{where}.{name}: {json.dumps(entry.get(name))}; expected the name of a group"
+            raise ReportError(msg)
 
 
 def _require_numbers(errors: Mapping[str, Any], path: Path) -> None:

@@ -81,3 +81,11 @@ def test_a_table_of_which_nothing_is_known_says_only_that(twin, tmp_path):
     answer = twin("validate", "systems", str(table), "--fail-above", "0.5")
     assert answer.code == 1
     assert "no row is predicted" in answer.err
+
+
+def test_a_group_without_a_name_is_compared_with_nothing_and_refused(twin, tmp_path):
+    baseline = tmp_path / "old.json"
+    baseline.write_text('{"by_quantity": [{"name": null, "median_ape": 0.001}]}')
+    answer = twin("validate", "systems", "--baseline", str(baseline))
+    assert answer.code == 2
+    assert "by_quantity[0].name: null" in answer.err
