@@ -1,7 +1,8 @@
 """Power while computing, and the clock that a power cap leaves.
 
-P(c) = idle + busy c v^2 + (e_flop F v^2 + e_hbm B) / t(c), with c the clock over the boost clock
-and v the core voltage over its value there, which falls along with the clock. Arithmetic slows
+P(c) = idle + (busy c v^2 t_kernels + waiting t_waiting + e_flop F v^2 + e_hbm B + e_sent S) / t,
+with c the clock over the boost clock and v the core voltage over its value there, which falls along
+with the clock; t is the sum of both times, and collectives are kernels too. Arithmetic slows
 as 1/c and memory traffic does not, so compute-bound work loses more under a cap than
 memory-bound work. Power controllers average over tens of milliseconds, many layers long; so the
 mix of a layer's forward and backward pass decides, not a single kernel; pauses count as well: an
@@ -25,6 +26,7 @@ __all__ = [
     "PowerMachine",
     "compute_power_w",
     "dynamic_energy_j",
+    "energy_per_sent_byte_j",
     "operand_energy_ratio",
     "sustained_clock",
 ]
@@ -37,6 +39,9 @@ HALVINGS_BELOW_16_BITS = {"fp8": 1.0, "mxfp8": 1.0, "nvfp4": 2.0}
 
 PROBE_CLOCK_FRACTION = 0.6
 """Second clock at which the layer time is sampled to find how much of it follows the clock. [1]"""
+
+MEMORY_PASSES_PER_SENT_BYTE = 2.0
+"""What collectives read to send and write of what arrives, per byte sent. [1]"""
 
 BISECTIONS = 30
 """Halvings of the clock range; 2^-30 of it is far below any meaning. [1]"""
@@ -70,8 +75,12 @@ class ComputeWork(NamedTuple):
     """Matrix work, weighted by the energy of its operand width. [flop]"""
     hbm_bytes: float
     waiting_s: float = 0.0
-    """Pauses of that pass in which the chip waits for others: the controller averages over them,
+    """Pauses of that pass in which nothing runs on the chip: the controller averages over them,
     and lets the clock rise until the mean meets the cap. [s]"""
+    communicating_s: float = 0.0
+    """Time of that pass in which only kernels of communication run. [s]"""
+    link_bytes: float = 0.0
+    """Sent to other devices in that pass. [byte]"""
 
 
 def voltage_fraction(clock_fraction: float, machine: PowerMachine) -> float:
@@ -79,15 +88,23 @@ def voltage_fraction(clock_fraction: float, machine: PowerMachine) -> float:
     return 1.0 - machine.voltage_slope * (1.0 - clock_fraction)
 
 
+def energy_per_sent_byte_j(machine: PowerMachine) -> float:
+    """Energy of sending a byte: the link, reading it, and writing the one that arrives. [J/byte]"""
+    return machine.energy_per_link_byte_j + MEMORY_PASSES_PER_SENT_BYTE * (
+        machine.energy_per_hbm_byte_j
+    )
+
+
 def dynamic_energy_j(work: ComputeWork, clock_fraction: float, machine: PowerMachine) -> float:
-    """Energy of arithmetic, falling with the square of voltage, and of memory traffic. [J]"""
+    """Energy of arithmetic, falling with the square of voltage, and of traffic. [J]"""
     voltage = voltage_fraction(clock_fraction, machine)
     arithmetic_j = machine.energy_per_flop_j * work.weighted_flop * voltage * voltage
-    return arithmetic_j + machine.energy_per_hbm_byte_j * work.hbm_bytes
+    memory_j = machine.energy_per_hbm_byte_j * work.hbm_bytes
+    return arithmetic_j + memory_j + energy_per_sent_byte_j(machine) * work.link_bytes
 
 
 def busy_power_w(clock_fraction: float, machine: PowerMachine) -> float:
-    """Power above idle of occupied units that do no arithmetic: clocks, scheduling, waiting. [W]"""
+    """Power above idle of occupied units that do no arithmetic: clocks, scheduling, polling. [W]"""
     voltage = voltage_fraction(clock_fraction, machine)
     return machine.busy_w * clock_fraction * voltage * voltage
 
@@ -95,11 +112,12 @@ def busy_power_w(clock_fraction: float, machine: PowerMachine) -> float:
 def compute_power_w(
     work: ComputeWork, time_s: float, *, clock_fraction: float, machine: PowerMachine
 ) -> float:
-    """Mean power over the computing and the pauses of a layer. [W]"""
-    busy_j = busy_power_w(clock_fraction, machine) * time_s
+    """Mean power over the computing, the communication and the pauses of a layer. [W]"""
+    kernels_s = time_s + work.communicating_s
+    busy_j = busy_power_w(clock_fraction, machine) * kernels_s
     waiting_j = WAITING_FRACTION * machine.busy_w * work.waiting_s
     dynamic_j = dynamic_energy_j(work, clock_fraction, machine)
-    return machine.idle_w + (busy_j + waiting_j + dynamic_j) / (time_s + work.waiting_s)
+    return machine.idle_w + (busy_j + waiting_j + dynamic_j) / (kernels_s + work.waiting_s)
 
 
 def sustained_clock(

@@ -10,6 +10,7 @@ from kernels.power_prior import WAITING_FRACTION
 from twin.energy.clock import (
     PowerMachine,
     busy_power_w,
+    energy_per_sent_byte_j,
     operand_energy_ratio,
     voltage_fraction,
 )
@@ -22,6 +23,7 @@ from twin.training.step import Step, optimizer_bytes
 from twin.training.traffic_bytes import link_bytes_per_step
 
 __all__ = [
+    "COMMUNICATION_CAUSES",
     "Activity",
     "DevicePower",
     "StepPower",
@@ -35,16 +37,24 @@ __all__ = [
 ]
 
 
+COMMUNICATION_CAUSES = (
+    *("tp_communication", "cp_communication", "fsdp_communication"),
+    *("pp_communication", "dp_communication"),
+)
+"""Causes of a step in which kernels of communication run alone."""
+
+
 class Activity(NamedTuple):
     """What one device does in a period, on the mean over the devices of a job."""
 
     period_s: float
     occupied_s: float
-    """Time in which kernels compute or stream; the rest waits. [s]"""
+    """Time in which kernels compute, stream or communicate; the rest waits. [s]"""
     weighted_flop: float
     """Matrix work, weighted by the energy of its operand width. [flop]"""
     hbm_bytes: float
     link_bytes: float
+    """Sent to other devices. [byte]"""
     clock_fraction: float
     """Clock over the boost clock while kernels run. [1]"""
 
@@ -99,7 +109,7 @@ def kernel_time_s(kernel: KernelTime) -> float:
 
 
 def waiting_power_w(machine: PowerMachine) -> float:
-    """Power of a device whose job waits: between steps, for other devices, for the host. [W]"""
+    """Power of a device on which nothing runs: between steps, in bubbles, before launches. [W]"""
     return machine.idle_w + WAITING_FRACTION * machine.busy_w
 
 
@@ -107,8 +117,8 @@ def device_power(activity: Activity, machine: PowerMachine) -> DevicePower:
     """Mean power of a device from its activity.
 
     Idle power runs all the time. Occupied units draw busy power while kernels run and a part of
-    it while the device waits; arithmetic and traffic draw what their work costs. So bubbles,
-    exposed communication and host time lower the mean.
+    it while the device waits; arithmetic and traffic draw what their work costs. So bubbles and
+    host time lower the mean most, and communication, whose kernels do no arithmetic, less.
     """
     period_s = activity.period_s
     voltage = voltage_fraction(activity.clock_fraction, machine)
@@ -121,17 +131,19 @@ def device_power(activity: Activity, machine: PowerMachine) -> DevicePower:
         busy_w=occupied * running_w + (1.0 - occupied) * min(waiting_w, running_w),
         arithmetic_w=arithmetic_j / period_s,
         hbm_w=machine.energy_per_hbm_byte_j * activity.hbm_bytes / period_s,
-        link_w=machine.energy_per_link_byte_j * activity.link_bytes / period_s,
+        link_w=energy_per_sent_byte_j(machine) * activity.link_bytes / period_s,
     )
 
 
 def step_activity(job: TrainingJob, plan: Plan, step: Step, machine: PowerMachine) -> Activity:
-    """What the mean device does in a step; kernels of communication count as waiting."""
+    """What the mean device does in a step."""
     breakdown = step.breakdown
     streaming_s = breakdown["optimizer"] + breakdown["overlap_slowdown"]
+    communicating_s = sum(breakdown[cause] for cause in COMMUNICATION_CAUSES)
+    computing_s = sum(executed_work(job, plan, step, kernel_time_s))
     return Activity(
         period_s=step.time_s,
-        occupied_s=sum(executed_work(job, plan, step, kernel_time_s)) + streaming_s,
+        occupied_s=computing_s + streaming_s + communicating_s,
         weighted_flop=sum(executed_work(job, plan, step, weighted_flop(machine))),
         hbm_bytes=sum(executed_work(job, plan, step, hbm_bytes)) + optimizer_bytes(job, plan),
         link_bytes=link_bytes_per_step(job, plan, step.n_micro_batches),

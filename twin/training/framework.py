@@ -20,7 +20,7 @@ import msgspec
 from hardware_profiles.errors import TweelingError
 from twin.prediction import MemoryFigure
 
-__all__ = ["Constants", "Framework", "FrameworkError", "framework", "framework_names"]
+__all__ = ["Constants", "Framework", "FrameworkError", "framework", "framework_names", "home_of"]
 
 Constants = Mapping[tuple[str, str], float]
 """Values that stand in for those of files: (file, dotted key) to value."""
@@ -43,6 +43,8 @@ class HostTimes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Kernels added per layer and direction by tensor parallelism. [1]"""
     unfused_attention_kernels: float
     """Kernels added per layer and direction by unfused attention. [1]"""
+    separate_softmax_kernels: float
+    """Kernels added to those where the fused softmax does not take the scores. [1]"""
     kernel_host_s: float
     """Host time per kernel, framework included. [s]"""
     step_s: float
@@ -64,6 +66,10 @@ class MemoryTraffic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Over the score matrix of unfused attention, forward, outside its products. [1]"""
     score_backward_passes: float
     """The same, backward. [1]"""
+    fused_softmax_multiple: int
+    """Heads of a rank times its sequences must be a multiple of this for the fused softmax. [1]"""
+    separate_softmax_passes: float
+    """Passes over the score matrix added in each direction where they are not. [1]"""
     logit_bytes: float
     """Bytes per logit over the loss, forward and backward. [byte]"""
     optimizer_bytes_per_parameter: float
@@ -177,7 +183,8 @@ class Framework(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Time of a product below 16 bits over that of the serving libraries which device models were
     calibrated on. [1]"""
     relative_spread_fraction: float
-    """Standard deviation of log(measured / predicted) of step times. [1]"""
+    """Standard deviation of log(measured / predicted) of step times, beyond what kernels and links
+    account for; from published runs, see `twin.fitting.spread`. [1]"""
 
 
 def framework_names() -> list[str]:
@@ -219,6 +226,26 @@ def _document(name: str, constants: Constants) -> dict[str, object]:
         merged = _merged(merged, _document(str(base), constants))
     own = {key: value for (file, key), value in constants.items() if file == name}
     return _with_constants(_merged(merged, document), own)
+
+
+def home_of(name: str, key: str) -> str:
+    """File that states a key of the first level for a framework: its own, or the one it inherits.
+
+    Raises
+    ------
+    KeyError
+        No file states it.
+    """
+    document = _file(name)
+    if key in document:
+        return name
+    bases = document.get("extends", [])
+    for base in reversed([bases] if isinstance(bases, str) else bases):  # type: ignore[call-overload]
+        try:
+            return home_of(str(base), key)
+        except KeyError:
+            continue
+    raise KeyError(key)
 
 
 def framework(name: str, constants: Constants | None = None) -> Framework:

@@ -145,6 +145,12 @@ def accumulation_traffic_bytes(job: TrainingJob, gemms: tuple[Gemm, ...]) -> flo
     return job.framework.traffic.gradient_accumulation_bytes * weights
 
 
+def _has_separate_softmax(job: TrainingJob, plan: Plan) -> bool:
+    """Whether the heads of a rank are too odd a number for the fused softmax."""
+    heads = plan.micro_batch * job.model.n_heads // plan.tp
+    return heads % job.framework.traffic.fused_softmax_multiple != 0
+
+
 def _unfused_scores(timer: Timer, *, is_forward: bool) -> tuple[KernelTime, ...]:
     """Batched products over the whole square and passes over the score matrix.
 
@@ -163,6 +169,8 @@ def _unfused_scores(timer: Timer, *, is_forward: bool) -> tuple[KernelTime, ...]
     score_bytes = rows * shape.key_len * width
     traffic = job.framework.traffic
     passes = traffic.score_passes if is_forward else traffic.score_backward_passes
+    if _has_separate_softmax(job, plan):
+        passes += traffic.separate_softmax_passes
     stream = timer.stream("attention scores", passes * score_bytes, 3.0)
     batched = KernelTime(
         "attention products", "attention", products * time.time_s, products * flop, 0.0, dtype
@@ -197,6 +205,8 @@ def _host_s(job: TrainingJob, plan: Plan, ratio: float) -> float:
         n_kernels += host.tensor_parallel_kernels
     if plan.attention == "unfused":
         n_kernels += host.unfused_attention_kernels
+        if _has_separate_softmax(job, plan):
+            n_kernels += host.separate_softmax_kernels
     return n_kernels * ratio * host.kernel_host_s
 
 

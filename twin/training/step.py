@@ -24,6 +24,7 @@ from twin.training.layer_time import PassTime, head_passes, layer_passes
 from twin.training.operations import micro_batch_tokens
 from twin.training.plan import Plan
 from twin.training.stages import Stages, parameters_per_rank, stages_of
+from twin.training.traffic_bytes import layer_link_bytes
 
 __all__ = ["CAUSES", "KernelCache", "LayerCompute", "Step", "predict_step"]
 
@@ -95,36 +96,38 @@ class KernelCache:
 
 
 def _layer_work(
-    forward: PassTime, backward: PassTime, power: PowerMachine, *, waiting_s: float
+    job: TrainingJob,
+    plan: Plan,
+    device: DeviceModel,
+    passes: tuple[PassTime, PassTime],
+    power: PowerMachine,
 ) -> ComputeWork:
-    weighted = 0.0
-    for kernel in (*forward.kernels, *backward.kernels):
-        weighted += kernel.flop * operand_energy_ratio(kernel.dtype, power)
-    return ComputeWork(weighted, forward.hbm_bytes + backward.hbm_bytes, waiting_s)
-
-
-def _waiting_s(
-    job: TrainingJob, plan: Plan, device: DeviceModel, forward: PassTime, backward: PassTime
-) -> float:
-    """Time of a layer in which the device waits: exposed traffic of its layer, and its host. [s]
+    """What a layer does to the chip, its traffic with tensor and context ranks included.
 
     Traffic between replicas and stages comes in longer pauses and is left out.
     """
+    forward, backward = passes
+    weighted = 0.0
+    for kernel in (*forward.kernels, *backward.kernels):
+        weighted += kernel.flop * operand_energy_ratio(kernel.dtype, power)
     launches_s = forward.time_s - forward.device_s + backward.time_s - backward.device_s
+    work = ComputeWork(weighted, forward.hbm_bytes + backward.hbm_bytes, launches_s)
     if plan.tp * plan.cp == 1:
-        return launches_s
+        return work
     inner = replace(plan, zero=0)
     communicators = Communicators(job=job, plan=inner, device=device)
     traffic = layer_traffic(job, inner, communicators, forward, backward)
-    return launches_s + traffic.tp_exposed_s + traffic.cp_exposed_s
+    return work._replace(
+        communicating_s=traffic.tp_exposed_s + traffic.cp_exposed_s,
+        link_bytes=layer_link_bytes(job, plan),
+    )
 
 
 def _layer_compute(
     job: TrainingJob, plan: Plan, device: DeviceModel, power: PowerMachine
 ) -> LayerCompute:
     forward, backward = layer_passes(job, plan, device, 1.0)
-    waiting_s = _waiting_s(job, plan, device, forward, backward)
-    work = _layer_work(forward, backward, power, waiting_s=waiting_s)
+    work = _layer_work(job, plan, device, (forward, backward), power)
 
     def layer_time_s(clock_fraction: float) -> float:
         if clock_fraction == 1.0:

@@ -9,7 +9,7 @@ from twin.training.operations import micro_batch_tokens
 from twin.training.plan import Plan
 from twin.training.stages import parameters_per_rank
 
-__all__ = ["activation_link_bytes", "link_bytes_per_step"]
+__all__ = ["activation_link_bytes", "layer_link_bytes", "link_bytes_per_step"]
 
 TENSOR_REDUCTIONS = 4.0
 """All-reduces of a layer: two forward, two backward. [1]"""
@@ -22,20 +22,26 @@ ZERO_SHARDS_GRADIENTS, ZERO_SHARDS_PARAMETERS = 2, 3
 ALL_REDUCE, ALL_GATHER = PATTERNS["all_reduce"], PATTERNS["all_gather"]
 
 
-def activation_link_bytes(job: TrainingJob, plan: Plan, n_micro_batches: int) -> float:
-    """Bytes of activations, keys and values that the mean device sends in one step. [byte]"""
-    tokens = micro_batch_tokens(job, plan)
-    activation = tokens * job.model.hidden * job.activation_bytes
-    layers = n_micro_batches * job.model.n_layers / plan.pp
+def layer_link_bytes(job: TrainingJob, plan: Plan) -> float:
+    """Bytes that one device sends to tensor and context ranks in a layer, both passes. [byte]"""
     sent = 0.0
     if plan.tp > 1:
-        sent += layers * TENSOR_REDUCTIONS * activation * wire_factor(plan.tp, ALL_REDUCE)
-    if plan.pp > 1:
-        sent += 2.0 * plan.vpp * n_micro_batches * activation / plan.tp
+        activation = micro_batch_tokens(job, plan) * job.model.hidden * job.activation_bytes
+        sent += TENSOR_REDUCTIONS * activation * wire_factor(plan.tp, ALL_REDUCE)
     if plan.cp > 1:
         kv_width = 2.0 * max(job.model.n_kv_heads / plan.tp, 1.0) * job.model.head_dim
         message = plan.micro_batch * job.seq_len * kv_width * job.activation_bytes
-        sent += CONTEXT_PASSES * layers * message * wire_factor(plan.cp, ALL_GATHER)
+        sent += CONTEXT_PASSES * message * wire_factor(plan.cp, ALL_GATHER)
+    return sent
+
+
+def activation_link_bytes(job: TrainingJob, plan: Plan, n_micro_batches: int) -> float:
+    """Bytes of activations, keys and values that the mean device sends in one step. [byte]"""
+    layers = n_micro_batches * job.model.n_layers / plan.pp
+    sent = layers * layer_link_bytes(job, plan)
+    if plan.pp > 1:
+        activation = micro_batch_tokens(job, plan) * job.model.hidden * job.activation_bytes
+        sent += 2.0 * plan.vpp * n_micro_batches * activation / plan.tp
     return sent
 
 

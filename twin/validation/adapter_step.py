@@ -14,7 +14,13 @@ from dataclasses import replace
 
 import msgspec
 
-from twin.energy.step_energy import Activity, hbm_bytes, kernel_time_s, weighted_flop
+from twin.energy.step_energy import (
+    COMMUNICATION_CAUSES,
+    Activity,
+    hbm_bytes,
+    kernel_time_s,
+    weighted_flop,
+)
 from twin.training.executed_work import executed_work
 from twin.training.layer_time import KernelTime
 from twin.training.plan import Plan
@@ -26,10 +32,7 @@ __all__ = ["adapter_activity"]
 WEIGHT_GRADIENT = "weight gradient"
 """In the name of the kernels that frozen weights do without."""
 
-WAITING_CAUSES = (
-    *("host_launch", "tp_communication", "cp_communication", "fsdp_communication"),
-    *("pp_bubble", "pp_communication", "host_step", "stragglers"),
-)
+WAITING_CAUSES = ("host_launch", "pp_bubble", "host_step", "stragglers")
 """Causes of a full step in which a device waits and which an adapter step has as well."""
 
 Amount = Callable[[KernelTime], float]
@@ -54,7 +57,10 @@ def adapter_activity(predictor: StepPredictor, plan: Plan) -> Activity:
     def total(amount: Amount) -> float:
         return sum(executed_work(job, plan, step, _of_frozen_weights(amount)))
 
-    occupied_s = total(kernel_time_s) + step.breakdown["overlap_slowdown"]
+    communicating_s = sum(
+        step.breakdown[cause] for cause in COMMUNICATION_CAUSES if cause != "dp_communication"
+    )
+    occupied_s = total(kernel_time_s) + step.breakdown["overlap_slowdown"] + communicating_s
     return Activity(
         period_s=occupied_s + sum(step.breakdown[cause] for cause in WAITING_CAUSES),
         occupied_s=occupied_s,

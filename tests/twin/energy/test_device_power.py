@@ -82,14 +82,17 @@ def test_waiting_power_meets_the_measured_devices():
         assert waiting_power_w(chip) == pytest.approx(float(row["power_w"]), rel=0.1)
 
 
-def test_a_step_with_more_communication_computes_a_smaller_share_of_the_time():
+def test_communication_keeps_a_device_busy_without_arithmetic():
     plan = Plan(dp=64, zero=1)
-    shares = []
+    shares, watts = [], []
     for nic in (5e10, 5e8):
         predictor = StepPredictor(job(machine(nic=nic)))
         activity = step_activity(predictor.job, plan, predictor.step(plan), predictor.power)
         shares.append(activity.occupied_s / activity.period_s)
-    assert shares[1] < shares[0] <= 1.0
+        watts.append(device_power(activity, predictor.power))
+    assert shares[0] < shares[1] <= 1.0
+    assert watts[1].arithmetic_w < watts[0].arithmetic_w
+    assert waiting_power_w(predictor.power) < watts[1].total_w < watts[0].total_w
 
 
 def test_step_power_is_the_power_of_its_activity():

@@ -123,6 +123,19 @@ def test_pauses_let_the_clock_rise_until_the_mean_meets_the_cap():
     assert clocks[0] < clocks[-1]
 
 
+def test_communication_leaves_the_clock_less_room_than_a_pause():
+    time_s = layer(0.9, 0.1)
+    busy = ComputeWork(weighted_flop=9e14, hbm_bytes=3e11)
+
+    def clock(**what):
+        return sustained_clock(busy._replace(**what), time_s, power_cap_w=500.0, machine=CHIP)
+
+    without = clock()
+    pause, collective = clock(waiting_s=0.2), clock(communicating_s=0.2)
+    sending = clock(communicating_s=0.2, link_bytes=5e10)
+    assert without < sending < collective < pause
+
+
 @pytest.mark.parametrize(
     ("dtype", "ratio"), [("bf16", 1.0), ("fp32", 4.0), ("fp8", 0.5), ("nvfp4", 0.25)]
 )
