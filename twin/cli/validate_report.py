@@ -214,9 +214,9 @@ def read_baseline(
         msg = f"--baseline {path}: not a JSON report ({refusal})"
         raise ReportError(msg) from refusal
     name = key if key.startswith("by_") else "by_device"
-    entries = document.get(name, []) if isinstance(document, dict) else None
-    is_report = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
-    if not isinstance(document, dict) or not is_report or key not in document:
+    entries = document.get(name, []) if isinstance(document, dict) else []
+    is_list = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
+    if not isinstance(document, dict) or not is_list or key not in document:
         msg = f"--baseline {path}: expected the JSON of twin validate, which has a key {key}"
         raise ReportError(msg)
     left_out = document.get("left_out") or {}
