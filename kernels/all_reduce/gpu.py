@@ -22,13 +22,14 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from types import ModuleType
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from kernels.all_reduce.bootstrap import BootstrapError, Rendezvous, World
 from kernels.all_reduce.launch_environment import Launch, find_launch
 from kernels.all_reduce.local_ranks import run_local_ranks
+from kernels.all_reduce.meeting import Meeting
 from kernels.all_reduce.mpi_meeting import MpiMeeting
 from kernels.all_reduce.nccl_operations import (
     CALLS,
@@ -57,22 +58,6 @@ class GpuTask(NamedTuple):
     dtype: str = "float32"
     """float16, float32 or float64."""
     n_rounds: int = 20
-
-
-class Meeting(Protocol):
-    """How a rank reaches the others outside of NCCL."""
-
-    rank: int
-    n_ranks: int
-    identifier: bytes
-
-    def barrier(self) -> None:
-        """Wait until every rank has come to this point."""
-        ...
-
-    def gather(self, numbers: list[float]) -> list[list[float]]:
-        """Give every rank the numbers of all ranks."""
-        ...
 
 
 def require_nccl() -> tuple[ModuleType, ModuleType]:

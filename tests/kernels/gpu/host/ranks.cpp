@@ -20,7 +20,11 @@ struct Fleet {
     int n_calls[8];
 };
 
+// Entry -1 is another kernel on the stream: it copies n bytes.
 void run_entry(int entry, const ENTRY_ARGUMENTS& g) {
+    if (entry < 0 && thread_index() == 0) {
+        std::memcpy(g.out, g.input, static_cast<std::size_t>(g.n));
+    }
     switch (entry) { ENTRY_CASES }
 }
 
