@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from kernels.all_reduce.gpu_tasks import GpuTask, TimedQueue, ones, round_times, task_elements
 from kernels.all_reduce.meeting import Meeting
 from kernels.all_reduce.peer_arguments import (
     CHUNK_BYTES,
@@ -28,12 +29,13 @@ from kernels.all_reduce.peer_arguments import (
 from kernels.all_reduce.peer_limits import limits_of_device
 from kernels.all_reduce.peer_memory import PeerMemory, require_peer_access
 from kernels.all_reduce.peer_model import PeerLimits
+from kernels.all_reduce.round_times import RoundTimes
 from kernels.all_reduce.sources import MOST_BLOCKS, MOST_RANKS, PEER_SOURCE, peer_entry_name
 from kernels.backends import BackendError
 from kernels.gpu.cupy_module import require_cupy
 from kernels.gpu.launch import by_value, function_of
 
-__all__ = ["ALGORITHMS", "PeerOptions", "PeerRank"]
+__all__ = ["ALGORITHMS", "PeerOptions", "PeerRank", "time_peers"]
 
 Array = Any
 """CuPy's array."""
@@ -263,3 +265,38 @@ def _require_arrays(x: Array, out: Array) -> None:
     if 0 < distance < x.nbytes:
         msg = f"x and out overlap by {x.nbytes - distance} bytes; expected the same array or none"
         raise ValueError(msg)
+
+
+def time_peers(meeting: Meeting, peers: PeerRank, task: GpuTask) -> RoundTimes:
+    """Time all-reduces of one rank by events on a stream; every rank calls this.
+
+    Arrays are staged, as in any call that has not asked for a `shared_array`.
+
+    Parameters
+    ----------
+    meeting
+        That of the ranks.
+    peers
+        This rank.
+    task
+        An all-reduce by ``one_shot`` or ``two_shot``; the same on every rank.
+
+    Returns
+    -------
+    RoundTimes
+        Slowest rank of each round, on every rank.
+    """
+    cupy = require_cupy()
+    n_elements, _ = task_elements(task, meeting.n_ranks)
+    x = ones(cupy, n_elements, task.dtype)
+    out = cupy.empty_like(x)
+    cupy.cuda.get_current_stream().synchronize()
+    stream = cupy.cuda.Stream(non_blocking=True)
+
+    def queue() -> None:
+        with stream:
+            peers.all_reduce(x, out, algorithm=task.algorithm)
+
+    times = round_times(task, task.algorithm, TimedQueue(cupy, stream, queue), meeting)
+    peers.check()
+    return times

@@ -43,6 +43,10 @@ class PlayedGpu:
             alloc_pinned_memory=lambda _n: np.full(1, 99, np.uint64).view(Pinned),
             UnownedMemory=lambda address, n_bytes, owner: (address, n_bytes, owner),
             MemoryPointer=lambda memory, _offset: memory[0],
+            Event=lambda: SimpleNamespace(record=lambda _stream: None),
+            Stream=lambda **_: PlayedStream(machine),
+            get_current_stream=lambda: SimpleNamespace(synchronize=lambda: None),
+            get_elapsed_time=lambda _before, _after: 1.0 + index,
         )
 
     is_hip = False
@@ -93,6 +97,12 @@ class PlayedGpu:
         raw = np.frombuffer((ctypes.c_uint8 * n_bytes).from_address(memptr), np.uint8)
         return raw.view(dtype).reshape(shape).view(DeviceArray)
 
+    def ones(self, n, dtype):
+        return self.array(np.ones(n, dtype))
+
+    def full(self, n, value, dtype):
+        return self.array(np.full(n, value, dtype))
+
     def empty_like(self, array, *, offset=0):
         return self.array(np.full(array.nbytes, 0xFF, np.uint8).view(array.dtype), offset=offset)
 
@@ -109,6 +119,24 @@ class PlayedGpu:
         arguments["input"], arguments["out"] = source.data.ptr, to.data.ptr
         arguments["n"] = to.nbytes
         self.stream.append(Launched(COPY, 1, arguments))
+
+
+class PlayedStream:
+    """A stream on which everything has run once all ranks wait for theirs."""
+
+    def __init__(self, machine):
+        self.machine = machine
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def synchronize(self):
+        if self.machine.barrier.wait(timeout=20) == 0:
+            assert self.machine.run(self.machine.emulated)
+        self.machine.barrier.wait(timeout=20)
 
 
 class PlayedMeeting:
@@ -142,6 +170,7 @@ class PlayedMachine:
         self.barrier = threading.Barrier(n_ranks)
         self.gpus = [PlayedGpu(index, self) for index in range(n_ranks)]
         self.ranks = []
+        self.emulated = None
         self.own = threading.local()
         # As many threads as emulated blocks have, so that short messages take several blocks.
         monkeypatch.setattr(peer_arguments, "N_THREADS", N_THREADS)

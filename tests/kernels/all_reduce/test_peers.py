@@ -8,14 +8,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from kernels.all_reduce import gpu as timed
 from kernels.all_reduce import peer_memory
+from kernels.all_reduce.gpu_tasks import GpuTask
 from kernels.all_reduce.peer_model import PeerLimits
 from kernels.all_reduce.peers import PeerOptions
 from kernels.all_reduce.reference import collective_reference
 from kernels.all_reduce.sources import peer_entry_name
 from kernels.backends import BackendError
 from kernels.gemm.reference import relative_error_fraction
-from tests.kernels.all_reduce.played_gpus import PlayedMachine
+from tests.kernels.all_reduce.played_gpus import PlayedMachine, PlayedMeeting
 from tests.kernels.gpu.emulated_ranks import EmulatedRanks, Run
 from tests.kernels.gpu.emulation import find_compiler, loaded, round_to, stored
 
@@ -165,6 +167,43 @@ def test_blocks_are_as_many_as_the_smallest_device_runs_at_once(machine):
     for rank, gpu in zip(played.start(OPTIONS), played.gpus, strict=True):
         rank.all_reduce(gpu.array(np.ones(8000, np.float32)))
         assert gpu.stream[-1].n_blocks == 1
+
+
+class PlayedNccl:
+    def __init__(self, *_, **__):
+        pass
+
+    def __exit__(self, *_):
+        pass
+
+    def time(self, task):
+        return f"nccl {task.message_bytes}"
+
+
+def test_tasks_are_timed_by_the_algorithm_that_they_name(machine, emulated, monkeypatch):
+    played = machine(2)
+    played.emulated = emulated
+    monkeypatch.setattr(timed, "NcclRank", PlayedNccl)
+    tasks = (
+        GpuTask("all_reduce", 1000, n_rounds=2),
+        GpuTask("all_reduce", 1000, "float32", 3, "two_shot"),
+        GpuTask("all_reduce", 1000, "float32", 2, "auto"),
+        GpuTask("all_reduce", 2**26, "float32", 2, "auto"),
+    )
+
+    def body(index, _gpu):
+        meeting = PlayedMeeting(index, played)
+        with timed.GpuRank(meeting, device_index=index, most_bytes=2**15) as rank:
+            return [rank.time(task) for task in tasks]
+
+    own, others = played.together(body)
+    assert own == others
+    assert (own[0], own[3]) == ("nccl 1000", f"nccl {2**26}")
+    assert [(times.algorithm, times.message_bytes) for times in own[1:3]] == [
+        ("two_shot", 1000),
+        ("one_shot", 1000),
+    ]
+    assert own[1].times_s == (2e-3, 2e-3, 2e-3)  # the slower of both
 
 
 @pytest.mark.parametrize(
