@@ -59,9 +59,14 @@ PORT_DEVICE void wait_for(const PeerArguments& g, int peer, u64 value) {
     const u64* signal = g.own_signals + block_index() * MOST_RANKS + peer;
     u64 looks = 0;
     while (signal_look(signal) < value) {
+        if (++looks > g.most_looks) {
+            if (signal_look(g.lost) == 0) {  // the first one lost is the reason for the others
+                signal_release(g.lost, static_cast<u64>(peer) + 1);
+            }
+            return;
+        }
         // Once a rank is lost nobody waits any more: the host throws the results away.
-        if (++looks > g.most_looks || (looks % 1024 == 0 && signal_look(g.lost) != 0)) {
-            signal_release(g.lost, static_cast<u64>(peer) + 1);
+        if (looks % 1024 == 0 && signal_look(g.lost) != 0) {
             return;
         }
         signal_pause();

@@ -57,7 +57,8 @@ class PeerOptions(NamedTuple):
     most_blocks: int = MOST_BLOCKS
     """Blocks of a call at most; what else runs on the device meanwhile has the others. [1]"""
     most_looks: int = 2**31
-    """Looks at a signal before its rank counts as lost: some minutes. [1]"""
+    """Looks at a signal before its rank counts as lost; 2**31 of them are a matter of tens of
+    minutes at a microsecond or less each, which nobody has timed. [1]"""
 
 
 class PeerRank:

@@ -34,13 +34,14 @@ for of_query, of_key, mask in CASES:
 """
 
 
-def test_the_device_kernel_agrees_with_the_oracle_in_the_simulator():
-    environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}
+def test_the_device_kernel_agrees_with_the_oracle_in_the_simulator(repository):
+    environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": str(repository)}
     run = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         env=environment,
         capture_output=True,
         text=True,
         check=False,
+        timeout=120,
     )
     assert run.returncode == 0, run.stderr
