@@ -86,18 +86,9 @@ class PeerRank:
         _require_options(meeting.n_ranks, self._options)
         self._meeting = meeting
         self._cupy = require_cupy()
-        device = self._cupy.cuda.Device(device_index)
-        device.use()
+        self._cupy.cuda.Device(device_index).use()
         require_peer_access(self._cupy, meeting, device_index)
-        units = float(device.attributes["MultiProcessorCount"])
-        # All blocks of a call must run at once, and on all ranks it has the same number of them.
-        least_units = min(found[0] for found in meeting.gather([units]))
-        self._most_blocks = int(min(self._options.most_blocks, least_units))
-        self.limits = self._options.limits or limits_of_device(
-            _device_name(self._cupy, device_index),
-            meeting.n_ranks,
-            most_bytes=self._options.most_bytes,
-        )
+        self._most_blocks, self.limits = self._agreed(device_index)
         self._shared: dict[int, PeerMemory] = {}
         self._allocate()
 
@@ -187,6 +178,23 @@ class PeerRank:
             msg = f"rank {lost - 1} of {self._meeting.n_ranks} did not come to an all-reduce"
             msg += f" within {self._options.most_looks} looks; results since then are worthless"
             raise BackendError(msg)
+
+    def _agreed(self, device_index: int) -> tuple[int, PeerLimits]:
+        """Blocks at most, and limits, the same on every rank or they would wait for each other."""
+        cupy, meeting, options = self._cupy, self._meeting, self._options
+        limits = options.limits or limits_of_device(
+            _device_name(cupy, device_index), meeting.n_ranks, most_bytes=options.most_bytes
+        )
+        units = float(cupy.cuda.Device(device_index).attributes["MultiProcessorCount"])
+        own = [float(options.most_bytes), float(options.most_blocks), units, *limits]
+        by_rank = meeting.gather(own)
+        rooms = {(found[0], found[1]) for found in by_rank}
+        if len(rooms) > 1:
+            msg = f"most_bytes and most_blocks differ between ranks: {sorted(rooms)}"
+            raise BackendError(msg)
+        # All blocks of a call must run at once on the smallest device.
+        least_units = min(found[2] for found in by_rank)
+        return int(min(options.most_blocks, least_units)), PeerLimits(*by_rank[0][3:])
 
     def _allocate(self) -> None:
         n_ranks = self._meeting.n_ranks

@@ -12,7 +12,7 @@ from kernels.all_reduce import gpu as timed
 from kernels.all_reduce import peer_memory
 from kernels.all_reduce.gpu_tasks import GpuTask
 from kernels.all_reduce.peer_model import PeerLimits
-from kernels.all_reduce.peers import PeerOptions
+from kernels.all_reduce.peers import PeerOptions, PeerRank
 from kernels.all_reduce.reference import collective_reference
 from kernels.all_reduce.sources import peer_entry_name
 from kernels.backends import BackendError
@@ -244,6 +244,17 @@ def test_what_cannot_be_summed_is_refused(machine):
         first.all_reduce(x[:10], x[8:18])
     with pytest.raises(ValueError, match="algorithm 'ring' is unknown"):
         first.all_reduce(x, algorithm="ring")
+
+
+def test_ranks_that_were_given_other_room_all_say_so(machine):
+    played = machine(2)
+
+    def body(index, _gpu):
+        options = OPTIONS._replace(most_bytes=1000 + index)
+        return PeerRank(PlayedMeeting(index, played), device_index=index, options=options)
+
+    for error in played.together(body):
+        assert "most_bytes and most_blocks differ between ranks: [(1000.0, 64.0)" in str(error)
 
 
 @pytest.mark.parametrize("n_ranks", [1, 9])
