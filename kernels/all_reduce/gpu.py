@@ -29,8 +29,6 @@ import numpy as np
 
 from kernels.all_reduce.bootstrap import BootstrapError, Rendezvous, World
 from kernels.all_reduce.gpu_tasks import (
-    ELEMENT_BYTES,
-    TASK_ALGORITHMS,
     GpuTask,
     TimedQueue,
     largest_peer_bytes,
@@ -43,12 +41,11 @@ from kernels.all_reduce.local_ranks import run_local_ranks
 from kernels.all_reduce.meeting import Meeting
 from kernels.all_reduce.mpi_meeting import MpiMeeting
 from kernels.all_reduce.nccl_operations import (
-    CALLS,
     DeviceBuffers,
     enqueue,
     require_equal_shards,
 )
-from kernels.all_reduce.peers import ALGORITHMS, PeerOptions, PeerRank, time_peers
+from kernels.all_reduce.peers import PeerOptions, PeerRank, time_peers
 from kernels.all_reduce.round_times import RoundTimes
 from kernels.all_reduce.shards import output_elements
 from kernels.backends import BackendError
@@ -167,7 +164,7 @@ class NcclRank:
         def queue() -> None:
             enqueue(task.operation, self._nccl, self._communicator, buffers)
 
-        timed = TimedQueue(self._cupy, self._stream, queue)
+        timed = TimedQueue(self._cupy, self._stream, queue, task.rounds_per_graph)
         return round_times(task, "nccl", timed, self._meeting)
 
     def _output_elements(self, operation: str, n_elements: int) -> int:
@@ -304,36 +301,26 @@ def _local_rank(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print times of messages from 1 KiB up as CSV, from rank 0."""
-    import argparse
+    """Print times of messages from 1 KiB up as a tidy table, from rank 0."""
     import sys
 
     from hardware_profiles.errors import TweelingError
+    from kernels.all_reduce.gpu_table import Setting, parse_arguments, table
 
-    parser = argparse.ArgumentParser(prog="python -m kernels.all_reduce.gpu", description=__doc__)
-    parser.add_argument("operation", choices=list(CALLS))
-    parser.add_argument("--dtype", default="float32", choices=list(ELEMENT_BYTES))
-    parser.add_argument("--algorithm", default="nccl", choices=TASK_ALGORITHMS)
-    chosen = parser.parse_args(arguments)
-    # Beyond 64 MiB our own kernels would only show that they are not made for it.
-    largest = 26 if chosen.algorithm in ALGORITHMS else 30
-    tasks = [
-        GpuTask(chosen.operation, 2**power, chosen.dtype, algorithm=chosen.algorithm)
-        for power in range(10, largest + 1, 2)
-    ]
+    chosen = parse_arguments(arguments)
     try:
         launch = find_launch(os.environ)
-        rows = time_on_gpus(tasks, launch=launch)
+        if launch is not None and chosen.nodes is None:
+            msg = "--nodes is missing; expected how many machines the launched ranks are on"
+            raise BootstrapError(msg)
+        rows = time_on_gpus(chosen.tasks, launch=launch)
+        if launch is None or launch.world.rank == 0:
+            cupy, nccl = require_nccl()
+            setting = Setting.of(cupy, nccl, nodes=chosen.nodes or 1, link=chosen.link)
+            sys.stdout.writelines(table(rows, setting))
     except TweelingError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    if launch is None or launch.world.rank == 0:
-        heading = "op,dtype,ranks,message_bytes,latency_us,bus_bandwidth_bytes_per_s,algorithm"
-        sys.stdout.write(f"{heading}\n")
-        for row in rows:
-            sizes = f"{row.operation},{row.dtype},{row.n_ranks},{row.message_bytes}"
-            figures = f"{row.median_s * 1e6:.7g},{row.bus_bandwidth_bytes_per_s:.7g}"
-            sys.stdout.write(f"{sizes},{figures},{row.algorithm}\n")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from kernels.all_reduce.bootstrap import BootstrapError
 from kernels.all_reduce.meeting import Meeting
 from kernels.all_reduce.nccl_operations import CALLS
 from kernels.all_reduce.round_times import RoundTimes
+from kernels.backends import BackendError
 
 __all__ = [
     "ELEMENT_BYTES",
@@ -44,6 +46,10 @@ class GpuTask(NamedTuple):
     n_rounds: int = 20
     algorithm: str = "nccl"
     """One of `TASK_ALGORITHMS`; others than ``nccl`` are for all-reduces within one machine."""
+    rounds_per_graph: int = 0
+    """Rounds in one CUDA graph, whose launch the host does not slow down: a time is then the mean
+    over a graph's rounds. 0 launches each by itself, and a round shorter than its launch, some
+    10 µs from Python, is timed as the launch. [1]"""
 
 
 class TimedQueue(NamedTuple):
@@ -52,17 +58,33 @@ class TimedQueue(NamedTuple):
     cupy: Any
     stream: Any
     queue: Callable[[], None]
+    rounds_per_graph: int = 0
 
     def times_s(self, n_rounds: int) -> Iterator[float]:
-        """Time of each round on this rank, after those that warm up. [s]."""
+        """Time of a round on this rank, so many times, after those that warm up. [s]."""
+        launch = self._captured() if self.rounds_per_graph else self.queue
         events = [self.cupy.cuda.Event() for _ in range(N_WARMUP + n_rounds + 1)]
         events[0].record(self.stream)
         for event in events[1:]:
-            self.queue()
+            launch()
             event.record(self.stream)
         self.stream.synchronize()
+        n_in_launch = max(1, self.rounds_per_graph)
         for before, after in itertools.islice(itertools.pairwise(events), N_WARMUP, None):
-            yield self.cupy.cuda.get_elapsed_time(before, after) * 1e-3
+            yield self.cupy.cuda.get_elapsed_time(before, after) * 1e-3 / n_in_launch
+
+    def _captured(self) -> Callable[[], None]:
+        """Launch of a graph of several rounds."""
+        if self.cupy.cuda.runtime.is_hip:
+            msg = "rounds_per_graph: CuPy captures graphs with CUDA only; expected 0 with ROCm"
+            raise BackendError(msg)
+        self.queue()  # what is compiled or connected in the first call cannot be captured
+        self.stream.synchronize()
+        self.stream.begin_capture()
+        for _ in range(self.rounds_per_graph):
+            self.queue()
+        graph = self.stream.end_capture()
+        return functools.partial(graph.launch, self.stream)
 
 
 def round_times(task: GpuTask, algorithm: str, timed: TimedQueue, meeting: Meeting) -> RoundTimes:
@@ -116,9 +138,10 @@ def task_elements(task: GpuTask, n_ranks: int) -> tuple[int, int]:
     element_bytes = ELEMENT_BYTES[task.dtype]
     n_shards = 1 if task.operation in {"all_reduce", "point_to_point"} else n_ranks
     shard_elements = task.message_bytes // (element_bytes * n_shards)
-    if shard_elements < 1 or task.n_rounds < 1:
+    if shard_elements < 1 or task.n_rounds < 1 or task.rounds_per_graph < 0:
         msg = f"message_bytes={task.message_bytes}, n_rounds={task.n_rounds}"
-        msg += f"; expected {element_bytes * n_shards} bytes or more, and 1"
+        msg += f", rounds_per_graph={task.rounds_per_graph}"
+        msg += f"; expected {element_bytes * n_shards} bytes or more, 1 and 0"
         raise BootstrapError(msg)
     n_elements = shard_elements if task.operation == "all_gather" else shard_elements * n_shards
     return n_elements, shard_elements * n_shards * element_bytes

@@ -306,6 +306,7 @@ def time_peers(meeting: Meeting, peers: PeerRank, task: GpuTask) -> RoundTimes:
         with stream:
             peers.all_reduce(x, out, algorithm=task.algorithm)
 
-    times = round_times(task, task.algorithm, TimedQueue(cupy, stream, queue), meeting)
+    timed = TimedQueue(cupy, stream, queue, task.rounds_per_graph)
+    times = round_times(task, task.algorithm, timed, meeting)
     peers.check()
     return times

@@ -44,7 +44,7 @@ class PlayedGpu:
             UnownedMemory=lambda address, n_bytes, owner: (address, n_bytes, owner),
             MemoryPointer=lambda memory, _offset: memory[0],
             Event=lambda: SimpleNamespace(record=lambda _stream: None),
-            Stream=lambda **_: PlayedStream(machine),
+            Stream=lambda **_: PlayedStream(self),
             get_current_stream=lambda: SimpleNamespace(synchronize=lambda: None),
             get_elapsed_time=lambda _before, _after: 1.0 + index,
         )
@@ -124,8 +124,16 @@ class PlayedGpu:
 class PlayedStream:
     """A stream on which everything has run once all ranks wait for theirs."""
 
-    def __init__(self, machine):
-        self.machine = machine
+    def __init__(self, gpu):
+        self.gpu, self.machine = gpu, gpu.machine
+
+    def begin_capture(self):
+        assert not self.gpu.stream
+
+    def end_capture(self):
+        captured = list(self.gpu.stream)
+        self.gpu.stream.clear()
+        return SimpleNamespace(launch=lambda _stream: self.gpu.stream.extend(captured))
 
     def __enter__(self):
         return self

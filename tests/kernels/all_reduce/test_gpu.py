@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from kernels.all_reduce.gpu import (
     require_nccl,
     task_elements,
 )
+from kernels.all_reduce.gpu_table import Setting, table
 from kernels.all_reduce.local_ranks import run_local_ranks
 from kernels.all_reduce.nccl_operations import (
     CALLS,
@@ -24,8 +26,11 @@ from kernels.all_reduce.nccl_operations import (
 )
 from kernels.all_reduce.peers import ALGORITHMS
 from kernels.all_reduce.reference import collective_reference
+from kernels.all_reduce.round_times import RoundTimes
 from kernels.backends import BackendError
 from kernels.gemm.reference import relative_error_fraction
+from kernels.importers.tidy import read_tidy
+from kernels.libraries import implementation
 from tests.kernels.all_reduce.gpu_ranks import (
     LENGTHS,
     nccl_inputs,
@@ -198,6 +203,41 @@ def test_one_line_says_that_cupy_is_missing(monkeypatch, capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
+
+
+def test_what_is_printed_is_a_tidy_table_that_can_be_imported(tmp_path):
+    runtime = SimpleNamespace(
+        getDeviceProperties=lambda _i: {"name": b"NVIDIA H100 80GB HBM3"}, is_hip=False
+    )
+    cupy = SimpleNamespace(cuda=SimpleNamespace(runtime=runtime))
+    nccl = SimpleNamespace(get_version=lambda: 22703)
+    rows = [
+        RoundTimes(
+            operation="all_reduce",
+            algorithm=algorithm,
+            dtype="bfloat16",
+            n_ranks=8,
+            message_bytes=2**20,
+            times_s=(2e-5, 3e-5, 4e-5),
+        )
+        for algorithm in ("nccl", "one_shot")
+    ]
+    setting = Setting.of(cupy, nccl, nodes=1, link="NVLink4+NVSwitch")
+    path = tmp_path / "printed.csv"
+    path.write_text("".join(table(rows, setting)))
+    family, found = read_tidy(path)
+    assert family == "collectives"
+    assert list(found["library"]) == ["nccl-2.27.3", "tweeling-one_shot"]
+    assert list(found["latency_us"]) == [30.0, 30.0]
+    names = [implementation("collectives", name) for name in found["library"]]
+    assert names == ["vendor", "tweeling"]
+
+
+def test_launched_ranks_have_to_say_on_how_many_machines_they_are(monkeypatch, capsys):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert gpu.main(["all_reduce"]) == 2
+    assert "--nodes is missing" in capsys.readouterr().err
 
 
 class PlayedCupy:

@@ -138,6 +138,19 @@ def test_a_rank_that_does_not_come_is_named_and_nobody_waits_for_ever(machine, e
         ranks[1].all_reduce(played.gpus[1].array(np.ones(3, np.float32)))
 
 
+def test_a_captured_graph_runs_again_and_again(machine, emulated):
+    """What a launch was given stays the same; all that changes is counted on the device."""
+    played = machine(4)
+    played.start(OPTIONS)
+    sums = Sums(played, "fp32", 6)
+    for length, algorithm in zip(LENGTHS, ALGORITHMS * 4, strict=False):
+        sums.queue(length, algorithm)
+    for gpu in played.gpus:
+        gpu.stream *= 3
+    assert played.run(emulated)
+    sums.check()
+
+
 def test_the_size_of_a_message_chooses_the_algorithm(machine):
     played = machine(2)
     first, _ = played.start(OPTIONS)
@@ -189,6 +202,7 @@ def test_tasks_are_timed_by_the_algorithm_that_they_name(machine, emulated, monk
         GpuTask("all_reduce", 1000, "float32", 3, "two_shot"),
         GpuTask("all_reduce", 1000, "float32", 2, "auto"),
         GpuTask("all_reduce", 2**26, "float32", 2, "auto"),
+        GpuTask("all_reduce", 1000, "float32", 2, "one_shot", rounds_per_graph=4),
     )
 
     def body(index, _gpu):
@@ -204,6 +218,7 @@ def test_tasks_are_timed_by_the_algorithm_that_they_name(machine, emulated, monk
         ("one_shot", 1000),
     ]
     assert own[1].times_s == (2e-3, 2e-3, 2e-3)  # the slower of both
+    assert own[4].times_s == (5e-4, 5e-4)  # of four rounds in a graph
 
 
 @pytest.mark.parametrize(
