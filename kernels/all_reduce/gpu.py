@@ -264,19 +264,39 @@ def time_on_gpus(tasks: Sequence[GpuTask], *, launch: Launch | None = None) -> l
         In one line, what is missing here, or which rank did not come.
     """
     cupy, nccl = require_nccl()
+    n_visible = int(cupy.cuda.runtime.getDeviceCount())
     if launch is None:
-        n_devices = int(cupy.cuda.runtime.getDeviceCount())
         body = functools.partial(_local_rank, tuple(tasks))
-        first: list[RoundTimes] = run_local_ranks(n_devices, body)[0]
+        first: list[RoundTimes] = run_local_ranks(n_visible, body)[0]
         return first
     make_identifier = functools.partial(identifier_bytes, nccl)
     with (
         _meeting(launch, make_identifier) as meeting,
         GpuRank(
-            meeting, device_index=launch.local_rank, most_bytes=largest_peer_bytes(tasks)
+            meeting,
+            device_index=own_device(launch.local_rank, n_visible),
+            most_bytes=largest_peer_bytes(tasks),
         ) as rank,
     ):
         return [rank.time(task) for task in tasks]
+
+
+def own_device(local_rank: int, n_visible: int) -> int:
+    """Device of a launched rank, as its process counts them.
+
+    Some launchers show every process all devices, others only its own.
+
+    Raises
+    ------
+    BackendError
+        When there are more ranks on the machine than devices.
+    """
+    if n_visible == 1:
+        return 0
+    if local_rank >= n_visible:
+        msg = f"rank {local_rank} of this machine sees {n_visible} GPUs; expected one GPU a rank"
+        raise BackendError(msg)
+    return local_rank
 
 
 def _meeting(

@@ -240,6 +240,13 @@ def test_launched_ranks_have_to_say_on_how_many_machines_they_are(monkeypatch, c
     assert "--nodes is missing" in capsys.readouterr().err
 
 
+def test_a_launched_rank_takes_its_own_gpu_of_all_or_the_only_one_it_sees():
+    assert [gpu.own_device(rank, 4) for rank in range(4)] == [0, 1, 2, 3]
+    assert gpu.own_device(3, 1) == 0
+    with pytest.raises(BackendError, match="rank 4 of this machine sees 4 GPUs"):
+        gpu.own_device(4, 4)
+
+
 class PlayedCupy:
     """CuPy on a machine without a GPU."""
 

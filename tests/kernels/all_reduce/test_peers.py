@@ -5,11 +5,14 @@ The host plays the GPUs: the very kernels run on it, all blocks of all ranks und
 
 from __future__ import annotations
 
+import socket
+
 import numpy as np
 import pytest
 
 from kernels.all_reduce import gpu as timed
 from kernels.all_reduce import peer_memory
+from kernels.all_reduce.bootstrap import LOOPBACK, Rendezvous, World
 from kernels.all_reduce.gpu_tasks import GpuTask
 from kernels.all_reduce.peer_model import PeerLimits
 from kernels.all_reduce.peers import PeerOptions, PeerRank
@@ -87,6 +90,28 @@ def test_all_ranks_get_the_same_sum_call_after_call(
             sums.queue(length, ALGORITHMS[(i + seed) % 2])
         assert played.run(emulated, Run(seed, are_stores_late))
         sums.check()
+
+
+def test_handles_go_round_over_tcp(machine, emulated):
+    played = machine(3)
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def body(index, gpu):
+            world = World(rank=index, n_ranks=3, port=port, time_limit_s=20.0)
+            own = listener if index == 0 else None
+            with (
+                Rendezvous(world, lambda: b"", listener=own) as meeting,
+                PeerRank(meeting, device_index=index, options=OPTIONS) as rank,
+            ):
+                out = rank.all_reduce(gpu.array(np.full(9, index + 1.0, np.float32)))
+                meeting.barrier()
+                if index == 0:
+                    assert played.run(emulated)
+                meeting.barrier()
+                return list(out)
+
+        assert played.together(body) == [[6.0] * 9] * 3
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
