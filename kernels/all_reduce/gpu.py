@@ -1,4 +1,6 @@
-"""Collectives on GPUs: NCCL, or RCCL on AMD, through CuPy; one process per GPU.
+"""Collectives on GPUs: NCCL, or RCCL on AMD, through CuPy, and our own all-reduce kernels.
+
+One process per GPU.
 
 Start it on one machine and it uses all GPUs there::
 
@@ -16,63 +18,45 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
-import itertools
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from types import ModuleType
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 
 from kernels.all_reduce.bootstrap import BootstrapError, Rendezvous, World
+from kernels.all_reduce.gpu_tasks import (
+    GpuTask,
+    TimedQueue,
+    largest_peer_bytes,
+    ones,
+    round_times,
+    task_elements,
+)
 from kernels.all_reduce.launch_environment import Launch, find_launch
 from kernels.all_reduce.local_ranks import run_local_ranks
+from kernels.all_reduce.meeting import Meeting
 from kernels.all_reduce.mpi_meeting import MpiMeeting
 from kernels.all_reduce.nccl_operations import (
-    CALLS,
     DeviceBuffers,
     enqueue,
     require_equal_shards,
 )
+from kernels.all_reduce.peers import PeerOptions, PeerRank, time_peers
 from kernels.all_reduce.round_times import RoundTimes
 from kernels.all_reduce.shards import output_elements
 from kernels.backends import BackendError
 
-__all__ = ["GpuTask", "NcclRank", "require_nccl", "time_on_gpus"]
+__all__ = ["GpuRank", "GpuTask", "NcclRank", "require_nccl", "time_on_gpus"]
+
+NCCL_BFLOAT16 = 9
+"""ncclBfloat16 of nccl.h, which older CuPy does not name."""
 
 IDENTIFIER_BYTES = 128
 """Size of ncclUniqueId. [byte]"""
-N_WARMUP = 5
-"""Rounds before those that are timed: NCCL connects ranks in the first. [1]"""
-
-
-class GpuTask(NamedTuple):
-    """Rounds of one operation."""
-
-    operation: str
-    message_bytes: int
-    """Message as nccl-tests counts it. [byte]"""
-    dtype: str = "float32"
-    """float16, float32 or float64."""
-    n_rounds: int = 20
-
-
-class Meeting(Protocol):
-    """How a rank reaches the others outside of NCCL."""
-
-    rank: int
-    n_ranks: int
-    identifier: bytes
-
-    def barrier(self) -> None:
-        """Wait until every rank has come to this point."""
-        ...
-
-    def gather(self, numbers: list[float]) -> list[list[float]]:
-        """Give every rank the numbers of all ranks."""
-        ...
 
 
 def require_nccl() -> tuple[ModuleType, ModuleType]:
@@ -171,33 +155,17 @@ class NcclRank:
         RoundTimes
             Slowest rank of each round, on every rank.
         """
-        n_elements, message_bytes = task_elements(task, self._meeting.n_ranks)
-        send = self._cupy.ones(n_elements, dtype=task.dtype)
-        receive = self._cupy.empty(self._output_elements(task.operation, n_elements), task.dtype)
+        n_elements, _ = task_elements(task, self._meeting.n_ranks)
+        send = ones(self._cupy, n_elements, task.dtype)
+        receive = self._cupy.empty(self._output_elements(task.operation, n_elements), send.dtype)
         self._cupy.cuda.get_current_stream().synchronize()
         buffers = self._buffers(send, receive)
-        self._meeting.barrier()
-        own_times_s = list(self._timed_rounds(task, buffers))[N_WARMUP:]
-        by_rank = self._meeting.gather(own_times_s)
-        return RoundTimes(
-            operation=task.operation,
-            algorithm="nccl",
-            dtype=task.dtype,
-            n_ranks=self._meeting.n_ranks,
-            message_bytes=message_bytes,
-            times_s=tuple(max(times_s) for times_s in zip(*by_rank, strict=True)),
-        )
 
-    def _timed_rounds(self, task: GpuTask, buffers: DeviceBuffers) -> Iterator[float]:
-        """Time that each round took on this rank. [s]."""
-        events = [self._cupy.cuda.Event() for _ in range(N_WARMUP + task.n_rounds + 1)]
-        events[0].record(self._stream)
-        for event in events[1:]:
+        def queue() -> None:
             enqueue(task.operation, self._nccl, self._communicator, buffers)
-            event.record(self._stream)
-        self._stream.synchronize()
-        for before, after in itertools.pairwise(events):
-            yield self._cupy.cuda.get_elapsed_time(before, after) * 1e-3
+
+        timed = TimedQueue(self._cupy, self._stream, queue, task.rounds_per_graph)
+        return round_times(task, "nccl", timed, self._meeting)
 
     def _output_elements(self, operation: str, n_elements: int) -> int:
         rank, n_ranks = self._meeting.rank, self._meeting.n_ranks
@@ -206,6 +174,7 @@ class NcclRank:
     def _buffers(self, send: Any, receive: Any) -> DeviceBuffers:  # noqa: ANN401 - CuPy's arrays
         datatypes = {
             "float16": self._nccl.NCCL_FLOAT16,
+            "uint16": getattr(self._nccl, "NCCL_BFLOAT16", NCCL_BFLOAT16),
             "float32": self._nccl.NCCL_FLOAT32,
             "float64": self._nccl.NCCL_FLOAT64,
         }
@@ -221,23 +190,57 @@ class NcclRank:
         )
 
 
-def task_elements(task: GpuTask, n_ranks: int) -> tuple[int, int]:
-    """Length of each rank's input, and the message that it amounts to. [1], [byte].
+class GpuRank:
+    """One rank on one GPU with NCCL and, once a task asks for them, our own kernels.
 
-    Where the message is shared out, it is rounded down to equal shards, as in nccl-tests.
+    A context manager. It has not run on a GPU.
+
+    Parameters
+    ----------
+    meeting
+        How the ranks reach each other.
+    device_index
+        This rank's device.
+    most_bytes
+        Largest message of our own kernels. [byte]
     """
-    if task.operation not in CALLS:
-        msg = f"operation {task.operation!r} is unknown; expected {', '.join(CALLS)}"
-        raise BootstrapError(msg)
-    element_bytes = np.dtype(task.dtype).itemsize
-    n_shards = 1 if task.operation in {"all_reduce", "point_to_point"} else n_ranks
-    shard_elements = task.message_bytes // (element_bytes * n_shards)
-    if shard_elements < 1 or task.n_rounds < 1:
-        msg = f"message_bytes={task.message_bytes}, n_rounds={task.n_rounds}"
-        msg += f"; expected {element_bytes * n_shards} bytes or more, and 1"
-        raise BootstrapError(msg)
-    n_elements = shard_elements if task.operation == "all_gather" else shard_elements * n_shards
-    return n_elements, shard_elements * n_shards * element_bytes
+
+    def __init__(self, meeting: Meeting, *, device_index: int, most_bytes: int) -> None:
+        self._meeting = meeting
+        self._device_index = device_index
+        self._options = PeerOptions(most_bytes=most_bytes)
+        self._nccl_rank = NcclRank(meeting, device_index=device_index)
+        self._peers: PeerRank | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if self._peers is not None:
+            self._peers.close(is_orderly=kind is None)
+        self._nccl_rank.__exit__(kind, error, trace)
+
+    def time(self, task: GpuTask) -> RoundTimes:
+        """Time a task by the algorithm that it names; every rank calls this.
+
+        Raises
+        ------
+        BackendError
+            In one line, when ranks cannot read each other's memory.
+        """
+        if task.algorithm == "nccl":
+            return self._nccl_rank.time(task)
+        if self._peers is None:
+            self._peers = PeerRank(
+                self._meeting, device_index=self._device_index, options=self._options
+            )
+        _, message_bytes = task_elements(task, self._meeting.n_ranks)
+        chosen = task.algorithm
+        if chosen == "auto":
+            chosen = self._peers.algorithm_for(message_bytes)
+        if chosen == "vendor":
+            return self._nccl_rank.time(task)
+        return time_peers(self._meeting, self._peers, task._replace(algorithm=chosen))
 
 
 def time_on_gpus(tasks: Sequence[GpuTask], *, launch: Launch | None = None) -> list[RoundTimes]:
@@ -253,7 +256,7 @@ def time_on_gpus(tasks: Sequence[GpuTask], *, launch: Launch | None = None) -> l
     Returns
     -------
     list
-        One entry per task, the same on every rank.
+        One entry per task, the same on every rank; what was taken stands in its algorithm.
 
     Raises
     ------
@@ -261,17 +264,39 @@ def time_on_gpus(tasks: Sequence[GpuTask], *, launch: Launch | None = None) -> l
         In one line, what is missing here, or which rank did not come.
     """
     cupy, nccl = require_nccl()
+    n_visible = int(cupy.cuda.runtime.getDeviceCount())
     if launch is None:
-        n_devices = int(cupy.cuda.runtime.getDeviceCount())
         body = functools.partial(_local_rank, tuple(tasks))
-        first: list[RoundTimes] = run_local_ranks(n_devices, body)[0]
+        first: list[RoundTimes] = run_local_ranks(n_visible, body)[0]
         return first
     make_identifier = functools.partial(identifier_bytes, nccl)
     with (
         _meeting(launch, make_identifier) as meeting,
-        NcclRank(meeting, device_index=launch.local_rank) as rank,
+        GpuRank(
+            meeting,
+            device_index=own_device(launch.local_rank, n_visible),
+            most_bytes=largest_peer_bytes(tasks),
+        ) as rank,
     ):
         return [rank.time(task) for task in tasks]
+
+
+def own_device(local_rank: int, n_visible: int) -> int:
+    """Device of a launched rank, as its process counts them.
+
+    Some launchers show every process all devices, others only its own.
+
+    Raises
+    ------
+    BackendError
+        When there are more ranks on the machine than devices.
+    """
+    if n_visible == 1:
+        return 0
+    if local_rank >= n_visible:
+        msg = f"rank {local_rank} of this machine sees {n_visible} GPUs; expected one GPU a rank"
+        raise BackendError(msg)
+    return local_rank
 
 
 def _meeting(
@@ -290,35 +315,32 @@ def _local_rank(
     make_identifier = functools.partial(identifier_bytes, nccl)
     with (
         Rendezvous(world, make_identifier, listener=listener) as meeting,
-        NcclRank(meeting, device_index=world.rank) as rank,
+        GpuRank(meeting, device_index=world.rank, most_bytes=largest_peer_bytes(tasks)) as rank,
     ):
         return [rank.time(task) for task in tasks]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print times of messages from 1 KiB to 1 GiB as CSV, from rank 0."""
-    import argparse
+    """Print times of messages from 1 KiB up as a tidy table, from rank 0."""
     import sys
 
     from hardware_profiles.errors import TweelingError
+    from kernels.all_reduce.gpu_table import Setting, parse_arguments, table
 
-    parser = argparse.ArgumentParser(prog="python -m kernels.all_reduce.gpu", description=__doc__)
-    parser.add_argument("operation", choices=list(CALLS))
-    parser.add_argument("--dtype", default="float32", choices=["float16", "float32", "float64"])
-    chosen = parser.parse_args(arguments)
-    tasks = [GpuTask(chosen.operation, 2**power, chosen.dtype) for power in range(10, 31, 2)]
+    chosen = parse_arguments(arguments)
     try:
         launch = find_launch(os.environ)
-        rows = time_on_gpus(tasks, launch=launch)
+        if launch is not None and chosen.nodes is None:
+            msg = "--nodes is missing; expected how many machines the launched ranks are on"
+            raise BootstrapError(msg)
+        rows = time_on_gpus(chosen.tasks, launch=launch)
+        if launch is None or launch.world.rank == 0:
+            cupy, nccl = require_nccl()
+            setting = Setting.of(cupy, nccl, nodes=chosen.nodes or 1, link=chosen.link)
+            sys.stdout.writelines(table(rows, setting))
     except TweelingError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    if launch is None or launch.world.rank == 0:
-        sys.stdout.write("op,dtype,ranks,message_bytes,latency_us,bus_bandwidth_bytes_per_s\n")
-        for row in rows:
-            sizes = f"{row.operation},{row.dtype},{row.n_ranks},{row.message_bytes}"
-            figures = f"{row.median_s * 1e6:.7g},{row.bus_bandwidth_bytes_per_s:.7g}"
-            sys.stdout.write(f"{sizes},{figures}\n")
     return 0
 
 

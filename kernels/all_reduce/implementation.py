@@ -15,9 +15,9 @@ from kernels.all_reduce.groups import (
     CollectiveGroup,
     CollectiveMachine,
     CollectivePattern,
-    wire_factor,
 )
 from kernels.all_reduce.model import collective_time_s
+from kernels.all_reduce.peer_model import PeerMachine, one_shot_time_s, two_shot_time_s
 from kernels.smooth import power_mean_join, smooth_minimum
 
 __all__ = ["VENDOR", "ImplementationMachine", "implementation_time_s"]
@@ -53,16 +53,18 @@ VENDOR = ImplementationMachine(0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0)
 
 def _kernel_time_s(
     message_bytes: float,
-    pattern: CollectivePattern,
     library: ImplementationMachine,
     group: CollectiveGroup,
 ) -> float:
     """The own kernel in one shot or two. [s]"""
     ranks = group.n_ranks_per_node
-    bandwidth = library.kernel_efficiency_fraction * group.link_bandwidth_bytes_per_s
-    barrier_s = library.kernel_latency_s + library.kernel_latency_per_rank_s * (ranks - 2.0)
-    one_shot_s = barrier_s + message_bytes * (ranks - 1.0) / bandwidth
-    two_shots_s = 2.0 * barrier_s + message_bytes * wire_factor(ranks, pattern) / bandwidth
+    peers = PeerMachine(
+        library.kernel_latency_s,
+        library.kernel_latency_per_rank_s,
+        library.kernel_efficiency_fraction * group.link_bandwidth_bytes_per_s,
+    )
+    one_shot_s = one_shot_time_s(message_bytes, ranks, peers)
+    two_shots_s = two_shot_time_s(message_bytes, ranks, peers)
     return smooth_minimum(one_shot_s, two_shots_s, SHOTS_JOIN_EXPONENT)
 
 
@@ -86,7 +88,7 @@ def _device_time_s(
     vendor_s = collective_time_s(message_bytes, pattern, scaled, group)
     if library.kernel_limit_bytes <= 0.0 or group.n_ranks > group.n_ranks_per_node:
         return vendor_s
-    kernel_s = _kernel_time_s(message_bytes, pattern, library, group)
+    kernel_s = _kernel_time_s(message_bytes, library, group)
     excess = (message_bytes / library.kernel_limit_bytes) ** SWITCH_SHARPNESS
     share = 1.0 / (1.0 + excess)
     return float(kernel_s**share * vendor_s ** (1.0 - share))

@@ -6,6 +6,7 @@ Inside a node the transfer is S (f + c/p) / B, with f the wire factor of the ope
 the copy of each rank's own shard; it is joined with the latency by the law of a chunked
 pipeline, (a^q + t^q)^(1/q) with q below 1, because a plain sum cannot follow the slow rise of
 bandwidth from 1 MiB to 256 MiB. Small messages take a low-latency protocol instead.
+Kernels of our own that read peers' memory are modelled in `kernels.all_reduce.peer_model`.
 
 References
 ----------
@@ -25,6 +26,13 @@ from kernels.all_reduce.groups import (
     wire_factor,
 )
 from kernels.all_reduce.network import network_time_s
+from kernels.all_reduce.peer_model import (
+    PeerLimits,
+    PeerMachine,
+    one_shot_time_s,
+    peer_limits,
+    two_shot_time_s,
+)
 from kernels.smooth import power_mean_join, smooth_minimum
 
 __all__ = [
@@ -33,9 +41,14 @@ __all__ = [
     "CollectiveMachine",
     "CollectivePattern",
     "NetworkMachine",
+    "PeerLimits",
+    "PeerMachine",
     "collective_time_s",
     "in_node_time_s",
+    "one_shot_time_s",
+    "peer_limits",
     "point_to_point_time_s",
+    "two_shot_time_s",
     "wire_factor",
 ]
 

@@ -34,6 +34,7 @@ from kernels.attention.operands import (
     require_result,
     softmax_scale,
 )
+from kernels.backends import BackendError
 
 __all__ = ["attention_backward_numba_gpu", "attention_numba_gpu"]
 
@@ -74,6 +75,8 @@ def attention_numba_gpu(
 
     Raises
     ------
+    BackendError
+        When Numba sees neither a device nor its simulator.
     ValueError
         When shapes do not fit each other or the scale is not positive.
     """
@@ -114,6 +117,8 @@ def attention_backward_numba_gpu(
 
     Raises
     ------
+    BackendError
+        When Numba sees neither a device nor its simulator.
     ValueError
         When shapes do not fit each other or the scale is not positive.
     """
@@ -140,6 +145,9 @@ def _launch(
     limits: tuple[int, int, np.float32],
 ) -> None:
     """Run a kernel with one thread to each row of an operand; bring its outputs back."""
+    if not cuda.is_available():
+        msg = "numba sees no CUDA device; NUMBA_ENABLE_CUDASIM=1 simulates one"
+        raise BackendError(msg)
     batch, heads, length, _ = owned.shape
     grid = ((length + TILE - 1) // TILE, heads, batch)
     given = tuple(cuda.to_device(np.ascontiguousarray(array, np.float32)) for array in inputs)

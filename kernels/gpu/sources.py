@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kernels.all_reduce.sources import ALL_REDUCE_SOURCES
 from kernels.attention.sources import ATTENTION_SOURCES
 from kernels.gemm.sources import GEMM_SOURCES
 from kernels.gpu.kernel_source import Entry, KernelSource
@@ -13,6 +14,7 @@ SOURCES: tuple[KernelSource[Entry], ...] = (
     *GEMM_SOURCES,
     *ATTENTION_SOURCES,
     *MEMORY_BOUND_SOURCES,
+    *ALL_REDUCE_SOURCES,
 )
 
 

@@ -1,6 +1,8 @@
 """What can be known of collectives on GPUs without one: the calls, and what is said is missing."""
 
+import functools
 import importlib.util
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,16 +16,32 @@ from kernels.all_reduce.gpu import (
     require_nccl,
     task_elements,
 )
+from kernels.all_reduce.gpu_table import Setting, table
+from kernels.all_reduce.local_ranks import run_local_ranks
 from kernels.all_reduce.nccl_operations import (
     CALLS,
     DeviceBuffers,
     enqueue,
     require_equal_shards,
 )
+from kernels.all_reduce.peers import ALGORITHMS
 from kernels.all_reduce.reference import collective_reference
+from kernels.all_reduce.round_times import RoundTimes
 from kernels.backends import BackendError
+from kernels.gemm.reference import relative_error_fraction
+from kernels.importers.tidy import read_tidy
+from kernels.libraries import implementation
+from tests.kernels.all_reduce.gpu_ranks import (
+    LENGTHS,
+    nccl_inputs,
+    nccl_rank,
+    peer_input,
+    peer_rank,
+)
+from tests.kernels.gpu.emulation import loaded, round_to
 
 FLOAT64 = 8
+TOLERANCE = {"bf16": 1e-2, "fp16": 2e-3, "fp32": 1e-5}
 STREAM = 77
 SEND, RECEIVE = 2**20, 2**21
 """Addresses of the buffers, the same on every rank, as processes may have them."""
@@ -160,6 +178,10 @@ def test_messages_are_counted_as_nccl_tests_does(operation, n_elements, message_
         (GpuTask("sort", 8), "'sort' is unknown"),
         (GpuTask("all_gather", 8), "expected 12 bytes or more"),
         (GpuTask("all_reduce", 8, n_rounds=0), "n_rounds=0"),
+        (GpuTask("all_reduce", 8, "int8"), "dtype 'int8' is unknown"),
+        (GpuTask("all_reduce", 8, algorithm="ring"), "algorithm 'ring' is unknown"),
+        (GpuTask("all_gather", 99, algorithm="one_shot"), "all_gather in float32 by one_shot"),
+        (GpuTask("all_reduce", 99, "float64", algorithm="auto"), "all_reduce in float64 by auto"),
     ],
 )
 def test_tasks_that_make_no_sense_are_refused(task, what):
@@ -183,6 +205,48 @@ def test_one_line_says_that_cupy_is_missing(monkeypatch, capsys):
     assert err.count("\n") == 1
 
 
+def test_what_is_printed_is_a_tidy_table_that_can_be_imported(tmp_path):
+    runtime = SimpleNamespace(
+        getDeviceProperties=lambda _i: {"name": b"NVIDIA H100 80GB HBM3"}, is_hip=False
+    )
+    cupy = SimpleNamespace(cuda=SimpleNamespace(runtime=runtime))
+    nccl = SimpleNamespace(get_version=lambda: 22703)
+    rows = [
+        RoundTimes(
+            operation="all_reduce",
+            algorithm=algorithm,
+            dtype="bfloat16",
+            n_ranks=8,
+            message_bytes=2**20,
+            times_s=(2e-5, 3e-5, 4e-5),
+        )
+        for algorithm in ("nccl", "one_shot")
+    ]
+    setting = Setting.of(cupy, nccl, nodes=1, link="NVLink4+NVSwitch")
+    path = tmp_path / "printed.csv"
+    path.write_text("".join(table(rows, setting)))
+    family, found = read_tidy(path)
+    assert family == "collectives"
+    assert list(found["library"]) == ["nccl-2.27.3", "tweeling-one_shot"]
+    assert list(found["latency_us"]) == [30.0, 30.0]
+    names = [implementation("collectives", name) for name in found["library"]]
+    assert names == ["vendor", "tweeling"]
+
+
+def test_launched_ranks_have_to_say_on_how_many_machines_they_are(monkeypatch, capsys):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert gpu.main(["all_reduce"]) == 2
+    assert "--nodes is missing" in capsys.readouterr().err
+
+
+def test_a_launched_rank_takes_its_own_gpu_of_all_or_the_only_one_it_sees():
+    assert [gpu.own_device(rank, 4) for rank in range(4)] == [0, 1, 2, 3]
+    assert gpu.own_device(3, 1) == 0
+    with pytest.raises(BackendError, match="rank 4 of this machine sees 4 GPUs"):
+        gpu.own_device(4, 4)
+
+
 class PlayedCupy:
     """CuPy on a machine without a GPU."""
 
@@ -203,12 +267,46 @@ def test_one_line_says_what_else_is_missing(monkeypatch, has_nccl, what):
         require_nccl()
 
 
+def skip_without_gpus(n_least):
+    try:
+        cupy, _ = require_nccl()
+    except BackendError as error:
+        pytest.skip(str(error))
+    n_devices = min(8, int(cupy.cuda.runtime.getDeviceCount()))
+    if n_devices < n_least:
+        pytest.skip(f"{n_devices} GPU; expected {n_least} or more")
+    return n_devices
+
+
 @pytest.mark.gpu
 def test_one_gpu_gets_back_what_it_put_in():
     """Not run yet; needs CuPy with NCCL and one GPU."""
-    try:
-        require_nccl()
-    except BackendError as error:
-        pytest.skip(str(error))
+    skip_without_gpus(1)
     times = gpu.time_on_gpus([GpuTask("all_reduce", 2**20)])
     assert times[0].median_s > 0
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("operation", CALLS)
+def test_nccl_between_gpus_does_what_the_oracle_says(operation):
+    """Not run yet; needs CuPy with NCCL and two GPUs."""
+    n_ranks = skip_without_gpus(2)
+    inputs = nccl_inputs(n_ranks)
+    found = run_local_ranks(n_ranks, functools.partial(nccl_rank, operation))
+    for own, truth in zip(found, collective_reference(operation, inputs), strict=True):
+        assert relative_error_fraction(own, truth) < 1e-5
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
+def test_our_own_kernels_between_gpus_sum_to_the_same_bits(dtype, algorithm):
+    """Not run yet; needs CuPy and two GPUs that reach each other's memory."""
+    n_ranks = skip_without_gpus(2)
+    by_rank = run_local_ranks(n_ranks, functools.partial(peer_rank, dtype, algorithm))
+    for i, length in enumerate(LENGTHS):
+        inputs = [round_to(peer_input(rank, length), dtype) for rank in range(n_ranks)]
+        truth = collective_reference("all_reduce", inputs)[0]
+        for found in by_rank:
+            assert np.array_equal(found[i], by_rank[0][i])
+            assert relative_error_fraction(loaded(found[i], dtype), truth) < TOLERANCE[dtype]

@@ -7,6 +7,13 @@ the shapes have two blocks of 32 rows at most.
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from kernels.attention import numba_gpu
+from kernels.backends import BackendError
 
 PROGRAM = """
 import numpy as np
@@ -34,13 +41,22 @@ for of_query, of_key, mask in CASES:
 """
 
 
-def test_the_device_kernel_agrees_with_the_oracle_in_the_simulator():
-    environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}
+def test_the_device_kernel_agrees_with_the_oracle_in_the_simulator(repository):
+    environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": str(repository)}
     run = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         env=environment,
         capture_output=True,
         text=True,
         check=False,
+        timeout=120,
     )
     assert run.returncode == 0, run.stderr
+
+
+def test_one_line_says_that_there_is_no_device(monkeypatch):
+    monkeypatch.setattr(numba_gpu, "cuda", SimpleNamespace(is_available=lambda: False))
+    monkeypatch.setattr(numba_gpu, "_build_forward", lambda _head_dim: None)
+    x = np.ones((1, 1, 3, 2), np.float32)
+    with pytest.raises(BackendError, match="NUMBA_ENABLE_CUDASIM=1 simulates one"):
+        numba_gpu.attention_numba_gpu(x, x, x)

@@ -25,6 +25,8 @@ class EmulatedSource:
         arguments: str,
         call: str = "{body}(g)",
         names: tuple[str, ...] = (),
+        harness: str = "entries.cpp",
+        n_threads: int = 0,
     ) -> None:
         compiler = find_compiler()
         assert compiler is not None
@@ -40,6 +42,7 @@ class EmulatedSource:
             "ENTRY_SOURCE": f'"{source.path}"',
             "ENTRY_ARGUMENTS": arguments,
             "ENTRY_CASES": cases,
+            **({"ENTRY_THREADS": str(n_threads)} if n_threads else {}),
         }
         subprocess.run(
             [
@@ -47,7 +50,7 @@ class EmulatedSource:
                 *("-std=c++17", "-O1", "-fPIC", "-shared", "-w", "-fno-strict-aliasing"),
                 *(f"-I{path}" for path in (HOST, *source.include_folders)),
                 *(f"-D{name}={value}" for name, value in definitions.items()),
-                *("-o", str(library), str(HOST / "entries.cpp")),
+                *("-o", str(library), str(HOST / harness)),
             ],
             check=True,
         )

@@ -63,11 +63,17 @@ struct Machine {
     u64 progress;  // grows whenever somebody need not wait any longer
     bool are_copies_late, are_products_late;
     std::vector<Action> memory_engine;  // bulk copies that nobody has waited for yet
+    std::vector<Action> unpublished, published;  // stores that other devices do not see yet
 };
 
-inline Machine& machine() {
-    static Machine it;
+// The block that runs, where several are under way (ranks.cpp); else the only one.
+inline Machine*& running_machine() {
+    static Machine* it = nullptr;
     return it;
+}
+inline Machine& machine() {
+    static Machine only;
+    return running_machine() ? *running_machine() : only;
 }
 
 inline Fibre& self() { return machine().fibre[machine().current]; }
@@ -131,10 +137,11 @@ inline void start(Fibre& fibre) {
     makecontext(&fibre.context, fibre_main, 0);
 }
 
-// Runs one block; `stride` orders its threads. False when all wait and nobody can go on.
-inline bool run_block(int stride) {
+inline void begin_block() {
     Machine& it = machine();
-    std::memset(it.shared, 0xff, SHARED_BYTES);
+    if (it.shared) {
+        std::memset(it.shared, 0xff, SHARED_BYTES);
+    }
     it.memory_engine.clear();
     it.block = {};
     for (auto& kind : it.group) {
@@ -145,6 +152,12 @@ inline bool run_block(int stride) {
     for (int i = 0; i < it.n_threads; ++i) {
         start(it.fibre[i]);
     }
+}
+
+// Runs one block; `stride` orders its threads. False when all wait and nobody can go on.
+inline bool run_block(int stride) {
+    Machine& it = machine();
+    begin_block();
     for (bool is_running = true; is_running;) {
         is_running = false;
         const u64 before = it.progress;
