@@ -14,7 +14,8 @@ from twin.kernel_columns import (
     mask_of,
     no_kernels,
 )
-from twin.kernel_tables import table_files, table_kind
+from twin.kernel_tables import table_files
+from twin.table_kinds import table_kind
 from twin.kernel_view import KernelView
 from twin.scenario.resolve import Catalogues
 
