@@ -28,10 +28,11 @@ from kernels.gemm.precision import PRECISIONS
 from kernels.importers.formats import recognise
 from kernels.importers.request import ImportRequest
 from kernels.measurement_tables import MeasurementError, Table, column_names
+from kernels.prediction.operations import matrix_sizes
 from twin.foreign_kernels import foreign_tables, is_foreign
 from twin.kernel_columns import (
-    ATTENTION,
     COLLECTIVE,
+    HOST_TRANSFERS,
     N_SIZES,
     STREAM,
     TEXTS,
@@ -48,6 +49,12 @@ FloatArray = npt.NDArray[np.float64]
 
 BATCH_ROWS = 65_536
 """Rows that are read, predicted and counted at a time. [1]"""
+
+LARGEST = 1e15
+"""Sizes and times beyond this are slips, and their products would leave the range of numbers."""
+
+MAY_LACK = ("latency_us", "bytes")
+"""Columns of numbers that a row may leave empty."""
 
 MICROSECONDS = 1e-6
 CAUSAL_FRACTION = 0.5
@@ -193,6 +200,10 @@ def _batches(
     """(rows looked at, rows of the file, rows of the device) of each batch."""
     names = column_names(path)
     n_before = 0
+    twice = next((name for name in kind.columns if names.count(name) > 1), None)
+    if twice is not None:
+        msg = f"{path}: column {twice!r} stands there twice; expected it once"
+        raise MeasurementError(msg)
     present = [name for name in kind.columns if name in names]
     for n_rows, batch in _arrow_batches(path, present):
         columns: dict[str, Any] = {name: _array(batch.column(name)) for name in present}
@@ -209,19 +220,26 @@ def _batches(
 
 def _require_numbers(table: Table, kind: TableKind, *, path: Path, n_before: int) -> None:
     """Refuse sizes and times that are no numbers above 0; a row without a time was not timed."""
-    for name in kind.positive:
+    for name in kind.numbers:
         values = table[name]
         if values.dtype == object:
             text = next((one for one in values.tolist() if not _is_number(one)), values[0])
             msg = f"{path}: column {name!r}: {text!r} is no number"
             raise MeasurementError(msg)
-        is_right = (values > 0.0) & np.isfinite(values)
-        if name == "latency_us":
-            is_right |= np.isnan(values)
+        is_right = (values > 0.0) & (values <= LARGEST)
+        if name in MAY_LACK:
+            is_right |= np.isnan(values) | ((values == 0.0) & (name == "bytes"))
         wrong = np.flatnonzero(~is_right)
         if len(wrong):
             row = int(wrong[0])
-            msg = f"{path}: row {n_before + row + 1}: {name} = {values[row]:g}; expected above 0"
+            msg = (
+                f"{path}: row {n_before + row + 1}: {name} = {values[row]:g}; expected a number "
+                f"above 0 and at most {LARGEST:g}"
+            )
+            raise MeasurementError(msg)
+    for name in kind.choices:
+        if table[name].dtype == object:
+            msg = f"{path}: column {name!r}: {table[name][0]!r}; expected true or false"
             raise MeasurementError(msg)
 
 
@@ -303,9 +321,7 @@ def _kernels(
             traffic = rows["bytes"].astype(np.float64)
             if kind.name == "operation":
                 sizes[:, :2] = np.column_stack([rows["rows"], rows["cols"]])
-                # A table without the traffic: every element read once and written once.
-                once = 2.0 * sizes[:, 0] * sizes[:, 1] * widths
-                traffic = np.where(traffic > 0.0, traffic, once)
+                traffic = np.where(traffic > 0.0, traffic, _operation_traffic_bytes(rows, widths))
             else:
                 sizes[:, 0] = traffic
     names = rows["op"] if "op" in rows.columns else np.full(n_rows, kind.name, dtype=object)
@@ -342,6 +358,12 @@ def _encoded(
 def _widths(rows: Table) -> FloatArray:
     table = {str(name): WIDTHS.get(str(name), 2.0) for name in set(rows["dtype"].tolist())}
     return np.array([table[str(name)] for name in rows["dtype"]])
+
+
+def _operation_traffic_bytes(rows: Table, widths: FloatArray) -> FloatArray:
+    """Least traffic of operations: their passes, else each element read and written once. [byte]"""
+    passes = matrix_sizes(rows)[:, 3]
+    return np.where(np.isnan(passes), 2.0, passes) * rows["rows"] * rows["cols"] * widths
 
 
 def _gemm_traffic_bytes(sizes: FloatArray, rows: Table) -> FloatArray:
@@ -384,7 +406,9 @@ def _roofs_s(
     level = "link" if kind.family == COLLECTIVE else "memory"
     bandwidth = roofs.bytes_per_s(level)
     memory_s = traffic / bandwidth if bandwidth else np.full(len(rows), np.nan)
-    if kind.family in (STREAM, COLLECTIVE):
+    if kind.family == STREAM:
+        return np.where(np.isin(rows["op"].astype(str), HOST_TRANSFERS), np.nan, memory_s)
+    if kind.family == COLLECTIVE:
         return memory_s
     peaks = {
         str(name): roofs.peak_flop_per_s(_peak_name(str(name)))

@@ -83,7 +83,7 @@ class KernelView:
 
         known, unknown = set(), set()
         for name in device_names(path, request or self._request()):
-            profile = self._profile_of(name)
+            profile = self.profile_of(name)
             if profile is None:
                 unknown.add(name)
             else:
@@ -135,7 +135,7 @@ class KernelView:
 
         return ImportRequest(catalogue=self._catalogues.profiles)
 
-    def _profile_of(self, name: str) -> str | None:
+    def profile_of(self, name: str) -> str | None:
         """Profile that carries the name of a device, or whose own measurements do."""
         if not name:
             return None

@@ -35,9 +35,14 @@ class TableKind:
         return (*self.needed, *self.optional)
 
     @property
-    def positive(self) -> tuple[str, ...]:
-        """Columns that must hold numbers above 0."""
-        return tuple(name for name in self.needed if name not in (*NAMES, *CHOICES))
+    def numbers(self) -> tuple[str, ...]:
+        """Columns that hold numbers."""
+        return tuple(name for name in self.columns if name not in (*NAMES, *CHOICES))
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """Columns that hold truth values."""
+        return tuple(name for name in self.columns if name in CHOICES)
 
 
 _ALWAYS: dict[str, object] = {"device": "", "library": "", "direction": "", "dtype": ""}

@@ -143,7 +143,7 @@ def test_a_file_that_cannot_be_written_keeps_the_old_one(drawn, tmp_path, monkey
     def full(path, content):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("twin.validation.runs_plot.write_bytes_whole", full)
+    monkeypatch.setattr("twin.picture_file.write_bytes_whole", full)
     with pytest.raises(PictureError, match="No space left"):
         drawn(name="other.csv")
     assert path.read_bytes() == before
