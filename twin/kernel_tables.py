@@ -206,8 +206,12 @@ def _batches(
         raise MeasurementError(msg)
     present = [name for name in kind.columns if name in names]
     for n_rows, batch in _arrow_batches(path, present):
-        columns: dict[str, Any] = {name: _array(batch.column(name)) for name in present}
         n_batch = batch.num_rows
+        columns: dict[str, Any] = {}
+        for name in present:
+            column = batch.column(name)
+            if column.null_count < n_batch or name not in kind.optional:
+                columns[name] = _array(column, is_number=name in kind.numbers)
         for name, default in kind.optional.items():
             if name not in columns:
                 dtype = object if isinstance(default, str) else None
@@ -283,10 +287,13 @@ def _arrow_batches(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, An
         raise MeasurementError(msg) from error
 
 
-def _array(column: Any) -> npt.NDArray[Any]:  # noqa: ANN401 - pyarrow has no types
+def _array(column: Any, *, is_number: bool = False) -> npt.NDArray[Any]:  # noqa: ANN401
+    """A column as numbers, truth values or texts; nothing but empty cells is what it should be."""
     import pyarrow as pa
 
     kind = column.type
+    if is_number and pa.types.is_null(kind):
+        return np.full(len(column), np.nan)
     if pa.types.is_boolean(kind):
         return np.asarray(column.to_numpy(zero_copy_only=False), dtype=bool)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):

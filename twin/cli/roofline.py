@@ -147,7 +147,10 @@ def roofline(
             "kernels": kernels,
             "files": files,
         }
-        hashes = catalogues.profiles.load("accelerator", name).hashes
+        hashes = dict(catalogues.profiles.load("accelerator", name).hashes)
+        if setting is not None:
+            model = catalogues.models.model(setting.model).name
+            hashes[f"model/{model}"] = catalogues.models.hash_of(setting.model)
         emit_json(payload, command=current_command(), profile_hashes=hashes)
     else:
         lines = roofline_lines(report, kernels)
