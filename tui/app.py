@@ -10,11 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from tui.compute import Compute, Twin
+from tui.key_order import OrderedKeysApp
 from tui.keymap import load_keymap, settings_path
 from tui.screens.registry import HOME, SCREENS, screen_class
 from tui.screens.work_screen import WorkScreen
@@ -40,7 +41,7 @@ def wants_ascii() -> bool:
     return "utf" not in encoding or os.environ.get("TERM") == "linux"
 
 
-class TweelingApp(App[None]):
+class TweelingApp(OrderedKeysApp):
     """The terminal UI."""
 
     TITLE = "Tweeling"
