@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import locale
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -66,8 +66,11 @@ class TweelingApp(OrderedKeysApp):
         is_ascii: bool | None = None,
         keymap_file: Path | None = None,
         profile_dir: Path | None = None,
+        measurements: Sequence[Path] = (),
     ) -> None:
         super().__init__()
+        self._measurements = measurements
+        """Files of measurements that are open on the Kernels screen from the start."""
         self._make_twin = make_twin
         self._compute = Compute(make_twin())
         self._session = session
@@ -88,6 +91,10 @@ class TweelingApp(OrderedKeysApp):
         self.set_keymap(keymap)
         self._made_screen(HOME)
         self.push_screen(HOME)
+        if self._measurements:
+            kernels: KernelsScreen = self._made_screen("kernels")  # type: ignore[assignment]
+            kernels.opened.add(self._measurements)
+            self.action_show_screen("kernels")
         for problem in problems:
             self.notify(problem, severity="warning")
         if self.warms_up:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.errors import TweelingError
+from kernels.backends import host_device
+from kernels.importers.devices import HOST_PROFILE
 from kernels.own_measurements import Measured, measured_by, own_measurements
 from twin.calibration_view import FitRow, fit_rows
 from twin.layer_kernels import LayerSetting, layer_columns, layer_kernels
@@ -118,6 +120,8 @@ class KernelView:
         survey = measured_by(path) if path.is_dir() else None
         own = self.own(device)
         called = [own.device] if own else []
+        if device == HOST_PROFILE:
+            called.append(host_device().name)
         if request is not None and request.device is not None:
             _, unknown = self.devices_in(path, request)
             called += unknown if len(unknown) == 1 else []
@@ -136,7 +140,7 @@ class KernelView:
         return ImportRequest(catalogue=self._catalogues.profiles)
 
     def profile_of(self, name: str) -> str | None:
-        """Profile that carries the name of a device, or whose own measurements do."""
+        """Profile with the name of a device, or with measurements under it; that of the host's."""
         if not name:
             return None
         path = self._catalogues.profiles.find("accelerator", name)
@@ -144,6 +148,8 @@ class KernelView:
             return path.stem
         own = own_measurements((name,))
         known = self.devices()
+        if name == host_device().name and HOST_PROFILE in known:
+            return HOST_PROFILE
         return own.folder.name if own is not None and own.folder.name in known else None
 
     def _device(self, name: str) -> Accelerator:

@@ -25,7 +25,6 @@ __all__ = ["RooflineError", "roofline"]
 logger = logging.getLogger(__name__)
 
 NO_MODEL = "none"
-HOST = "host-cpu"
 OUT_OPTION = "--out"
 MAX_TENSOR_SIZE = 1024
 MAX_SEQUENCE_TOKENS = 2**27
@@ -173,6 +172,7 @@ def _profile(catalogues: Catalogues, device: str) -> str:
 def _at_hand(view: KernelView) -> str:
     """Profile of the device that is here, and a line that says which it is."""
     from kernels.backends import find_device
+    from kernels.importers.devices import HOST_PROFILE
 
     here = find_device()
     name = view.profile_of(here.name)
@@ -182,7 +182,7 @@ def _at_hand(view: KernelView) -> str:
             "with --device PROFILE, or add one (docs/add-a-gpu.md)"
         )
         raise RooflineError(msg)
-    name = name or HOST
+    name = name or HOST_PROFILE
     logger.info("%s, the device at hand; --device names another", name)
     return name
 
