@@ -53,6 +53,8 @@ MARGIN = 3.0
 """How far the axes reach beyond kernels and ridges. [1]"""
 SLOPE = 6.0
 """How much of the slopes is seen left of the first ridge. [1]"""
+LEAST_RANGE = 10.0
+"""Rates of traffic are shown over no less. [1]"""
 EMPTY_BYTES = (1e6, 1e9)
 SHORT_DECADES = 1.6
 """Axes shorter than this get ticks at 1, 2 and 5."""
@@ -155,7 +157,9 @@ def _draw_streams(axes: Axes, report: RooflineReport, marks: Marks) -> None:
     wanted = {levels[family] for family in families}
     memories = [one for one in report.roofs.memories if one.level in wanted]
     ceilings = [one.bytes_per_s for one in memories]
-    y = Range(low=min([*rates, *ceilings]) / 2.0, high=2.0 * max([*rates, *ceilings]))
+    highest = max([*rates, *ceilings])
+    low = min([*rates, *ceilings, highest / LEAST_RANGE])
+    y = Range(low=low / 2.0, high=2.0 * highest)
     _dress(axes, x, y)
     draw_bandwidths(axes, memories, x=x, y=y)
     for number, group in enumerate(marks.groups):

@@ -178,11 +178,12 @@ class KernelsScreen(WorkScreen):
             self._load(self._version)
 
     def _load(self, version: int) -> None:
-        """Rows of the device beside the work: layers, our own measurements, opened tables."""
+        """Rows of the device beside the work; what the user opened stands first in the table."""
         view, device, own = self._compute.twin.kernel_view, self.device, self._own
         paths = [*([own.folder] if own else []), *self.opened.paths]
 
         def load() -> None:
+            opened: list[KernelColumns] = []
             parts: list[KernelColumns] = [view.layers(device)]
             self.post_message(self.Loaded(version, "", sheet_of(concatenated(parts))))
             for path in paths:
@@ -195,8 +196,9 @@ class KernelsScreen(WorkScreen):
                     known, _ = view.devices_in(path)
                     self.post_message(self.HeldElsewhere(version, path, known))
                     continue
-                parts.append(rows)
-                self.post_message(self.Loaded(version, "", sheet_of(concatenated(parts))))
+                (opened if path in self.opened.paths else parts).append(rows)
+                sheet = sheet_of(concatenated([*opened, *parts]))
+                self.post_message(self.Loaded(version, "", sheet))
                 if not is_whole:
                     return
             self.post_message(self.Loaded(version, ""))

@@ -15,6 +15,7 @@ from twin.cli.roofline_text import roofline_lines
 from twin.cli.scenario_options import profiles_option, whole_number
 
 if TYPE_CHECKING:
+    from twin.filter_expression import Filter
     from twin.kernel_view import KernelView
     from twin.layer_kernels import LayerSetting
     from twin.roofline_report import RooflineReport
@@ -111,6 +112,7 @@ def roofline(
 
     if out is not None:
         check_picture(out, option=OUT_OPTION)
+    wanted = _filter(expression)
     catalogues = Catalogues.with_folders(profile_dirs)
     view = KernelView(catalogues)
     with progress_on_stderr():
@@ -129,7 +131,7 @@ def roofline(
         setting = _setting(catalogues, name, said)
         report = roofline_report(view, name, paths=paths, request=request, setting=setting)
     _tell_aside(report)
-    report = _filtered(report, expression)
+    report = _filtered(report, wanted)
     kernels = list(roofline_kernels(report.columns, report.roofs))
     files = []
     if out is not None:
@@ -213,15 +215,21 @@ def _tell_aside(report: RooflineReport) -> None:
             click.echo(f"twin: {source.words}: {words}", err=True)
 
 
-def _filtered(report: RooflineReport, expression: str) -> RooflineReport:
-    from dataclasses import replace
-
-    from twin.kernel_columns import kernel_filter, mask_of
+def _filter(expression: str) -> Filter:
+    from twin.kernel_columns import kernel_filter
 
     wanted = kernel_filter(expression)
     if wanted.problem is not None:
         msg = f"--filter {expression!r}: {wanted.problem}"
         raise RooflineError(msg)
+    return wanted
+
+
+def _filtered(report: RooflineReport, wanted: Filter) -> RooflineReport:
+    from dataclasses import replace
+
+    from twin.kernel_columns import mask_of
+
     if not wanted.terms:
         return report
     return replace(report, columns=report.columns.where(mask_of(report.columns, wanted)))
