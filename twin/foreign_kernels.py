@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from kernels.importers.files import import_file
-from kernels.importers.formats import recognise
+from kernels.importers.formats import Format, recognise
 from kernels.importers.request import ImportRequest
-from kernels.measurement_tables import MeasurementError, Table
+from kernels.importers.tidy_rows import family_of
+from kernels.measurement_tables import MeasurementError, Table, column_names
 from twin.table_kinds import TableKind, kind_named
 
 __all__ = ["foreign_tables", "is_foreign"]
@@ -29,12 +30,11 @@ US_PER_S = 1e6
 
 
 def is_foreign(path: Path) -> bool:
-    """Whether an importer knows the format of a file."""
+    """Whether a file of a folder is in a format of another tool, or a table of bandwidths."""
     try:
-        recognise(path)
+        return recognise(path) is not Format.TIDY or family_of(column_names(path)) == BANDWIDTHS
     except MeasurementError:
         return False
-    return True
 
 
 def foreign_tables(path: Path, request: ImportRequest) -> list[tuple[TableKind, Table]]:

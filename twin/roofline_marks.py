@@ -20,6 +20,9 @@ MOST_MARKS = 240
 FINEST_CELL, COARSER = 0.01, 1.3
 """Side of the cell whose kernels share a mark, in decades, and how it grows until few are left."""
 
+CELLS, MOST_DTYPES = 2**20, 2**16
+"""More cells along an axis, and dtypes, than there can be: each cell has a number of its own."""
+
 MATRIX_FAMILIES = ("gemm", "attention")
 
 
@@ -98,11 +101,12 @@ def _thinned(
 ) -> npt.NDArray[np.intp]:
     """The first row of each cell, in cells as small as leave few enough rows."""
     cell = FINEST_CELL
-    kept = rows
-    kinds = np.column_stack([columns.family[rows], columns.codes["dtype"][rows]])
-    while len(kept) > MOST_MARKS:
-        cells = np.floor(np.log10(places) / cell).astype(np.int64)
-        _, first = np.unique(np.column_stack([kinds, cells]), axis=0, return_index=True)
-        kept = rows[np.sort(first)]
+    kinds = columns.family[rows].astype(np.int64) * MOST_DTYPES + columns.codes["dtype"][rows]
+    logs = np.log10(places)
+    while len(rows) > MOST_MARKS:
+        x, y = np.floor(logs / cell).astype(np.int64).T
+        _, first = np.unique((kinds * CELLS + x) * CELLS + y, return_index=True)
+        first.sort()
+        rows, kinds, logs = rows[first], kinds[first], logs[first]
         cell *= COARSER
-    return kept
+    return rows

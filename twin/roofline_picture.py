@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from twin.cli.version import tweeling_version
 from twin.picture_file import LINE, clean, write_picture
 from twin.roofline_ceilings import Range, draw_bandwidths, draw_slopes_and_peaks, shown_memories
 from twin.roofline_marks import MarkGroup, Marks, marks_of
@@ -75,7 +74,7 @@ class _Content:
         return (*self.matrix.groups, *self.streams.groups)
 
 
-def write_roofline(report: RooflineReport, *, path: Path, option: str) -> None:
+def write_roofline(report: RooflineReport, *, path: Path, option: str, made_by: str) -> None:
     """Draw the roofline and write the picture, whole or not at all.
 
     Parameters
@@ -86,16 +85,18 @@ def write_roofline(report: RooflineReport, *, path: Path, option: str) -> None:
         Its ending says what kind of picture it is.
     option
         Option of the command line that names the path, for messages.
+    made_by
+        Whose predictions they are: program and version, for the caption.
 
     Raises
     ------
     PictureError
         See `twin.picture_file.write_picture`.
     """
-    write_picture(lambda: _figure(report), path=path, option=option)
+    write_picture(lambda: _figure(report, made_by), path=path, option=option)
 
 
-def _figure(report: RooflineReport) -> Figure:
+def _figure(report: RooflineReport, made_by: str) -> Figure:
     from matplotlib.figure import Figure
 
     content = _Content(
@@ -121,7 +122,7 @@ def _figure(report: RooflineReport) -> Figure:
         _draw_streams(figure.add_subplot(grid[0, 1]), report, content.streams)
     if content.groups:
         _draw_legend(figure, content)
-    caption = textwrap.fill(_caption(report, content), CAPTION_LETTERS)
+    caption = textwrap.fill(_caption(report, content, made_by), CAPTION_LETTERS)
     figure.text(0.012, 0.012, caption, fontsize=7.5, color=LINE, va="bottom").set_gid("caption")
     return figure
 
@@ -287,7 +288,7 @@ def _in_order(dtypes: set[str]) -> Sequence[str]:
     return sorted(dtypes, key=lambda name: (order.index(name) if name in order else 99, name))
 
 
-def _caption(report: RooflineReport, content: _Content) -> str:
+def _caption(report: RooflineReport, content: _Content, made_by: str) -> str:
     """Sources, dates, how many kernels the marks stand for."""
     said = []
     for source in report.sources:
@@ -313,6 +314,6 @@ def _caption(report: RooflineReport, content: _Content) -> str:
     said.append(
         f"Ceilings: {', '.join(ceilings)} figures of the profile; peaks are dense. "
         "Intensity counts each operand read once and each result written once. "
-        f"Predicted by Tweeling {tweeling_version()}."
+        f"Predicted by {made_by}."
     )
     return " ".join(said)

@@ -19,6 +19,7 @@ from hardware_profiles.errors import nearest
 from kernels.measurement_tables import MeasurementError
 from kernels.own_measurements import Measured, measured_by
 from twin.kernel_columns import COLLECTIVE, STREAM, KernelColumns, concatenated
+from twin.kernel_columns import FAMILIES as KERNEL_FAMILIES
 from twin.roofline import DeviceRoofs
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ __all__ = [
     "RooflineKernel",
     "RooflineReport",
     "device_of_files",
+    "family_rows",
     "roofline_kernels",
     "roofline_report",
 ]
@@ -239,14 +241,31 @@ def roofline_kernels(columns: KernelColumns, roofs: DeviceRoofs) -> Iterator[Roo
         yield _kernel(columns, row, roofs)
 
 
+def family_rows(columns: KernelColumns) -> Iterator[tuple[str, str, KernelColumns]]:
+    """Rows by family, as documents name it, and dtype."""
+    is_sized = columns.sizes[:, 1] > 0
+    keys = np.column_stack([columns.family, columns.codes["dtype"], is_sized]).astype(np.int64)
+    found = {}
+    for key in np.unique(keys, axis=0):
+        part = columns.where((keys == key).all(axis=1))
+        found[_family(part, 0), part.text("dtype", 0)] = part
+    for family, dtype in sorted(found):
+        yield family, dtype, found[family, dtype]
+
+
+def _family(columns: KernelColumns, row: int) -> str:
+    """Name of a row's family in documents."""
+    streams = "ops" if columns.sizes[row, 1] > 0 else "membw"
+    return FAMILIES.get(KERNEL_FAMILIES[int(columns.family[row])], streams)
+
+
 def _kernel(columns: KernelColumns, row: int, roofs: DeviceRoofs) -> RooflineKernel:
     point = columns.point(row)
     roof_s = _known(columns.roof_s[row])
-    is_sized = bool(columns.sizes[row, 1] > 0)
     is_named = point.family in ("collective", "stream")
     return RooflineKernel(
         name=point.name,
-        family=FAMILIES.get(point.family, "ops" if is_sized else "membw"),
+        family=_family(columns, row),
         operation=point.name if is_named else point.family,
         direction=point.direction or None,
         dtype=point.dtype or None,

@@ -34,9 +34,9 @@ def picture(tmp_path_factory):
 
     path = tmp_path_factory.mktemp("picture") / "roofline.svg"
     report = report_of(concatenated([measured_rows(), layer_rows()]))
-    write_roofline(report, path=path, option="--out")
+    write_roofline(report, path=path, option="--out", made_by="Twin 1")
     first = path.read_bytes()
-    write_roofline(report, path=path, option="--out")
+    write_roofline(report, path=path, option="--out", made_by="Twin 1")
     assert path.read_bytes() == first
     return ElementTree.parse(path).getroot()
 
@@ -105,5 +105,5 @@ def test_a_device_without_kernels_has_a_roof(tmp_path):
 
     empty = concatenated([])
     path = tmp_path / "empty.svg"
-    write_roofline(report_of(empty), path=path, option="--out")
+    write_roofline(report_of(empty), path=path, option="--out", made_by="Twin 1")
     assert "peak-bf16" in groups_of(ElementTree.parse(path).getroot())

@@ -13,6 +13,7 @@ from twin.cli.import_options import file_options, import_request
 from twin.cli.output import current_command, emit_json, progress_on_stderr
 from twin.cli.roofline_text import roofline_lines
 from twin.cli.scenario_options import profiles_option, whole_number
+from twin.cli.version import tweeling_version
 
 if TYPE_CHECKING:
     from twin.filter_expression import Filter
@@ -132,12 +133,12 @@ def roofline(
         report = roofline_report(view, name, paths=paths, request=request, setting=setting)
     _tell_aside(report)
     report = _filtered(report, wanted)
-    kernels = list(roofline_kernels(report.columns, report.roofs))
     files = []
     if out is not None:
         from twin.roofline_picture import write_roofline
 
-        write_roofline(report, path=out, option=OUT_OPTION)
+        made_by = f"Tweeling {tweeling_version()}"
+        write_roofline(report, path=out, option=OUT_OPTION, made_by=made_by)
         files.append(str(out))
     if as_json:
         payload = {
@@ -145,7 +146,7 @@ def roofline(
             "ceilings": {"arithmetic": report.roofs.peaks, "traffic": report.roofs.memories},
             "sources": report.sources,
             "layer": report.layer or None,
-            "kernels": kernels,
+            "kernels": list(roofline_kernels(report.columns, report.roofs)),
             "files": files,
         }
         hashes = dict(catalogues.profiles.load("accelerator", name).hashes)
@@ -154,7 +155,7 @@ def roofline(
             hashes[f"model/{model}"] = catalogues.models.hash_of(setting.model)
         emit_json(payload, command=current_command(), profile_hashes=hashes)
     else:
-        lines = roofline_lines(report, kernels)
+        lines = roofline_lines(report)
         click.echo("\n".join([*lines, *(["", f"written: {out}"] if files else [])]))
     return 0
 

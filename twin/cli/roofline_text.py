@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from statistics import median
+from collections.abc import Iterable
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from twin.cli.output import table
 
 if TYPE_CHECKING:
+    from twin.kernel_columns import KernelColumns
     from twin.roofline import DeviceRoofs
     from twin.roofline_report import RooflineKernel, RooflineReport
 
@@ -24,19 +25,23 @@ HEADER = ("kernel", "shape", "type", "measured", "predicted", "error", "roofline
 ALIGN = "lllrrrrrlll"
 
 
-def roofline_lines(report: RooflineReport, kernels: Sequence[RooflineKernel]) -> list[str]:
+def roofline_lines(report: RooflineReport) -> list[str]:
     """Lines of the text report."""
-    lines = [f"{report.device}: {report.title}", "", *_ceilings(report.roofs)]
-    measured = [kernel for kernel in kernels if kernel.measured_time_s is not None]
-    predicted = [kernel for kernel in kernels if kernel.measured_time_s is None]
-    if measured:
+    import numpy as np
+
+    columns, roofs = report.columns, report.roofs
+    is_measured = ~np.isnan(columns.measured_s)
+    measured, predicted = columns.where(is_measured), columns.where(~is_measured)
+    lines = [f"{report.device}: {report.title}", "", *_ceilings(roofs)]
+    if len(measured):
         said = "; ".join(f"{one.words} ({one.date})" for one in report.sources)
         lines += ["", f"{len(measured):,} measured kernels: {said}", "", *_families(measured), ""]
-        lines += _kernels(measured)
-    if predicted:
+        lines += _kernels(measured, roofs)
+    if len(predicted):
         layer = f" of a layer of {report.layer}" if report.layer else ""
-        lines += ["", f"{len(predicted):,} predicted kernels{layer}", "", *_kernels(predicted)]
-    if not kernels:
+        lines += ["", f"{len(predicted):,} predicted kernels{layer}", ""]
+        lines += _kernels(predicted, roofs)
+    if not len(columns):
         lines += ["", "no kernels: nothing was measured on it, or the filter hides all"]
     return lines
 
@@ -53,37 +58,37 @@ def _ceilings(roofs: DeviceRoofs) -> list[str]:
     return table([[*cell[:3], _cut(cell[3], 60)] for cell in cells], align="lrll")
 
 
-def _families(kernels: Sequence[RooflineKernel]) -> list[str]:
+def _families(columns: KernelColumns) -> list[str]:
     """Shares of the roof and errors of the predictions, by family and dtype."""
-    groups: dict[tuple[str, str], list[RooflineKernel]] = {}
-    for kernel in kernels:
-        groups.setdefault((kernel.family, kernel.dtype or ""), []).append(kernel)
+    import numpy as np
+
+    from twin.roofline_report import family_rows
+
     cells = []
-    for (family, dtype), group in sorted(groups.items()):
-        shares = [one.roofline_fraction for one in group if one.roofline_fraction is not None]
-        errors = [
-            abs(one.prediction_error_fraction)
-            for one in group
-            if one.prediction_error_fraction is not None
-        ]
+    for family, dtype, rows in family_rows(columns):
+        shares, errors = rows.share_fraction, np.abs(rows.error_fraction)
+        shares, errors = shares[np.isfinite(shares)], errors[np.isfinite(errors)]
         cells.append(
             [
                 family,
                 dtype,
-                f"{len(group):,}",
-                _percent(median(shares) if shares else None),
-                _percent(max(shares, default=None)),
-                _percent(median(errors) if errors else None),
+                f"{len(rows):,}",
+                _percent(float(np.median(shares)) if len(shares) else None),
+                _percent(float(shares.max()) if len(shares) else None),
+                _percent(float(np.median(errors)) if len(errors) else None),
             ]
         )
     header = ("family", "type", "kernels", "of roof: median", "best", "prediction: median error")
     return table(cells, align="llrrrr", header=header)
 
 
-def _kernels(kernels: Sequence[RooflineKernel]) -> list[str]:
+def _kernels(columns: KernelColumns, roofs: DeviceRoofs) -> list[str]:
     """A table of the first kernels, and what of them is left out."""
-    lines = table([_cells(kernel) for kernel in kernels[:N_SHOWN]], align=ALIGN, header=HEADER)
-    left = len(kernels) - N_SHOWN
+    from twin.roofline_report import roofline_kernels
+
+    shown = islice(roofline_kernels(columns, roofs), N_SHOWN)
+    lines = table([_cells(kernel) for kernel in shown], align=ALIGN, header=HEADER)
+    left = len(columns) - N_SHOWN
     if left > 0:
         lines.append(f"  {left:,} nearer to their roof: --json has all, --filter chooses")
     return lines
