@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernels.gemm.precision import PRECISIONS
 from twin.picture_file import LINE, clean, write_picture
 from twin.roofline_ceilings import Range, draw_bandwidths, draw_slopes_and_peaks, shown_memories
 from twin.roofline_marks import MarkGroup, Marks, marks_of
@@ -130,7 +131,7 @@ def _figure(report: RooflineReport, made_by: str) -> Figure:
 def _draw_matrix_work(axes: Axes, report: RooflineReport, marks: Marks) -> None:
     roofs = report.roofs
     memories = shown_memories(roofs)
-    dtypes = {group.dtype for group in marks.groups}
+    dtypes = {_peak_of(group.dtype) for group in marks.groups}
     used = [peak for peak in roofs.peaks if peak.dtype in dtypes] or list(roofs.peaks)
     ridges = [peak.flop_per_s / memory.bytes_per_s for peak in used for memory in memories]
     intensities = [*ridges, *_values(marks, "x")]
@@ -148,6 +149,12 @@ def _draw_matrix_work(axes: Axes, report: RooflineReport, marks: Marks) -> None:
     axes.set_ylabel("arithmetic rate, flop/s")
     axes.set_title("matrix work", fontsize=10)
     axes.xaxis.set_major_formatter(_decimal)
+
+
+def _peak_of(dtype: str) -> str:
+    """Peak under which products of a dtype stand: that of fp8 for its block-scaled kinds."""
+    precision = PRECISIONS.get(dtype.split("/", maxsplit=1)[0])
+    return precision.peak if precision else dtype
 
 
 def _draw_streams(axes: Axes, report: RooflineReport, marks: Marks) -> None:
