@@ -5,16 +5,17 @@ from __future__ import annotations
 import gc
 import locale
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from tui.compute import Compute, Twin
+from tui.key_order import OrderedKeysApp
 from tui.keymap import load_keymap, settings_path
 from tui.screens.registry import HOME, SCREENS, screen_class
 from tui.screens.work_screen import WorkScreen
@@ -40,7 +41,7 @@ def wants_ascii() -> bool:
     return "utf" not in encoding or os.environ.get("TERM") == "linux"
 
 
-class TweelingApp(App[None]):
+class TweelingApp(OrderedKeysApp):
     """The terminal UI."""
 
     TITLE = "Tweeling"
@@ -65,8 +66,11 @@ class TweelingApp(App[None]):
         is_ascii: bool | None = None,
         keymap_file: Path | None = None,
         profile_dir: Path | None = None,
+        measurements: Sequence[Path] = (),
     ) -> None:
         super().__init__()
+        self._measurements = measurements
+        """Files of measurements that are open on the Kernels screen from the start."""
         self._make_twin = make_twin
         self._compute = Compute(make_twin())
         self._session = session
@@ -87,6 +91,10 @@ class TweelingApp(App[None]):
         self.set_keymap(keymap)
         self._made_screen(HOME)
         self.push_screen(HOME)
+        if self._measurements:
+            kernels: KernelsScreen = self._made_screen("kernels")  # type: ignore[assignment]
+            kernels.opened.add(self._measurements)
+            self.action_show_screen("kernels")
         for problem in problems:
             self.notify(problem, severity="warning")
         if self.warms_up:

@@ -26,17 +26,23 @@ class ServeError(TweelingError):
 
 
 def run(
-    scenario_path: Path | str | None, *, profile_dirs: Sequence[Path] = (), serve: bool = False
+    scenario_path: Path | str | None,
+    *,
+    profile_dirs: Sequence[Path] = (),
+    measurements: Sequence[Path] = (),
+    serve: bool = False,
 ) -> int:
     """Open the terminal UI on a scenario file, on last time's session, or on the example.
+
+    With `measurements`, files and folders of measured kernels, it opens on the Kernels screen.
 
     Raises
     ------
     TweelingError
-        The scenario file is wrong, or `serve` is asked without its extra.
+        The scenario file or a measurement is wrong, or `serve` is asked without its extra.
     """
     if serve:
-        return _serve(scenario_path, profile_dirs)
+        return _serve(scenario_path, profile_dirs, measurements)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         msg = "tui: needs a terminal; `twin predict` prints the same numbers"
         raise TerminalError(msg)
@@ -52,9 +58,16 @@ def run(
 
     twin = make_twin()
     session = _session(scenario_path, twin)
+    if measurements:
+        _check_measurements(measurements, twin)
     # The twin that resolved the session serves first; a reload makes a new one.
     twins = [twin]
-    app = TweelingApp(lambda: twins.pop() if twins else make_twin(), session, profile_dir=own)
+    app = TweelingApp(
+        lambda: twins.pop() if twins else make_twin(),
+        session,
+        profile_dir=own,
+        measurements=measurements,
+    )
     app.warms_up = True
     app.run()
     return app.return_code or 0
@@ -74,6 +87,18 @@ def _session(scenario_path: Path | str | None, twin: RealTwin) -> Session:
     return Session.of(example_scenario())
 
 
+def _check_measurements(paths: Sequence[Path], twin: RealTwin) -> None:
+    """Refuse in one line, and not on a screen, what holds no kernels of a known device."""
+    from kernels.measurement_tables import MeasurementError
+
+    for path in paths:
+        known, unknown = twin.kernel_view.devices_in(path)
+        if not known:
+            named = f"device {max(unknown)!r} is no name or alias" if any(unknown) else "no device"
+            msg = f"{path}: {named} of a profile; twin profiles new makes one"
+            raise MeasurementError(msg)
+
+
 def _can_be_resolved(scenario: Scenario, twin: RealTwin) -> bool:
     """Whether names and sizes of last time still mean something."""
     from twin.scenario.resolve import resolve_job
@@ -85,7 +110,9 @@ def _can_be_resolved(scenario: Scenario, twin: RealTwin) -> bool:
     return True
 
 
-def _serve(scenario_path: Path | str | None, profile_dirs: Sequence[Path]) -> int:
+def _serve(
+    scenario_path: Path | str | None, profile_dirs: Sequence[Path], measurements: Sequence[Path]
+) -> int:
     try:
         from textual_serve.server import Server
     except ImportError as missing:
@@ -99,6 +126,8 @@ def _serve(scenario_path: Path | str | None, profile_dirs: Sequence[Path]) -> in
         words.append(str(scenario_path))
     for folder in profile_dirs:
         words += ["--profiles", str(folder)]
+    for path in measurements:
+        words += ["--from", str(path)]
     # Loopback only: the server has no login.
     Server(shlex.join(words), host="127.0.0.1").serve()
     return 0

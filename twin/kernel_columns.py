@@ -16,6 +16,7 @@ from twin.filter_expression import COMPARE, Filter, Term, holds, parse_filter
 
 __all__ = [
     "FAMILIES",
+    "HOST_TRANSFERS",
     "KernelColumns",
     "KernelPoint",
     "concatenated",
@@ -36,6 +37,9 @@ N_SIZES = 7
 """Sizes that a row may have. [1]"""
 
 GEMM, ATTENTION, STREAM, COLLECTIVE = range(len(FAMILIES))
+
+HOST_TRANSFERS = ("h2d", "d2h")
+"""Streams over the bus to the host and back: neither memory nor link of a device bounds them."""
 
 TEXTS = ("name", "dtype", "direction", "library", "origin")
 """Columns of texts, each held once and named by number."""

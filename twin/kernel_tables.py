@@ -1,7 +1,8 @@
 """Tables of measured kernels, read batch by batch: our own, a survey's folder, a public collection.
 
-What a table holds is told by its columns. Of a table of many devices only the rows of one device
-are kept, so that a million rows are a matter of seconds and can be stopped at any batch.
+What a table holds is told by its columns; files of other tools go through the importers. Of a table
+of many devices only the rows of one device are kept, so that a million rows are a matter of seconds
+and can be stopped at any batch.
 """
 
 from __future__ import annotations
@@ -24,11 +25,14 @@ from kernels.attention.model import (
 from kernels.calibration.split import is_heldout
 from kernels.gemm.model import FLOP_PER_MULTIPLY_ADD, GemmShape, compulsory_traffic_bytes
 from kernels.gemm.precision import PRECISIONS
-from kernels.measurement_tables import MeasurementError, Table
+from kernels.importers.formats import recognise
+from kernels.importers.request import ImportRequest
+from kernels.measurement_tables import MeasurementError, Table, column_names
+from kernels.prediction.operations import matrix_sizes
+from twin.foreign_kernels import foreign_tables, is_foreign
 from twin.kernel_columns import (
-    ATTENTION,
     COLLECTIVE,
-    GEMM,
+    HOST_TRANSFERS,
     N_SIZES,
     STREAM,
     TEXTS,
@@ -37,13 +41,20 @@ from twin.kernel_columns import (
 )
 from twin.kernel_times import KernelPredictors
 from twin.roofline import DeviceRoofs, device_roofs
+from twin.table_kinds import TableKind, kind_or_none
 
-__all__ = ["Progress", "TableKind", "read_kernels", "table_files", "table_kind"]
+__all__ = ["Progress", "device_names", "read_kernels", "table_files"]
 
 FloatArray = npt.NDArray[np.float64]
 
 BATCH_ROWS = 65_536
 """Rows that are read, predicted and counted at a time. [1]"""
+
+LARGEST = 1e15
+"""Sizes and times beyond this are slips, and their products would leave the range of numbers."""
+
+MAY_LACK = ("latency_us", "bytes")
+"""Columns of numbers that a row may leave empty."""
 
 MICROSECONDS = 1e-6
 CAUSAL_FRACTION = 0.5
@@ -51,96 +62,56 @@ WIDTHS = {"fp64": 8.0, "fp32": 4.0, "tf32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8"
 """Bytes of an element by dtype; 2 for others. [byte]"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableKind:
-    """What a table of measurements holds."""
-
-    name: str
-    family: int
-    needed: tuple[str, ...]
-    """Columns by which it is known."""
-    optional: Mapping[str, object]
-    """Columns that a table may leave out, and what then holds."""
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Every column that is read."""
-        return (*self.needed, *self.optional)
-
-
-_ALWAYS: dict[str, object] = {"device": "", "library": "", "direction": "", "dtype": ""}
-KINDS = (
-    TableKind(
-        name="gemm",
-        family=GEMM,
-        needed=("m", "n", "k", "latency_us"),
-        optional=_ALWAYS | {"batch": 1.0},
-    ),
-    TableKind(
-        name="attention",
-        family=ATTENTION,
-        needed=("batch", "heads_q", "heads_kv", "seq_q", "seq_kv", "head_dim", "latency_us"),
-        optional=_ALWAYS | {"causal": True},
-    ),
-    TableKind(
-        name="collective",
-        family=COLLECTIVE,
-        needed=("op", "ranks", "message_bytes", "latency_us"),
-        optional=_ALWAYS | {"nodes": 1.0, "link": ""},
-    ),
-    TableKind(
-        name="operation",
-        family=STREAM,
-        needed=("op", "rows", "cols", "latency_us"),
-        optional=_ALWAYS | {"bytes": 0.0},
-    ),
-    TableKind(name="stream", family=STREAM, needed=("op", "bytes", "latency_us"), optional=_ALWAYS),
-)
-
-
 def table_files(path: Path) -> tuple[Path, ...]:
-    """The table that a path names, or all tables of a folder that hold kernels."""
+    """The file that a path names, or all files of a folder that hold measured kernels.
+
+    Raises
+    ------
+    MeasurementError
+        Nothing there, or nothing of it holds kernels in a known format.
+    """
     if path.is_dir():
-        found = [*sorted(path.glob("*.csv")), *sorted(path.glob("*.parquet"))]
-        kept = tuple(one for one in found if _kind_or_none(one) is not None)
+        found = sorted(one for one in path.iterdir() if one.is_file())
+        kept = tuple(one for one in found if _holds_kernels(one))
         if kept:
             return kept
-        msg = f"{path}: no table of kernels; expected CSV or Parquet files as of kernels.survey"
+        msg = f"{path}: no table of kernels; expected files as of kernels.survey or its benches"
         raise MeasurementError(msg)
     if not path.is_file():
         msg = f"{path}: no such file or folder"
         raise MeasurementError(msg)
-    table_kind(path)
+    if kind_or_none(path) is None:
+        recognise(path)
     return (path,)
 
 
-def table_kind(path: Path) -> TableKind:
-    """What a table holds, told by its columns."""
-    kind = _kind_or_none(path)
-    if kind is None:
-        wanted = "; ".join(f"{one.name}: {', '.join(one.needed)}" for one in KINDS)
-        msg = f"{path}: these columns are of no kernel table; expected {wanted}"
-        raise MeasurementError(msg)
-    return kind
-
-
-def _kind_or_none(path: Path) -> TableKind | None:
-    names = set(_column_names(path))
-    return next((kind for kind in KINDS if names.issuperset(kind.needed)), None)
-
-
-def _column_names(path: Path) -> list[str]:
-    if path.suffix != ".parquet":
-        with path.open(encoding="utf-8", errors="replace") as stream:
-            return stream.readline().strip().split(",")
-    import pyarrow as pa
-    import pyarrow.parquet as pa_parquet
-
+def _holds_kernels(path: Path) -> bool:
+    """Whether a file of a folder is read; what is broken beyond recognition is not."""
     try:
-        return list(pa_parquet.read_schema(path).names)
-    except (pa.ArrowInvalid, OSError) as error:
-        msg = f"{path}: {error}"
-        raise MeasurementError(msg) from error
+        return kind_or_none(path) is not None or is_foreign(path)
+    except MeasurementError:
+        return False
+
+
+def device_names(path: Path, request: ImportRequest) -> tuple[str, ...]:
+    """Devices that the rows of a file or folder name; an empty text for rows that name none.
+
+    Raises
+    ------
+    MeasurementError
+        As `table_files` and the importers say.
+    """
+    found: set[str] = set()
+    for file in table_files(path):
+        if kind_or_none(file) is None:
+            for _, table in foreign_tables(file, request):
+                found.update(str(name) for name in set(table["device"].tolist()))
+        elif "device" not in column_names(file):
+            found.add("")
+        else:
+            for _, batch in _arrow_batches(file, ["device"]):
+                found.update(str(name) for name in set(_array(batch.column("device")).tolist()))
+    return tuple(sorted(found))
 
 
 @dataclass(slots=True)
@@ -165,8 +136,9 @@ def read_kernels(
     accelerator: Accelerator,
     predictors: KernelPredictors,
     *,
+    request: ImportRequest,
     origin: str = "",
-    also_called: str = "",
+    also_called: Collection[str] = (),
 ) -> Iterator[Progress]:
     """Read the rows of one device and predict each of them.
 
@@ -181,17 +153,23 @@ def read_kernels(
         Whose rows are kept: those under its name or one of its aliases.
     predictors
         Models that predict the rows.
+    request
+        What is said of files of other tools that do not say it themselves.
     origin
         What to say of where the rows come from; the name of the file by default.
     also_called
-        Another name under which the device's rows stand in the tables.
+        Other names under which the device's rows stand in the tables.
+
+    Raises
+    ------
+    MeasurementError
+        A file that cannot be read, or a size or time in it that is no number above 0.
     """
     roofs = device_roofs(accelerator)
-    wanted = {name.lower() for name in (accelerator.name, *accelerator.aliases, also_called)}
+    wanted = {name.lower() for name in (accelerator.name, *accelerator.aliases, *also_called)}
     progress = Progress()
     for path in paths:
-        kind = table_kind(path)
-        for n_batch, n_rows, rows in _batches(path, kind, wanted):
+        for kind, n_batch, n_rows, rows in _rows_of(path, wanted, request):
             progress.n_read += n_batch
             progress.n_rows, progress.path = n_rows, path
             progress.n_kept += len(rows)
@@ -203,21 +181,78 @@ def read_kernels(
             yield progress
 
 
+def _rows_of(
+    path: Path, wanted: Collection[str], request: ImportRequest
+) -> Iterator[tuple[TableKind, int, int, Table]]:
+    """(kind, rows looked at, rows of the file, rows of the device) of each batch."""
+    kind = kind_or_none(path)
+    if kind is not None:
+        for n_batch, n_rows, rows in _batches(path, kind, wanted):
+            yield kind, n_batch, n_rows, rows
+        return
+    for foreign, table in foreign_tables(path, request):
+        yield foreign, len(table), len(table), table.where(_of_device(table, wanted))
+
+
 def _batches(
     path: Path, kind: TableKind, wanted: Collection[str]
 ) -> Iterator[tuple[int, int, Table]]:
     """(rows looked at, rows of the file, rows of the device) of each batch."""
-    names = _column_names(path)
+    names = column_names(path)
+    n_before = 0
+    twice = next((name for name in kind.columns if names.count(name) > 1), None)
+    if twice is not None:
+        msg = f"{path}: column {twice!r} stands there twice; expected it once"
+        raise MeasurementError(msg)
     present = [name for name in kind.columns if name in names]
     for n_rows, batch in _arrow_batches(path, present):
-        columns: dict[str, Any] = {name: _array(batch.column(name)) for name in present}
         n_batch = batch.num_rows
+        columns: dict[str, Any] = {}
+        for name in present:
+            column = batch.column(name)
+            if column.null_count < n_batch or name not in kind.optional:
+                columns[name] = _array(column, is_number=name in kind.numbers)
         for name, default in kind.optional.items():
             if name not in columns:
                 dtype = object if isinstance(default, str) else None
                 columns[name] = np.full(n_batch, default, dtype=dtype)
         table = Table(columns=columns)
+        _require_numbers(table, kind, path=path, n_before=n_before)
+        n_before += n_batch
         yield n_batch, n_rows, table.where(_of_device(table, wanted))
+
+
+def _require_numbers(table: Table, kind: TableKind, *, path: Path, n_before: int) -> None:
+    """Refuse sizes and times that are no numbers above 0; a row without a time was not timed."""
+    for name in kind.numbers:
+        values = table[name]
+        if values.dtype == object:
+            text = next((one for one in values.tolist() if not _is_number(one)), values[0])
+            msg = f"{path}: column {name!r}: {text!r} is no number"
+            raise MeasurementError(msg)
+        is_right = (values > 0.0) & (values <= LARGEST)
+        if name in MAY_LACK:
+            is_right |= np.isnan(values) | ((values == 0.0) & (name == "bytes"))
+        wrong = np.flatnonzero(~is_right)
+        if len(wrong):
+            row = int(wrong[0])
+            msg = (
+                f"{path}: row {n_before + row + 1}: {name} = {values[row]:g}; expected a number "
+                f"above 0 and at most {LARGEST:g}"
+            )
+            raise MeasurementError(msg)
+    for name in kind.choices:
+        if table[name].dtype == object:
+            msg = f"{path}: column {name!r}: {table[name][0]!r}; expected true or false"
+            raise MeasurementError(msg)
+
+
+def _is_number(text: object) -> bool:
+    try:
+        float(str(text))
+    except ValueError:
+        return False
+    return True
 
 
 def _of_device(table: Table, wanted: Collection[str]) -> npt.NDArray[np.bool_]:
@@ -252,10 +287,13 @@ def _arrow_batches(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, An
         raise MeasurementError(msg) from error
 
 
-def _array(column: Any) -> npt.NDArray[Any]:  # noqa: ANN401 - pyarrow has no types
+def _array(column: Any, *, is_number: bool = False) -> npt.NDArray[Any]:  # noqa: ANN401
+    """A column as numbers, truth values or texts; nothing but empty cells is what it should be."""
     import pyarrow as pa
 
     kind = column.type
+    if is_number and pa.types.is_null(kind):
+        return np.full(len(column), np.nan)
     if pa.types.is_boolean(kind):
         return np.asarray(column.to_numpy(zero_copy_only=False), dtype=bool)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
@@ -290,9 +328,7 @@ def _kernels(
             traffic = rows["bytes"].astype(np.float64)
             if kind.name == "operation":
                 sizes[:, :2] = np.column_stack([rows["rows"], rows["cols"]])
-                # A table without the traffic: every element read once and written once.
-                once = 2.0 * sizes[:, 0] * sizes[:, 1] * widths
-                traffic = np.where(traffic > 0.0, traffic, once)
+                traffic = np.where(traffic > 0.0, traffic, _operation_traffic_bytes(rows, widths))
             else:
                 sizes[:, 0] = traffic
     names = rows["op"] if "op" in rows.columns else np.full(n_rows, kind.name, dtype=object)
@@ -329,6 +365,12 @@ def _encoded(
 def _widths(rows: Table) -> FloatArray:
     table = {str(name): WIDTHS.get(str(name), 2.0) for name in set(rows["dtype"].tolist())}
     return np.array([table[str(name)] for name in rows["dtype"]])
+
+
+def _operation_traffic_bytes(rows: Table, widths: FloatArray) -> FloatArray:
+    """Least traffic of operations: their passes, else each element read and written once. [byte]"""
+    passes = matrix_sizes(rows)[:, 3]
+    return np.where(np.isnan(passes), 2.0, passes) * rows["rows"] * rows["cols"] * widths
 
 
 def _gemm_traffic_bytes(sizes: FloatArray, rows: Table) -> FloatArray:
@@ -371,7 +413,9 @@ def _roofs_s(
     level = "link" if kind.family == COLLECTIVE else "memory"
     bandwidth = roofs.bytes_per_s(level)
     memory_s = traffic / bandwidth if bandwidth else np.full(len(rows), np.nan)
-    if kind.family in (STREAM, COLLECTIVE):
+    if kind.family == STREAM:
+        return np.where(np.isin(rows["op"].astype(str), HOST_TRANSFERS), np.nan, memory_s)
+    if kind.family == COLLECTIVE:
         return memory_s
     peaks = {
         str(name): roofs.peak_flop_per_s(_peak_name(str(name)))

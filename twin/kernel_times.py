@@ -11,6 +11,7 @@ from kernels.families.inheritance import completed_calibration
 from kernels.measurement_tables import Table
 from kernels.memory_bound.model import stream_time_s
 from kernels.prediction.registry import ROWS_IN_PLAIN_PYTHON, RowPredictor, row_predictor
+from twin.kernel_columns import HOST_TRANSFERS
 from twin.training.device_model import DeviceModel
 
 __all__ = ["KernelPredictors"]
@@ -66,4 +67,5 @@ def _stream_times_s(rows: Table, accelerator: Accelerator) -> FloatArray:
     machine = DeviceModel(accelerator, STREAM_PRECISION, ()).stream()
     traffic = rows["bytes"].astype(np.float64)
     times_s = np.array([stream_time_s(one, 1.0, machine) for one in traffic.tolist()])
-    return np.where(traffic > 0.0, times_s, np.nan)
+    is_memory = ~np.isin(rows["op"].astype(str), HOST_TRANSFERS)
+    return np.where((traffic > 0.0) & is_memory, times_s, np.nan)

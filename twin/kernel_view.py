@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING
 
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.errors import TweelingError
+from kernels.backends import host_device
+from kernels.importers.devices import HOST_PROFILE
 from kernels.own_measurements import Measured, measured_by, own_measurements
 from twin.calibration_view import FitRow, fit_rows
-from twin.layer_kernels import layer_columns, layer_kernels
+from twin.layer_kernels import LayerSetting, layer_columns, layer_kernels
 from twin.roofline import DeviceRoofs, device_roofs
 from twin.scenario.resolve import Catalogues
 
 if TYPE_CHECKING:
+    from kernels.importers.request import ImportRequest
     from twin.kernel_columns import KernelColumns
     from twin.kernel_tables import Progress
     from twin.kernel_times import KernelPredictors
@@ -64,8 +67,51 @@ class KernelView:
         accelerator = self._device(device)
         return own_measurements((accelerator.name, *accelerator.aliases))
 
-    def measured(self, device: str, path: Path) -> Iterator[Progress]:
-        """Rows of the device in a table or a folder of tables, batch by batch."""
+    def layer(self, device: str, setting: LayerSetting) -> KernelColumns:
+        """Predicted kernels of one layer."""
+        return layer_columns(layer_kernels(self._device(device), self._catalogues, [setting]))
+
+    def devices_in(
+        self, path: Path, request: ImportRequest | None = None
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Devices of the rows of a file or folder: profiles, and names that no profile carries.
+
+        Raises
+        ------
+        MeasurementError
+            The file cannot be read, or is in no known format.
+        """
+        from twin.kernel_tables import device_names
+
+        known, unknown = set(), set()
+        for name in device_names(path, request or self._request()):
+            profile = self.profile_of(name)
+            if profile is None:
+                unknown.add(name)
+            else:
+                known.add(profile)
+        return tuple(sorted(known)), tuple(sorted(unknown))
+
+    def measured(
+        self, device: str, path: Path, request: ImportRequest | None = None
+    ) -> Iterator[Progress]:
+        """Rows of the device in a file or a folder of files, batch by batch.
+
+        Parameters
+        ----------
+        device
+            The accelerator.
+        path
+            A table, a file of another tool, or a folder of them.
+        request
+            What the user says of the rows. A device that it names stands for the one name in the
+            tables that no profile carries.
+
+        Raises
+        ------
+        MeasurementError
+            What cannot be read, with file, row, column and value.
+        """
         from twin.kernel_tables import read_kernels, table_files
         from twin.kernel_times import KernelPredictors
 
@@ -73,13 +119,38 @@ class KernelView:
             self._predictors = KernelPredictors()
         survey = measured_by(path) if path.is_dir() else None
         own = self.own(device)
+        called = [own.device] if own else []
+        if device == HOST_PROFILE:
+            called.append(host_device().name)
+        if request is not None and request.device is not None:
+            _, unknown = self.devices_in(path, request)
+            called += unknown if len(unknown) == 1 else []
         return read_kernels(
             table_files(path),
             self._device(device),
             self._predictors,
-            origin=f"measured {survey.date}".strip() if survey else "",
-            also_called=own.device if own else "",
+            request=request or self._request(),
+            origin=f"measured {survey.date}" if survey and survey.date else "",
+            also_called=called,
         )
+
+    def _request(self) -> ImportRequest:
+        from kernels.importers.request import ImportRequest
+
+        return ImportRequest(catalogue=self._catalogues.profiles)
+
+    def profile_of(self, name: str) -> str | None:
+        """Profile with the name of a device, or with measurements under it; that of the host's."""
+        if not name:
+            return None
+        path = self._catalogues.profiles.find("accelerator", name)
+        if path is not None:
+            return path.stem
+        own = own_measurements((name,))
+        known = self.devices()
+        if name == host_device().name and HOST_PROFILE in known:
+            return HOST_PROFILE
+        return own.folder.name if own is not None and own.folder.name in known else None
 
     def _device(self, name: str) -> Accelerator:
         return self._catalogues.profiles.accelerator(name)

@@ -19,11 +19,20 @@ from twin.training.job import TrainingJob
 from twin.training.layer_time import KernelTime, layer_passes
 from twin.training.operations import attention_shape, layer_gemms, micro_batch_tokens
 from twin.training.plan import Plan
+from twin.training.plan_rules import check_plan
 
 if TYPE_CHECKING:
     from twin.kernel_columns import KernelColumns
 
-__all__ = ["MODELS", "LayerKernel", "layer_columns", "layer_kernels"]
+__all__ = [
+    "MODELS",
+    "LayerKernel",
+    "LayerSetting",
+    "default_precisions",
+    "default_settings",
+    "layer_columns",
+    "layer_kernels",
+]
 
 MODELS = ("llama-3-8b", "llama-3-70b", "gpt3-175b")
 """Models whose layers are shown."""
@@ -58,18 +67,73 @@ class LayerKernel:
     roof_s: float
 
 
-def layer_kernels(accelerator: Accelerator, catalogues: Catalogues) -> tuple[LayerKernel, ...]:
-    """Predicted kernels of the layers of `MODELS`, alone on the device at its full clock.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerSetting:
+    """A layer of a model as one device of a tensor-parallel group computes it."""
+
+    model: str
+    """Name of the catalogue, or the path of a TOML file."""
+    tp: int
+    """Ranks that share the layer. [1]"""
+    seq_len: int
+    """Tokens of the one sequence of a micro-batch. [token]"""
+    precision: str
+
+    @property
+    def words(self) -> str:
+        """Model, tensor-parallel size and length in short."""
+        thousands, rest = divmod(self.seq_len, 1024)
+        return f"{self.model} tp{self.tp} {self.seq_len if rest else f'{thousands}k'}"
+
+
+def default_precisions(accelerator: Accelerator) -> tuple[str, ...]:
+    """Precisions of training that the device has peaks for, the usual one first."""
+    peaks = accelerator.compute.peak_flop_per_s
+    return tuple(name for name in PRECISIONS[:-1] if name in peaks) or PRECISIONS[-1:]
+
+
+def default_settings(accelerator: Accelerator) -> tuple[LayerSetting, ...]:
+    """Layers of `MODELS` over tensor-parallel sizes, lengths and precisions."""
+    return tuple(
+        LayerSetting(model=name, tp=tp, seq_len=tokens, precision=precision)
+        for precision in default_precisions(accelerator)
+        for name in MODELS
+        for tp in TENSOR_SIZES
+        for tokens in TOKENS
+    )
+
+
+def layer_kernels(
+    accelerator: Accelerator,
+    catalogues: Catalogues,
+    settings: Sequence[LayerSetting] | None = None,
+) -> tuple[LayerKernel, ...]:
+    """Predicted kernels of layers, alone on the device at its full clock.
 
     The clock that a long kernel loses is left out, as in the step model, which takes it from the
     power model.
+
+    Parameters
+    ----------
+    accelerator
+        The device.
+    catalogues
+        Where models, and a cluster with the device, are looked up.
+    settings
+        Which layers; `default_settings` where None.
+
+    Raises
+    ------
+    TweelingError
+        A model that is not known, or a tensor-parallel size that does not divide it.
     """
     found: list[LayerKernel] = []
     roofs = device_roofs(accelerator)
     machine_name = _cluster_of(accelerator, catalogues)
-    for job, plan in _settings(accelerator, catalogues, machine_name):
+    wanted = default_settings(accelerator) if settings is None else settings
+    for setting, job, plan in _jobs(accelerator, catalogues, machine_name, settings=wanted):
         device = DeviceModel(accelerator, job.precision, job.framework.attention_implementations)
-        origin = f"{job.model.name} tp{plan.tp} {job.seq_len // 1024}k"
+        origin = setting.words
         forward, backward = layer_passes(job, plan, device, FULL_CLOCK_FRACTION)
         sizes = _sizes(job, plan)
         for direction, layer in (("fwd", forward), ("bwd", backward)):
@@ -82,28 +146,29 @@ def layer_kernels(accelerator: Accelerator, catalogues: Catalogues) -> tuple[Lay
     return tuple(found)
 
 
-def _settings(
-    accelerator: Accelerator, catalogues: Catalogues, cluster: str | None
-) -> Iterator[tuple[TrainingJob, Plan]]:
+def _jobs(
+    accelerator: Accelerator,
+    catalogues: Catalogues,
+    cluster: str | None,
+    *,
+    settings: Sequence[LayerSetting],
+) -> Iterator[tuple[LayerSetting, TrainingJob, Plan]]:
     machine = catalogues.profiles.machine(cluster or catalogues.profiles.names("cluster")[0])
     machine = replace(machine, accelerator=accelerator)
-    peaks = accelerator.compute.peak_flop_per_s
-    precisions = [name for name in PRECISIONS[:-1] if name in peaks] or list(PRECISIONS[-1:])
-    for precision in precisions:
-        for name in MODELS:
-            for tp in TENSOR_SIZES:
-                for tokens in TOKENS:
-                    job = TrainingJob(
-                        model=catalogues.models.model(name),
-                        machine=machine,
-                        n_devices=tp,
-                        seq_len=tokens,
-                        global_batch=1,
-                        precision=precision,
-                        framework=framework(FRAMEWORK),
-                        power_cap_w=accelerator.power.tdp_w,
-                    )
-                    yield job, Plan(tp=tp, sequence_parallel=tp > 1)
+    for setting in settings:
+        job = TrainingJob(
+            model=catalogues.models.model(setting.model),
+            machine=machine,
+            n_devices=setting.tp,
+            seq_len=setting.seq_len,
+            global_batch=1,
+            precision=setting.precision,
+            framework=framework(FRAMEWORK),
+            power_cap_w=accelerator.power.tdp_w,
+        )
+        plan = Plan(tp=setting.tp, sequence_parallel=setting.tp > 1)
+        check_plan(job, plan)
+        yield setting, job, plan
 
 
 def _cluster_of(accelerator: Accelerator, catalogues: Catalogues) -> str | None:

@@ -6,9 +6,13 @@ from dataclasses import dataclass, field
 
 from hardware_profiles.catalogue import Catalogue
 from hardware_profiles.errors import ProfileError, nearest
+from kernels.backends import host_device
 from kernels.importers.cells import Place
 
-__all__ = ["Devices"]
+__all__ = ["HOST_PROFILE", "Devices"]
+
+HOST_PROFILE = "host-cpu"
+"""Profile of the processor that the command runs on, unless one carries its name."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,6 +63,8 @@ class Devices:
     def _look_up(self, name: str) -> str | None:
         if name not in self._known:
             path = self.catalogue.find("accelerator", name)
+            if path is None and name == host_device().name:
+                path = self.catalogue.find("accelerator", HOST_PROFILE)
             self._known[name] = None if path is None else path.stem
         return self._known[name]
 

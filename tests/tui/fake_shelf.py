@@ -219,11 +219,17 @@ class FakeKernelView:
             folder=Path("/own"), device="NVIDIA Alpha", date="2026-11-26", software="driver 1"
         )
 
+    def devices_in(self, path):
+        return (("beta-192",), ()) if path.name == "beta.json" else ((), ())
+
     def measured(self, device, path):
         if path.name == "absent.csv":
             msg = f"{path}: no such file or folder"
             raise TweelingError(msg)
         progress = Progress(n_rows=6, path=path)
+        if path.name == "beta.json" and device != "beta-192":
+            yield progress
+            return
         for row in (3, 6):
             progress.n_read = progress.n_kept = row
             progress.parts = [measured_rows(row)]

@@ -110,8 +110,8 @@ def opened(monkeypatch):
     """Record how the terminal UI is opened instead of opening it."""
     calls = []
 
-    def run(scenario_path, *, profile_dirs, serve=False):
-        calls.append((scenario_path, profile_dirs, serve))
+    def run(scenario_path, *, profile_dirs, measurements, serve=False):
+        calls.append((scenario_path, profile_dirs, measurements, serve))
         return 0
 
     module = ModuleType("tui.run")
@@ -124,14 +124,15 @@ def test_bare_twin_on_a_terminal_opens_the_ui(opened, monkeypatch):
     for stream in (sys.stdin, sys.stdout):
         monkeypatch.setattr(stream, "isatty", lambda: True)
     assert main([]) == 0
-    assert opened == [(None, (), False)]
+    assert opened == [(None, (), (), False)]
 
 
 def test_the_verb_passes_scenario_profiles_and_serving_on(opened, tmp_path):
     scenario = tmp_path / "scenario.toml"
     scenario.write_text("")
-    assert main(["tui", str(scenario), "--serve", "--profiles", str(tmp_path)]) == 0
-    assert opened == [(scenario, (tmp_path,), True)]
+    more = ["--from", str(tmp_path / "mine.csv")]
+    assert main(["tui", str(scenario), "--serve", "--profiles", str(tmp_path), *more]) == 0
+    assert opened == [(scenario, (tmp_path,), (tmp_path / "mine.csv",), True)]
 
 
 def test_a_scenario_that_is_not_there_is_one_line(opened, tmp_path, capsys):

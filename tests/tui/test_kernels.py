@@ -164,7 +164,22 @@ async def test_an_opened_table_adds_rows_and_a_wrong_one_is_said(opened, tmp_pat
     await rested(pilot)
     assert table_of(screen).n_rows == 17
     assert any("no such file" in str(one.message) for one in screen.app._notifications)
-    assert [path.name for path in screen.opened] == ["mine.csv"]
+    assert [path.name for path in screen.opened.paths] == ["mine.csv"]
+
+
+async def test_a_report_of_another_device_shows_that_device_and_only_once(opened, tmp_path):
+    screen, pilot = opened
+    screen.open_table(str(tmp_path / "beta.json"))
+    await rested(pilot)
+    assert screen.device == "beta-192"
+    assert table_of(screen).n_rows == 5 + 6
+    assert "beta.json: 6 kernels of beta-192" in text_of(screen, "#title")
+    await pilot.press("left_square_bracket")
+    await rested(pilot)
+    assert screen.device == "alpha-80"
+    await pilot.press("exclamation_mark")
+    command = screen.app.clipboard
+    assert command == f"twin roofline --device alpha-80 --from {tmp_path / 'beta.json'}"
 
 
 async def test_esc_stops_reading_and_what_was_read_stays(opened, fake, tmp_path):
@@ -235,7 +250,7 @@ async def test_copying_exports_and_the_command(opened, tmp_path):
     await pilot.press("Y")
     assert screen.app.clipboard.startswith("family\tname\tshape")
     await pilot.press("exclamation_mark")
-    assert screen.app.clipboard == "twin profiles show alpha-80 --kind accelerator"
+    assert screen.app.clipboard == "twin roofline --device alpha-80"
     await pilot.press("escape", "E")
     screen.app.screen.query_one("#ask").value = str(tmp_path / "rows.csv")
     await pilot.press("enter")

@@ -25,6 +25,7 @@ SCREENS = {
     "kernels_unknown": ["7", "left_square_bracket"],
     "kernels_measured": ["7", "enter"],
     "kernels_empty": ["7", "slash", *"nothing"],
+    "kernels_opened": ["7", "O", *"mine.csv", "enter", "1", "7"],
     "kernels_zoomed": ["7", "j", "plus", "plus"],
     "validation": ["9", "j"],
     "validation_errors": ["9", "L", "A", "C", "C"],

@@ -14,9 +14,10 @@ from twin.kernel_columns import (
     mask_of,
     no_kernels,
 )
-from twin.kernel_tables import table_files, table_kind
+from twin.kernel_tables import table_files
 from twin.kernel_view import KernelView
 from twin.scenario.resolve import Catalogues
+from twin.table_kinds import table_kind
 
 HEAD = "device,dtype,m,n,k,library,latency_us"
 

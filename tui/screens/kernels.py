@@ -35,6 +35,7 @@ from tui.screens.kernels_text import (
     progress_text,
     roof_lines,
 )
+from tui.screens.opened_files import OpenedFiles
 from tui.screens.work_screen import WorkScreen, bindings_of
 from tui.state import Session
 from tui.widgets.chart_pane import ChartPane
@@ -44,8 +45,8 @@ from tui.widgets.filter_line import FilterLine
 from tui.widgets.lines import content, plain
 from tui.widgets.row_list import RowList
 from twin.calibration_view import best_fits
-from twin.catalogue_view import show_command
 from twin.kernel_columns import FAMILIES, concatenated, kernel_filter, mask_of
+from twin.roofline_command import roofline_command
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -84,6 +85,15 @@ class KernelsScreen(WorkScreen):
             self.words = words
             self.sheet = sheet
 
+    class HeldElsewhere(Message):
+        """A table that was opened holds kernels of other devices than the one shown."""
+
+        def __init__(self, version: int, path: Path, devices: tuple[str, ...]) -> None:
+            super().__init__()
+            self.version = version
+            self.path = path
+            self.devices = devices
+
     class Refused(Message):
         """A table cannot be read."""
 
@@ -96,8 +106,7 @@ class KernelsScreen(WorkScreen):
         super().__init__(compute, session, is_ascii=is_ascii)
         self.device = ""
         self.sheet: KernelSheet | None = None
-        self.opened: list[Path] = []
-        """Tables that the user opened."""
+        self.opened = OpenedFiles()
         self.progress = ""
         """How far a table was read; empty when nothing is read."""
         self._chart: Roofline | None = None
@@ -108,8 +117,6 @@ class KernelsScreen(WorkScreen):
         self._version = 0
         self._mask: npt.NDArray[np.bool_] | None = None
         self._shows_basis = False
-        self._read: dict[tuple[str, Path], KernelColumns] = {}
-        """Rows of tables by device, once they were read."""
 
     def compose(self) -> ComposeResult:
         """Device, chart and calibration, filter, table, the kernel under the cursor."""
@@ -171,11 +178,12 @@ class KernelsScreen(WorkScreen):
             self._load(self._version)
 
     def _load(self, version: int) -> None:
-        """Rows of the device beside the work: layers, our own measurements, opened tables."""
+        """Rows of the device beside the work; what the user opened stands first in the table."""
         view, device, own = self._compute.twin.kernel_view, self.device, self._own
-        paths = [*([own.folder] if own else []), *self.opened]
+        paths = [*([own.folder] if own else []), *self.opened.paths]
 
         def load() -> None:
+            opened: list[KernelColumns] = []
             parts: list[KernelColumns] = [view.layers(device)]
             self.post_message(self.Loaded(version, "", sheet_of(concatenated(parts))))
             for path in paths:
@@ -184,12 +192,13 @@ class KernelsScreen(WorkScreen):
                 except (TweelingError, OSError) as error:
                     self.post_message(self.Refused(version, str(error)))
                     continue
-                if not len(rows) and path in self.opened:
-                    words = f"{path}: no kernels of {device}; [ and ] choose another device"
-                    self.post_message(self.Refused(version, words))
+                if not len(rows) and path in self.opened.unseen:
+                    known, _ = view.devices_in(path)
+                    self.post_message(self.HeldElsewhere(version, path, known))
                     continue
-                parts.append(rows)
-                self.post_message(self.Loaded(version, "", sheet_of(concatenated(parts))))
+                (opened if path in self.opened.paths else parts).append(rows)
+                sheet = sheet_of(concatenated([*opened, *parts]))
+                self.post_message(self.Loaded(version, "", sheet))
                 if not is_whole:
                     return
             self.post_message(self.Loaded(version, ""))
@@ -201,7 +210,7 @@ class KernelsScreen(WorkScreen):
 
         Says how far it is at most ten times a second; when it is stopped, what was read stays.
         """
-        known = self._read.get((device, path))
+        known = self.opened.rows.get((device, path))
         if known is not None:
             return known, True
         worker, posted_s, progress = get_current_worker(), 0.0, None
@@ -213,7 +222,7 @@ class KernelsScreen(WorkScreen):
                 self.post_message(self.Loaded(version, words))
                 posted_s = time.monotonic()
         rows = progress.columns if progress is not None else concatenated([])
-        self._read[device, path] = rows
+        self.opened.rows[device, path] = rows
         return rows, True
 
     def on_kernels_screen_loaded(self, message: Loaded) -> None:
@@ -228,17 +237,32 @@ class KernelsScreen(WorkScreen):
             self._apply_filter(self.query_one(FilterLine).text)
         self._say_count()
         self.draw_title()
+        is_last = message.sheet is None and not message.words
+        words = self.opened.take_seen(self.device) if is_last else ""
+        if words:
+            self.say(words)
+
+    def on_kernels_screen_held_elsewhere(self, message: HeldElsewhere) -> None:
+        """Show the device whose kernels were opened; without one, say so."""
+        if message.version != self._version:
+            return
+        device = self.opened.follow(message.path, message.devices, shown=self.device)
+        if device is not None:
+            self.show_device(device)
+            return
+        words = f"{message.path}: no timed kernels of a device that has a profile"
+        self.on_kernels_screen_refused(self.Refused(message.version, words))
 
     def on_kernels_screen_refused(self, message: Refused) -> None:
         """A table that cannot be read is left out and said."""
         if message.version == self._version:
             self.notify(message.words, severity="error", markup=False)
-            self.opened = [path for path in self.opened if str(path) not in message.words]
+            self.opened.drop([one for one in self.opened.paths if str(one) in message.words])
 
     def take_compute(self, compute: Compute) -> None:
         """Use another twin; tables are predicted again."""
         super().take_compute(compute)
-        self._read.clear()
+        self.opened.rows.clear()
         if self.is_ready:
             self.show_device(self.device)
 
@@ -441,7 +465,7 @@ class KernelsScreen(WorkScreen):
             return
         fits = [fit for fit in self._fits if fit.family == FIT_FAMILIES[point.family]]
         origins = {columns.text("origin", int(row)) for row in np.flatnonzero(mask)[:1]}
-        is_own = self._own is not None and not self.opened
+        is_own = self._own is not None and not self.opened.paths
         words = self._own.words if is_own and self._own is not None else ", ".join(origins)
         self.app.push_screen(
             FamilyScreen(
@@ -503,10 +527,14 @@ class KernelsScreen(WorkScreen):
         return found
 
     def action_show_command(self) -> None:
-        """Show the command that prints the device's figures and fits."""
-        folders = self._compute.twin.profile_dirs
-        command = show_command("accelerator", self.device, profile_dirs=folders)
-        self.show_text("figures and fits on the command line (copied)", command, copies=True)
+        """Show the command that prints these kernels; with --out it draws them."""
+        command = roofline_command(
+            self.device,
+            paths=self.opened.paths,
+            expression=self.query_one(FilterLine).text,
+            profile_dirs=self._compute.twin.profile_dirs,
+        )
+        self.show_text("these kernels on the command line (copied)", command, copies=True)
 
     def action_export(self) -> None:
         """Write the rows that the filter lets through to a file."""
@@ -527,7 +555,10 @@ class KernelsScreen(WorkScreen):
 
     def action_open(self) -> None:
         """Open a table or a folder of measurements."""
-        hint = "CSV or Parquet as of kernels.survey, or a folder of them; enter accept   esc cancel"
+        hint = (
+            "tables, --benchmark-json, nccl-tests, NeuSight …, or a folder such as measured/h200\n"
+            "enter accept   esc cancel"
+        )
         self.app.push_screen(AskScreen("open measurements", hint=hint), self.open_table)
 
     def open_table(self, name: str | None) -> None:
@@ -535,8 +566,7 @@ class KernelsScreen(WorkScreen):
         if name is None:
             return
         path = Path(name).expanduser()
-        if path not in self.opened:
-            self.opened.append(path)
+        self.opened.add([path])
         self.progress = f"{path.name}: reading …"
         self.draw_title()
         self._load(self._version)

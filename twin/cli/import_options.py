@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from kernels.importers.files import ImportedFile
     from kernels.importers.request import ImportRequest
 
-__all__ = ["import_options", "import_request", "imported_from"]
+__all__ = ["file_options", "import_options", "import_request", "imported_from"]
 
 logger = logging.getLogger(__name__)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_DEVICE = click.option(
+    "--device",
+    metavar="PROFILE",
+    help="Accelerator of imported rows whose device no profile carries, or is not told.",
+)
 _OPTIONS = (
-    click.option(
-        "--device",
-        metavar="PROFILE",
-        help="Accelerator of imported rows whose device no profile carries, or is not told.",
-    ),
     click.option(
         "--operation",
         metavar="OP",
@@ -42,6 +42,11 @@ _OPTIONS = (
 
 def import_options(command: Command) -> Command:
     """Add --device, --operation and --link to a verb."""
+    return _DEVICE(file_options(command))
+
+
+def file_options(command: Command) -> Command:
+    """Add --operation and --link to a verb whose --device says more."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command

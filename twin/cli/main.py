@@ -61,6 +61,11 @@ VERBS = (
         help="Measurements by other tools, turned into the project's tables.",
     ),
     Verb(
+        name="roofline",
+        target="twin.cli.roofline:roofline",
+        help="Kernels, measured and predicted, against the roofs of a device.",
+    ),
+    Verb(
         name="profiles",
         target="twin.cli.profiles:profiles",
         help="The facts: accelerators, nodes, clusters and sites.",

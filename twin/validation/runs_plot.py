@@ -1,21 +1,18 @@
 """Predicted against measured step time as a picture: SVG, PNG or PDF.
 
 Two panels on the same logarithmic axes: predictions with the source of each run left out of the
-fit, and in-sample. The file holds no date and no random name, so that equal reports make equal
-files. matplotlib, an optional extra, is imported when a picture is made.
+fit, and in-sample.
 """
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from hardware_profiles.errors import TweelingError
-from hardware_profiles.whole_files import write_bytes_whole
+from twin.picture_file import COLOURS, LINE, check_picture, clean, write_picture
 from twin.validation.miss_reasons import MISSED_ABOVE
 from twin.validation.statistics import summarise
 
@@ -23,41 +20,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["PlotError", "PlottedRun", "check_plot", "write_runs_plot"]
+__all__ = ["PlottedRun", "check_plot", "write_runs_plot"]
 
-ENDINGS = (".svg", ".png", ".pdf")
-COLOURS = (
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d", "#555555",
-)  # fmt: skip
-"""Of Okabe and Ito, which people with any colour vision tell apart."""
+OPTION = "--plot"
+
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-BAND, LINE, INK = "#e4e4e4", "#666666", "#1a1a1a"
+BAND = "#e4e4e4"
 WIDTH_INCHES, HEIGHT_INCHES = 11.0, 6.4
-DOTS_PER_INCH = 150
 MARGIN = 1.2
 """How far the axes reach beyond the runs. [1]"""
 EMPTY_RANGE_S = (0.1, 10.0)
-LONGEST_NAME = 40
-"""Letters of a name that are written. [1]"""
-SETTINGS: dict[str, object] = {
-    "svg.fonttype": "none",  # text stays text, to be searched and read aloud
-    "svg.hashsalt": "tweeling",
-    "text.parse_math": False,  # a dollar in a name is a dollar
-    "font.size": 10.0,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-}
-NO_DATE: dict[str, dict[str, object]] = {
-    ".svg": {"Date": None, "Creator": "Tweeling"},
-    ".png": {"Software": "Tweeling"},
-    ".pdf": {"CreationDate": None, "Creator": "Tweeling", "Producer": None},
-}
-
-
-class PlotError(TweelingError):
-    """A picture cannot be made."""
 
 
 class PlottedRun(Protocol):
@@ -102,25 +74,8 @@ class Panel:
 
 
 def check_plot(path: Path) -> None:
-    """Refuse early what `write_runs_plot` could not write.
-
-    Raises
-    ------
-    PlotError
-        The ending names no kind of picture, the folder is not there, or matplotlib is not.
-    """
-    if path.suffix not in ENDINGS:
-        msg = f"--plot {path}: expected a name that ends in {', '.join(ENDINGS[:-1])} or .pdf"
-        raise PlotError(msg)
-    if path.is_dir() or not path.parent.is_dir():
-        state = "is a folder" if path.is_dir() else "cannot be written (no such folder)"
-        msg = f"--plot {path}: {state}"
-        raise PlotError(msg)
-    try:
-        import matplotlib.figure  # noqa: F401 - whether it is there is the question
-    except ImportError as missing:
-        msg = "--plot needs the extra `report`: pip install 'tweeling[report]'"
-        raise PlotError(msg) from missing
+    """Refuse early what `write_runs_plot` could not write; see `check_picture`."""
+    check_picture(path, option=OPTION)
 
 
 def write_runs_plot(runs: Sequence[PlottedRun], *, name: str, path: Path) -> None:
@@ -137,26 +92,10 @@ def write_runs_plot(runs: Sequence[PlottedRun], *, name: str, path: Path) -> Non
 
     Raises
     ------
-    PlotError
-        See `check_plot`; also for a file that cannot be written.
+    PictureError
+        See `write_picture`.
     """
-    check_plot(path)
-    from matplotlib import rc_context
-
-    stream = io.BytesIO()
-    with rc_context(SETTINGS):
-        figure = _figure(runs, name)
-        figure.savefig(
-            stream,
-            format=path.suffix.removeprefix("."),
-            dpi=DOTS_PER_INCH,
-            metadata=NO_DATE[path.suffix],
-        )
-    try:
-        write_bytes_whole(path, stream.getvalue())
-    except OSError as refusal:
-        msg = f"--plot {path}: cannot be written ({refusal.strerror or refusal})"
-        raise PlotError(msg) from refusal
+    write_picture(lambda: _figure(runs, name), path=path, option=OPTION)
 
 
 def _figure(runs: Sequence[PlottedRun], name: str) -> Figure:
@@ -164,7 +103,7 @@ def _figure(runs: Sequence[PlottedRun], name: str) -> Figure:
 
     # White whatever the viewer's background is.
     figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), facecolor="white")
-    figure.suptitle(f"Step time of {len(runs)} published training runs: {_clean(name)}")
+    figure.suptitle(f"Step time of {len(runs)} published training runs: {clean(name)}")
     figure.subplots_adjust(left=0.07, right=0.985, top=0.86, bottom=0.2, wspace=0.12)
     groups = _groups(runs)
     low_s, high_s = _range_s(runs)
@@ -249,7 +188,7 @@ def _draw_points(
             linewidth=0.4,
             zorder=3,
             # The count first: a legend leaves out what begins with an underscore.
-            label=f"{n_runs} {_clean(group)}",
+            label=f"{n_runs} {clean(group)}",
         )
         points.set_gid(f"{panel.key}-{place}")
 
@@ -286,9 +225,3 @@ def _errors_in_words(panel: Panel) -> str:
     )
     words = [f"{name} {100.0 * error:.1f} %" for name, error in absolute]
     return f"absolute error: {', '.join(words)}; bias {100.0 * summary.bias:+.1f} %"
-
-
-def _clean(text: str) -> str:
-    """A name without what no picture can hold, at most so long."""
-    kept = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return kept if len(kept) <= LONGEST_NAME else kept[: LONGEST_NAME - 1] + "…"

@@ -29,6 +29,10 @@ OPTIONS = {
     "import": IMPORT | {"--out", "--replace", "--profiles", "--json"},
     "runs": VALIDATION | {"--plot"},
     "kernels": VALIDATION | IMPORT,
+    "roofline": {
+        *("--device", "--from", "--model", "--tp", "--seq-len", "--precision", "--filter", "--out"),
+        *("--operation", "--link", "--profiles", "--json"),
+    },
     "power": VALIDATION,
     "systems": VALIDATION,
 }

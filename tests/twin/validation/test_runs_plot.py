@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from twin.validation.runs_plot import PlotError, check_plot, write_runs_plot
+from twin.picture_file import PictureError
+from twin.validation.runs_plot import check_plot, write_runs_plot
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -116,14 +117,14 @@ def test_nothing_but_the_picture_is_left(drawn, tmp_path):
 
 @pytest.mark.parametrize("name", ["plot.txt", "plot", "plot.SVGZ", "no/such/folder.svg"])
 def test_a_name_that_cannot_be_is_refused_at_once(tmp_path, name):
-    with pytest.raises(PlotError, match=r"--plot .*(expected a name|no such folder)"):
+    with pytest.raises(PictureError, match=r"--plot .*(expected a name|no such folder)"):
         check_plot(tmp_path / name)
 
 
 def test_a_folder_is_refused(tmp_path):
     folder = tmp_path / "folder.svg"
     folder.mkdir()
-    with pytest.raises(PlotError, match="is a folder"):
+    with pytest.raises(PictureError, match="is a folder"):
         check_plot(folder)
 
 
@@ -131,7 +132,7 @@ def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(PlotError, match=r"pip install 'tweeling\[report\]'"):
+    with pytest.raises(PictureError, match=r"pip install 'tweeling\[report\]'"):
         check_plot(tmp_path / "plot.svg")
 
 
@@ -142,7 +143,7 @@ def test_a_file_that_cannot_be_written_keeps_the_old_one(drawn, tmp_path, monkey
     def full(path, content):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("twin.validation.runs_plot.write_bytes_whole", full)
-    with pytest.raises(PlotError, match="No space left"):
+    monkeypatch.setattr("twin.picture_file.write_bytes_whole", full)
+    with pytest.raises(PictureError, match="No space left"):
         drawn(name="other.csv")
     assert path.read_bytes() == before
