@@ -23,10 +23,13 @@ def swiglu_numba(gate: Array, value: Array, *, out: Array | None = None) -> Arra
     return result
 
 
-def swiglu_backward_numba(d_y: Array, gate: Array, value: Array) -> tuple[Array, Array]:
-    """Gradients (d_gate, d_value) of `swiglu_numba`."""
+def swiglu_backward_numba(
+    d_y: Array, gate: Array, value: Array, *, out: tuple[Array, Array] | None = None
+) -> tuple[Array, Array]:
+    """Gradients (d_gate, d_value) of `swiglu_numba`, in `out` where it is given."""
     require_same_shape(d_y, gate, value)
-    d_gate, d_value = np.empty_like(gate), np.empty_like(gate)
+    d_gate, d_value = out or (np.empty_like(gate), np.empty_like(gate))
+    require_same_shape(gate, d_gate, d_value)
     operands = (d_y.ravel(), gate.ravel(), value.ravel())
     _kernels().swiglu_backward(operands, d_gate.reshape(-1), d_value.reshape(-1))
     return d_gate, d_value
@@ -41,10 +44,11 @@ def gelu_numba(x: Array, *, out: Array | None = None) -> Array:
     return result
 
 
-def gelu_backward_numba(d_y: Array, x: Array) -> Array:
-    """Gradient d_x of `gelu_numba`."""
+def gelu_backward_numba(d_y: Array, x: Array, *, out: Array | None = None) -> Array:
+    """Gradient d_x of `gelu_numba`, in `out` where it is given."""
     require_same_shape(d_y, x)
-    d_x = np.empty_like(x)
+    d_x = np.empty_like(x) if out is None else out
+    require_same_shape(x, d_x)
     _kernels().gelu_backward(d_y.ravel(), x.ravel(), d_x.reshape(-1))
     return d_x
 

@@ -7,7 +7,12 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.memory_bound.operands import require_matrices, require_of_rows, require_targets
+from kernels.memory_bound.operands import (
+    require_matrices,
+    require_of_rows,
+    require_same_shape,
+    require_targets,
+)
 
 __all__ = ["cross_entropy_backward_numba", "cross_entropy_numba"]
 
@@ -39,14 +44,23 @@ def cross_entropy_numba(logits: Array, target: Targets) -> tuple[Array, Array]:
 
 
 def cross_entropy_backward_numba(
-    d_loss: Array, logits: Array, target: Targets, log_sum_exp: Array
+    d_loss: Array,
+    logits: Array,
+    target: Targets,
+    log_sum_exp: Array,
+    *,
+    out: Array | None = None,
 ) -> Array:
-    """Gradient d_logits of `cross_entropy_numba`; `d_loss` weights each row."""
+    """Gradient d_logits of `cross_entropy_numba`; `d_loss` weights each row.
+
+    It goes to `out` where that is given, which may be the logits themselves.
+    """
     require_matrices(logits)
     require_targets(target, logits)
     require_of_rows(d_loss, logits)
     require_of_rows(log_sum_exp, logits)
-    d_logits = np.empty_like(logits)
+    d_logits = np.empty_like(logits) if out is None else out
+    require_same_shape(logits, d_logits)
     _kernels().backward((d_loss, logits, target, log_sum_exp), d_logits)
     return d_logits
 

@@ -34,8 +34,8 @@ def _through_chebyshev_points(degree: int) -> list[float]:
     return [float(c / half**power) for power, c in enumerate(series)]
 
 
-# The polynomials leave out 2e-9 and 4e-18. The second is Taylor's: double precision is not enough to
-# find one that is better. They are twice e**r, and the power is half of 2**n, which then never
+# The polynomials leave out 2e-9 and 4e-18. The second is Taylor's: double precision is not enough
+# to find one that is better. They are twice e**r, and the power is half of 2**n, which then never
 # overflows before the result does.
 SERIES_32 = tuple(np.float32(2 * c) for c in _through_chebyshev_points(6))
 SERIES_64 = tuple(2.0 / math.factorial(k) for k in range(14))
