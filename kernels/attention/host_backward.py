@@ -16,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+from kernels.attention import host_tiles
 from kernels.attention.host_tiles import (
     FAST,
     ROW_BLOCK,
@@ -31,6 +32,7 @@ from kernels.attention.host_tiles import (
     padded,
     unpack_transposed,
 )
+from kernels.compiled_code import forget_older_code
 
 __all__ = ["key_kernel", "query_kernel"]
 
@@ -187,3 +189,6 @@ def key_kernel(operands, statistics, gradients, band, scales):
         by_k *= scales[0]
         unpack_transposed(gradients[0][b, h], by_k, keys[0], keys[1])
         unpack_transposed(gradients[1][b, h], by_v, keys[0], keys[1])
+
+
+forget_older_code(query_kernel, host_tiles)

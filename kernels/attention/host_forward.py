@@ -16,6 +16,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
+from kernels.attention import host_tiles
 from kernels.attention.host_tiles import (
     FAST,
     ROW_BLOCK,
@@ -31,6 +32,7 @@ from kernels.attention.host_tiles import (
     padded,
     unpack_transposed,
 )
+from kernels.compiled_code import forget_older_code
 
 __all__ = ["forward_kernel"]
 
@@ -140,3 +142,6 @@ def forward_kernel(heads, results, band, log2_scale):
         queries = (block * STRIP, min(query_len, (block + 1) * STRIP))
         one_head = (q[batch, head], k[batch, head // group], v[batch, head // group])
         _attend(one_head, (out[batch, head], lse[batch, head]), queries, band, log2_scale)
+
+
+forget_older_code(forward_kernel, host_tiles)

@@ -15,7 +15,6 @@ This module imports Numba; `cpu.py` imports it when a kernel is first used.
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 from numba import njit, types
@@ -210,18 +209,3 @@ def hide(tile, rows, first_column, band, span):
         after = rows[0] + row + band[1] + 1 - first_column
         tile[row * STRIP + span[0] : row * STRIP + max(span[0], min(first, span[1]))] = -np.inf
         tile[row * STRIP + min(span[1], max(after, span[0])) : row * STRIP + span[1]] = -np.inf
-
-
-def _forget_older_code() -> None:
-    """Remove compiled kernels that are older than this file.
-
-    Numba keeps compiled code by the date of the file that a kernel stands in, and kernels of other
-    files carry copies of these functions: after a change here they would run with the former ones.
-    """
-    folder, changed_s = multiply_add.stats.cache_path, Path(__file__).stat().st_mtime
-    for index in Path(folder).glob("host_*.nbi") if folder else ():
-        if index.stat().st_mtime < changed_s:
-            index.unlink(missing_ok=True)
-
-
-_forget_older_code()

@@ -1,7 +1,7 @@
 """GEMM on the host: the BLAS that NumPy carries, and a blocked parallel kernel in Numba.
 
 NumPy's BLAS is the host's vendor library: its timing is what a host profile is measured with. The
-Numba kernel is the project's own, readable one. Numba is imported only when it is first used.
+Numba kernel is the project's own. Numba is imported only when it is first used.
 """
 
 from __future__ import annotations
@@ -12,22 +12,19 @@ import os
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles.errors import TweelingError
+from kernels.gemm.operands import ProductShape, product_shape, require_operand
 
 __all__ = ["BlasError", "blas_name", "blas_threads", "gemm_blas", "gemm_numba", "n_host_cores"]
 
 Matrix = NDArray[np.floating]
 
-ROW_BLOCK = 32
-"""Rows of the result that one task of the Numba kernel owns. [1]"""
-DEPTH_BLOCK = 256
-"""Reduction depth per pass; this block of B stays in the cache. [1]"""
-COLUMN_BLOCK = 512
-"""Columns per pass; a strip of the result stays in the first-level cache. [1]"""
+DTYPES = ("float32", "float64")
 
 THREAD_SETTERS = (
     ("scipy_openblas_get_num_threads64_", "scipy_openblas_set_num_threads64_"),
@@ -50,87 +47,114 @@ def n_host_cores() -> int:
     return os.cpu_count() or 1
 
 
-def gemm_blas(a: Matrix, b: Matrix, *, out: Matrix | None = None) -> Matrix:
-    """Product of two matrices by the BLAS behind NumPy, in their own type."""
-    product: Matrix = np.matmul(a, b, out=out)
-    return product
+def gemm_blas(
+    a: Matrix,
+    b: Matrix,
+    *,
+    out: Matrix | None = None,
+    alpha: float = 1.0,
+    beta: float = 0.0,
+    transposed: str = "",
+) -> Matrix:
+    """Alpha op(a) op(b) + beta out by the BLAS behind NumPy, in the operands' own type.
+
+    Parameters and errors are those of `gemm_numba`; factors other than one and zero cost passes of
+    their own.
+    """
+    _require(a, b, out, beta=beta, transposed=transposed)
+    left = a.swapaxes(-1, -2) if "a" in transposed else a
+    right = b.swapaxes(-1, -2) if "b" in transposed else b
+    if alpha == 1 and beta == 0:
+        product: Matrix = np.matmul(left, right, out=out)
+        return product
+    scaled: Matrix = np.matmul(left, right)
+    scaled *= a.dtype.type(alpha)
+    if out is None:
+        return scaled
+    if beta != 0:
+        scaled += a.dtype.type(beta) * out
+    out[...] = scaled
+    return out
 
 
-def gemm_numba(a: Matrix, b: Matrix, *, out: Matrix | None = None) -> Matrix:
-    """Product of two matrices by a blocked, parallel Numba kernel.
+def gemm_numba(
+    a: Matrix,
+    b: Matrix,
+    *,
+    out: Matrix | None = None,
+    alpha: float = 1.0,
+    beta: float = 0.0,
+    transposed: str = "",
+) -> Matrix:
+    """Alpha op(a) op(b) + beta out by the package's own parallel kernel in Numba.
 
     Parameters
     ----------
     a
-        Matrix of m rows and k columns, float32 or float64; any m, n and k.
+        Of shape (m, k), or (k, m) when transposed; with a batch axis in front, for each product.
+        float32 or float64; any m, n and k, any strides.
     b
-        Matrix of k rows and n columns, same type.
+        Of shape (k, n), or (n, k) when transposed; same type and same batch axis.
     out
-        Contiguous matrix that receives the product; made when it is not given.
+        Of shape (m, n), same type and batch axis, rows contiguous; made when it is not given. Read
+        only where beta is not zero.
+    alpha, beta
+        Factors of the product and of what is in out. [1]
+    transposed
+        Which operands are stored transposed: ``""``, ``"a"``, ``"b"`` or ``"ab"``.
 
     Returns
     -------
     numpy.ndarray
-        The product, summed in the operands' own type.
+        out; summed in the operands' own type.
+
+    Raises
+    ------
+    ValueError
+        When shapes, types or strides do not fit.
     """
-    _require_operands(a, b)
-    result = np.empty((a.shape[0], b.shape[1]), dtype=a.dtype) if out is None else out
-    _build_numba()(np.ascontiguousarray(a), np.ascontiguousarray(b), result)
+    shape = _require(a, b, out, beta=beta, transposed=transposed)
+    result = np.empty(shape.out, dtype=a.dtype) if out is None else out
+    if result.size == 0:
+        return result
+    left = a.swapaxes(-1, -2) if "a" in transposed else a
+    right = b.swapaxes(-1, -2) if "b" in transposed else b
+    _host_product().multiply(
+        _apart(left, result), _apart(right, result), result, alpha=alpha, beta=beta
+    )
     return result
 
 
-def _require_operands(a: Matrix, b: Matrix) -> None:
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
-        msg = f"shapes {a.shape} and {b.shape}: expected (m, k) and (k, n) with one k"
+def _host_product() -> ModuleType:
+    from kernels.gemm import host_product
+
+    return host_product
+
+
+def _apart(operand: Matrix, result: Matrix) -> Matrix:
+    """An operand that the result cannot overwrite while it is read."""
+    return operand.copy() if np.may_share_memory(operand, result) else operand
+
+
+def _require(
+    a: Matrix, b: Matrix, out: Matrix | None, *, beta: float, transposed: str
+) -> ProductShape:
+    for name, operand in (("a", a), ("b", b)):
+        require_operand(operand, name=name, dtype=a.dtype, shape=operand.shape, dtypes=DTYPES)
+    shape = product_shape(a.shape, b.shape, transposed=transposed)
+    if out is None:
+        if beta != 0:
+            msg = f"beta {beta} needs an out to be added to"
+            raise ValueError(msg)
+        return shape
+    require_operand(out, name="out", dtype=a.dtype, shape=shape.out, dtypes=DTYPES)
+    if not out.flags.writeable:
+        msg = "out: it is read-only"
         raise ValueError(msg)
-    if a.dtype != b.dtype or a.dtype not in (np.float32, np.float64):
-        msg = f"types {a.dtype} and {b.dtype}: expected float32 or float64, the same for both"
+    if out.size and out.shape[-1] > 1 and out.strides[-1] != out.itemsize:
+        msg = f"out: strides {out.strides}; expected contiguous rows"
         raise ValueError(msg)
-
-
-@cache
-def _build_numba() -> Callable[[Matrix, Matrix, Matrix], None]:
-    from numba import njit, prange
-
-    # Four steps of k per pass over a strip: each element of C is loaded and stored once for
-    # four multiply-adds. Strips are
-    # slices, so that the inner loop has plain unit-stride indices and becomes vector code.
-    @njit(cache=True, fastmath={"reassoc", "contract"})  # type: ignore[untyped-decorator, unused-ignore]
-    def add_row(a_row, b_0, b_1, b_2, b_3, c_row):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202, PLR0917
-        a_0, a_1, a_2, a_3 = a_row
-        for j in range(c_row.shape[0]):
-            c_row[j] += a_0 * b_0[j] + a_1 * b_1[j] + a_2 * b_2[j] + a_3 * b_3[j]
-
-    @njit(cache=True, fastmath={"reassoc", "contract"})  # type: ignore[untyped-decorator, unused-ignore]
-    def add_block(a, b, c, bounds):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
-        k0, k1, j0, j1 = bounds
-        k4 = k0 + (k1 - k0) // 4 * 4
-        for row in range(a.shape[0]):
-            c_row = c[row, j0:j1]
-            for k in range(k0, k4, 4):
-                factors = (a[row, k], a[row, k + 1], a[row, k + 2], a[row, k + 3])
-                rows = (b[k, j0:j1], b[k + 1, j0:j1], b[k + 2, j0:j1], b[k + 3, j0:j1])
-                add_row(factors, rows[0], rows[1], rows[2], rows[3], c_row)
-            for k in range(k4, k1):
-                b_row = b[k, j0:j1]
-                for j in range(c_row.shape[0]):
-                    c_row[j] += a[row, k] * b_row[j]
-
-    @njit(parallel=True, cache=True, fastmath={"reassoc", "contract"})  # type: ignore[untyped-decorator, unused-ignore]
-    def gemm(a, b, c):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
-        m, depth = a.shape
-        n = b.shape[1]
-        for block in prange((m + ROW_BLOCK - 1) // ROW_BLOCK):
-            i0, i1 = block * ROW_BLOCK, min(m, (block + 1) * ROW_BLOCK)
-            c[i0:i1, :] = 0
-            for j0 in range(0, n, COLUMN_BLOCK):
-                j1 = min(n, j0 + COLUMN_BLOCK)
-                for k0 in range(0, depth, DEPTH_BLOCK):
-                    k1 = min(depth, k0 + DEPTH_BLOCK)
-                    add_block(a[i0:i1], b, c[i0:i1], (k0, k1, j0, j1))
-
-    kernel: Callable[[Matrix, Matrix, Matrix], None] = gemm
-    return kernel
+    return shape
 
 
 def blas_name() -> str:

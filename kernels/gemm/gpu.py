@@ -6,20 +6,19 @@ uint16. CuPy is imported when the first product is asked for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from kernels.backends import BackendError
 from kernels.gemm.launch import Operand, Product, launch
+from kernels.gemm.operands import product_shape, require_operand
 from kernels.gpu.cupy_module import require_cupy
 
 __all__ = ["KERNELS", "choose_kernel", "gemm_gpu"]
 
 KERNELS = ("auto", "vendor", "wgmma", "mma", "mfma", "simt")
 """auto is the fastest of the package's own kernels that takes the operands."""
-TRANSPOSED = ("", "a", "b", "ab")
 DTYPES = {"float32": "fp32", "float16": "fp16", "uint16": "bf16", "bfloat16": "bf16"}
 WGMMA_CAPABILITY = 90
 """Compute capability whose code alone has wgmma. [1]"""
@@ -104,10 +103,12 @@ def gemm_gpu(
         When shapes, types or strides do not fit.
     """
     cupy = require_cupy()
-    if transposed not in TRANSPOSED or kernel not in KERNELS:
-        msg = f"transposed {transposed!r}, kernel {kernel!r}: expected {TRANSPOSED}, {KERNELS}"
+    if kernel not in KERNELS:
+        msg = f"kernel {kernel!r}: expected one of {KERNELS}"
         raise ValueError(msg)
-    shapes = _Shapes.of(a, b, transposed=transposed)
+    for name, operand in (("a", a), ("b", b)):
+        _require(operand, name=name, like=a, shape=operand.shape)
+    shapes = product_shape(tuple(a.shape), tuple(b.shape), transposed=transposed)
     if out is None:
         if beta != 0:
             msg = f"beta {beta} needs an out to be added to"
@@ -132,37 +133,8 @@ def gemm_gpu(
     return out
 
 
-@dataclass(frozen=True, slots=True)
-class _Shapes:
-    m: int
-    n: int
-    k: int
-    out: tuple[int, ...]
-
-    @classmethod
-    def of(cls, a: Any, b: Any, *, transposed: str) -> _Shapes:  # noqa: ANN401 -- CuPy's arrays
-        _require(a, name="a", like=a, shape=a.shape)
-        _require(b, name="b", like=a, shape=b.shape)
-        if a.ndim not in {2, 3} or a.ndim != b.ndim or a.shape[:-2] != b.shape[:-2]:
-            msg = f"shapes {a.shape} and {b.shape}: expected two or three axes, the same batch"
-            raise ValueError(msg)
-        m, k = a.shape[:-3:-1] if "a" in transposed else a.shape[-2:]
-        k_of_b, n = b.shape[:-3:-1] if "b" in transposed else b.shape[-2:]
-        if k != k_of_b:
-            msg = (
-                f"shapes {a.shape} and {b.shape}, transposed {transposed!r}: k is {k} and {k_of_b}"
-            )
-            raise ValueError(msg)
-        return cls(m, n, k, (*a.shape[:-2], m, n))
-
-
 def _require(array: Any, *, name: str, like: Any, shape: tuple[int, ...]) -> None:  # noqa: ANN401
-    if str(array.dtype) not in DTYPES or array.dtype != like.dtype:
-        msg = f"{name}: type {array.dtype}; expected {', '.join(DTYPES)}, the same for all"
-        raise ValueError(msg)
-    if tuple(array.shape) != tuple(shape):
-        msg = f"{name}: shape {array.shape}; expected {shape}"
-        raise ValueError(msg)
+    require_operand(array, name=name, dtype=like.dtype, shape=shape, dtypes=tuple(DTYPES))
     if array.ndim >= 2 and array.shape[-1] > 1 and array.strides[-1] != array.itemsize:
         msg = f"{name}: strides {array.strides}; expected contiguous rows; say transposed instead"
         raise ValueError(msg)

@@ -5,28 +5,42 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.gemm.operands import product_shape
+
 __all__ = ["gemm_reference", "relative_error_fraction"]
 
 
-def gemm_reference(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Product of two matrices, computed in float64 whatever their type.
+def gemm_reference(
+    a: NDArray[np.floating], b: NDArray[np.floating], *, transposed: str = ""
+) -> NDArray[np.float64]:
+    """Op(a) op(b), computed in float64 whatever their type.
 
     Parameters
     ----------
     a
-        Matrix of m rows and k columns.
+        Of shape (m, k), or (k, m) when transposed; with a batch axis in front, for each product.
     b
-        Matrix of k rows and n columns.
+        Of shape (k, n), or (n, k) when transposed; same batch axis.
+    transposed
+        Which operands are stored transposed: ``""``, ``"a"``, ``"b"`` or ``"ab"``.
 
     Returns
     -------
     numpy.ndarray
-        Matrix of m rows and n columns in float64.
+        Of shape (m, n), with the batch axis in front, in float64.
+
+    Raises
+    ------
+    ValueError
+        When the shapes do not fit each other.
     """
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
-        msg = f"shapes {a.shape} and {b.shape}: expected (m, k) and (k, n) with one k"
-        raise ValueError(msg)
-    product: NDArray[np.float64] = np.matmul(a.astype(np.float64), b.astype(np.float64))
+    product_shape(a.shape, b.shape, transposed=transposed)
+    left, right = a.astype(np.float64), b.astype(np.float64)
+    if "a" in transposed:
+        left = left.swapaxes(-1, -2)
+    if "b" in transposed:
+        right = right.swapaxes(-1, -2)
+    product: NDArray[np.float64] = np.matmul(left, right)
     return product
 
 

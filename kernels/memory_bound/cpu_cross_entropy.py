@@ -1,14 +1,18 @@
-"""Cross-entropy on the host in Numba: the largest logit and the sum of exponentials in one pass."""
+"""Cross-entropy on the host, forward and backward, by kernels in Numba."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.memory_bound.operands import require_matrices, require_of_rows, require_targets
+from kernels.memory_bound.operands import (
+    require_matrices,
+    require_of_rows,
+    require_same_shape,
+    require_targets,
+)
 
 __all__ = ["cross_entropy_backward_numba", "cross_entropy_numba"]
 
@@ -35,48 +39,33 @@ def cross_entropy_numba(logits: Array, target: Targets) -> tuple[Array, Array]:
     require_targets(target, logits)
     loss = np.empty(len(logits), dtype=logits.dtype)
     log_sum_exp = np.empty_like(loss)
-    _build()[0](logits, target, loss, log_sum_exp)
+    _kernels().forward(logits, target, loss, log_sum_exp)
     return loss, log_sum_exp
 
 
 def cross_entropy_backward_numba(
-    d_loss: Array, logits: Array, target: Targets, log_sum_exp: Array
+    d_loss: Array,
+    logits: Array,
+    target: Targets,
+    log_sum_exp: Array,
+    *,
+    out: Array | None = None,
 ) -> Array:
-    """Gradient d_logits of `cross_entropy_numba`; `d_loss` weights each row."""
+    """Gradient d_logits of `cross_entropy_numba`; `d_loss` weights each row.
+
+    It goes to `out` where that is given, which may be the logits themselves.
+    """
     require_matrices(logits)
     require_targets(target, logits)
     require_of_rows(d_loss, logits)
     require_of_rows(log_sum_exp, logits)
-    d_logits = np.empty_like(logits)
-    _build()[1]((d_loss, logits, target, log_sum_exp), d_logits)
+    d_logits = np.empty_like(logits) if out is None else out
+    require_same_shape(logits, d_logits)
+    _kernels().backward((d_loss, logits, target, log_sum_exp), d_logits)
     return d_logits
 
 
-@cache
-def _build() -> tuple[Callable[..., None], Callable[..., None]]:
-    from numba import njit, prange
+def _kernels() -> ModuleType:
+    from kernels.memory_bound import host_cross_entropy
 
-    @njit(parallel=True, cache=True)  # type: ignore[untyped-decorator, unused-ignore]
-    def forward(logits, target, loss, log_sum_exp):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
-        for i in prange(logits.shape[0]):
-            row = logits[i]
-            top = row[0]
-            for j in range(1, row.shape[0]):
-                top = max(top, row[j])
-            total = row[0] * 0
-            for j in range(row.shape[0]):
-                total += np.exp(row[j] - top)
-            log_sum_exp[i] = top + np.log(total)
-            # From the largest logit, so that two big numbers do not cancel.
-            loss[i] = np.log(total) - (row[target[i]] - top)
-
-    @njit(parallel=True, cache=True)  # type: ignore[untyped-decorator, unused-ignore]
-    def backward(operands, d_logits):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
-        d_loss, logits, target, log_sum_exp = operands
-        for i in prange(logits.shape[0]):
-            row, result = logits[i], d_logits[i]
-            for j in range(row.shape[0]):
-                result[j] = d_loss[i] * np.exp(row[j] - log_sum_exp[i])
-            result[target[i]] -= d_loss[i]
-
-    return forward, backward
+    return host_cross_entropy

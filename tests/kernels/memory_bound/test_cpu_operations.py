@@ -86,9 +86,12 @@ def test_activations(given_operands):
     x, y, *_rows = given_operands
     poisoned = np.full_like(x, np.nan)
     close(swiglu_numba(x, y, out=poisoned), oracle.swiglu_reference(x, y))
-    close(swiglu_backward_numba(y, x, y), oracle.swiglu_backward_reference(y, x, y))
+    both = (np.full_like(x, np.nan), np.full_like(x, np.nan))
+    assert swiglu_backward_numba(y, x, y, out=both)[0] is both[0]
+    close(both, oracle.swiglu_backward_reference(y, x, y))
     close(gelu_numba(x, out=poisoned), oracle.gelu_reference(x))
-    close(gelu_backward_numba(y, x), oracle.gelu_backward_reference(y, x))
+    poisoned[:] = np.nan
+    close(gelu_backward_numba(y, x, out=poisoned), oracle.gelu_backward_reference(y, x))
 
 
 @settings(deadline=None, max_examples=30)
@@ -106,6 +109,9 @@ def test_cross_entropy(given_operands, seed):
     expected = oracle.cross_entropy_backward_reference(weights, logits, target)
     # Where the target wins by far, the gradient is the rounding of one minus one.
     np.testing.assert_allclose(found, expected, atol=1e-4 if logits.dtype == "f4" else 1e-12)
+    in_place = cross_entropy_backward_numba(weights, logits, target, log_sum_exp, out=logits)
+    assert in_place is logits
+    np.testing.assert_array_equal(in_place, found)
 
 
 def test_extreme_logits_neither_overflow_nor_vanish():
@@ -121,6 +127,44 @@ def test_extreme_activations_saturate():
     np.testing.assert_allclose(swiglu_numba(x, ones), np.maximum(x, 0.0), atol=1e-30)
     np.testing.assert_allclose(gelu_numba(x), np.maximum(x, 0.0), atol=1e-30)
     np.testing.assert_allclose(gelu_backward_numba(ones, x), [0, 0, 0.5, 1, 1], atol=1e-30)
+
+
+EXTREMES = [-np.inf, -3e38, -1e20, -1e4, -89.0, -87.0, -0.0, 0.0, 1e-40, 88.0, 1e4, 1e20, np.inf]
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_extreme_and_missing_values_go_through_activations_as_through_the_oracle(dtype):
+    x = np.array([*EXTREMES, np.nan] * 9, dtype)  # long enough for vectors and their tail
+    y = np.full_like(x, 0.5)
+    with np.errstate(all="ignore"):
+        pairs = [
+            (swiglu_numba(x, y), oracle.swiglu_reference(x, y)),
+            (gelu_numba(x), oracle.gelu_reference(x)),
+        ]
+    for found, truth in pairs:
+        np.testing.assert_array_equal(np.isnan(found), np.isnan(truth))
+        np.testing.assert_allclose(found, truth, rtol=1e-5, atol=1e-34)
+    slope = gelu_backward_numba(y, x)
+    expected = np.where(np.isnan(x), np.nan, np.where(x > 10, 0.5, np.where(x < -10, 0.0, 0.25)))
+    np.testing.assert_allclose(slope, expected, atol=1e-30)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("n_classes", [3, 64, 1024, 2500])
+def test_masked_infinite_and_missing_logits(dtype, n_classes):
+    logits = np.random.default_rng(0).standard_normal((4, n_classes)).astype(dtype)
+    logits[0, :-1] = -np.inf  # all masked but the last
+    logits[1, : n_classes // 2] = -np.inf
+    logits[2, n_classes // 2] = np.nan
+    logits[3] = -np.inf
+    target = np.full(4, n_classes - 1)
+    with np.errstate(invalid="ignore"):
+        loss, log_sum_exp = cross_entropy_numba(logits, target)
+        true_loss, true_sum = oracle.cross_entropy_reference(logits, target)
+    np.testing.assert_allclose(loss[:2], true_loss[:2], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(log_sum_exp[:2], true_sum[:2], rtol=1e-5)
+    assert np.isnan([loss[2], log_sum_exp[2], loss[3]]).all()
+    assert log_sum_exp[3] == -np.inf
 
 
 @settings(deadline=None, max_examples=20)
