@@ -10,10 +10,13 @@ from kernels.backends import Device
 from kernels.benched.case import KernelCase
 from kernels.timing import RepeatPolicy, Samples, Timer
 
-__all__ = ["OWN_LIBRARY", "Arena", "Contender", "Contest", "n_operand_sets", "own_library"]
+__all__ = ["COPY", "OWN_LIBRARY", "Arena", "Contender", "Contest", "n_operand_sets", "own_library"]
 
 OWN_LIBRARY = "tweeling"
 """Beginning of the library column of the project's own kernels."""
+
+COPY = "copy"
+"""Name of the contender that copies instead of running the case."""
 
 ROTATION_CACHES = 3
 """Rotating operands together are at least this many times the last-level cache. [1]"""
@@ -42,6 +45,9 @@ class Contest:
     """Implementations by name."""
     absent: Mapping[str, str] = field(default_factory=dict)
     """Why others cannot, by name, in one line."""
+    copy_bytes: float = 0.0
+    """Traffic of the contender named copy, which memory-bound kernels are held against; 0 where
+    there is none. [byte]"""
 
     def vendors(self) -> dict[str, Contender]:
         """Those that others are measured up to."""

@@ -10,14 +10,22 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
 from types import ModuleType
 from typing import Any
 
 from kernels.attention.gpu import attention_backward_gpu, attention_gpu, attention_unfused_gpu
 from kernels.attention.mask import Mask
 from kernels.backends import BackendError, Device
-from kernels.benched.case import KernelCase
-from kernels.benched.contender import Contender, Contest, n_operand_sets, own_library
+from kernels.benched.case import KernelCase, stream_case
+from kernels.benched.contender import (
+    COPY,
+    Contender,
+    Contest,
+    n_operand_sets,
+    own_library,
+)
 from kernels.benched.device_arrays import DeviceArrays
 from kernels.benched.device_check import check_flash, check_product
 from kernels.benched.device_operations import device_operation, stream_calls
@@ -35,6 +43,8 @@ from kernels.timing import EventTimer, RepeatPolicy, Samples, Timer, measure_in_
 __all__ = ["VENDOR_ATTENTION", "DeviceArena"]
 
 SETS_MAX = 64
+COPY_BYTES = 2**29
+"""Each of the two vectors of the copy that others are held against: beyond every cache. [byte]"""
 MEMORY_SHARE = 0.3
 """Share of the device's memory that the operands of one case may take. [1]"""
 
@@ -263,7 +273,15 @@ class DeviceArena:
                 is_vendor=True,
             )
 
-        return self._contest(case, {"own": own, "torch": vendor})
+        found = self._contest(case, {"own": own, "torch": vendor, COPY: lambda: self._copy})
+        return replace(found, copy_bytes=2 * COPY_BYTES if COPY in found.contenders else 0.0)
+
+    @cached_property
+    def _copy(self) -> Contender:
+        """The driver's copy, kept for all memory-bound cases."""
+        case = stream_case(COPY, dtype="bf16", vector_bytes=COPY_BYTES)
+        call = stream_calls(case, self._arrays, n_sets=1)["vendor"]
+        return Contender(call=call, library=self._cupy_library(COPY), framework="cupy")
 
     def _stream(self, case: KernelCase) -> Contest:
         calls = stream_calls(case, self._arrays, n_sets=self._n_sets(case))

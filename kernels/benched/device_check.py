@@ -31,11 +31,8 @@ def check_product(operands: tuple[Array, Array, Array], *, dtype: str, transpose
     """
     a, b, out = operands
     rows = host_values(a[:, :ROWS], dtype).T if "a" in transposed else host_values(a[:ROWS], dtype)
-    columns = (
-        host_values(b[:COLUMNS], dtype).T
-        if "b" in transposed
-        else host_values(b[:, :COLUMNS], dtype)
-    )
+    corner = b[:COLUMNS] if "b" in transposed else b[:, :COLUMNS]
+    columns = host_values(corner, dtype).T if "b" in transposed else host_values(corner, dtype)
     _require("product", host_values(out[:ROWS, :COLUMNS], dtype), rows @ columns, TOLERANCE[dtype])
 
 
@@ -62,7 +59,8 @@ def _checked_flash(arrays: DeviceArrays, head_dim: int, dtype: str) -> None:
     truth = attention_reference(*exact, mask=CAUSAL)
     _require("output", host_values(result.out, dtype), truth.out, TOLERANCE[dtype])
     found = attention_backward_gpu((q, k, v), result, gradient, mask=CAUSAL)
-    expected = attention_backward_reference(*exact, host_values(gradient, dtype), mask=CAUSAL)
+    q, k, v = exact
+    expected = attention_backward_reference(q, k, v, host_values(gradient, dtype), mask=CAUSAL)
     for name, ours, theirs in zip(found._fields, found, expected, strict=True):
         _require(name, host_values(ours, dtype), theirs, GRADIENT_FACTOR * TOLERANCE[dtype])
 

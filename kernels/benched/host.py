@@ -7,6 +7,7 @@ other load on the machine does not disturb. Numba and torch are imported when a 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterator
@@ -19,7 +20,13 @@ from hardware_profiles.errors import TweelingError
 from kernels.attention.mask import Mask
 from kernels.backends import host_device
 from kernels.benched.case import KernelCase
-from kernels.benched.contender import Contender, Contest, n_operand_sets, own_library
+from kernels.benched.contender import (
+    COPY,
+    Contender,
+    Contest,
+    n_operand_sets,
+    own_library,
+)
 from kernels.benched.host_operations import host_operation, torch_operation
 from kernels.benched.shape import attention_shape
 from kernels.gemm.cpu import blas_name, blas_threads, gemm_blas, gemm_numba
@@ -38,7 +45,9 @@ __all__ = ["HostArena", "HostArenaError", "random_array"]
 
 TYPES = {"fp32": np.float32, "fp64": np.float64}
 SETS_MAX = 64
-ROOM_BYTES = 2.0**30
+COPY_BYTES = 2**26
+"""Each of the two vectors of the copy that others are held against: beyond most caches. [byte]"""
+ROOM_BYTES = 2.0**29
 """Memory that the operands of one case may take together. [byte]"""
 RANDOM_ELEMENTS = 2**20
 """Distinct random values; larger arrays repeat them, as drawing takes longer than timing. [1]"""
@@ -63,10 +72,10 @@ class HostArena:
     """The host's processor with some of its threads."""
 
     def __init__(self, *, n_threads: int | None = None) -> None:
-        from numba import config
+        import numba
 
         self.device = host_device()
-        most = min(self.device.n_units, int(config.NUMBA_NUM_THREADS))
+        most = min(self.device.n_units, int(numba.get_num_threads()))
         self.n_threads = most if n_threads is None else n_threads
         if not 1 <= self.n_threads <= most:
             msg = (
@@ -234,10 +243,14 @@ class HostArena:
                 call=lambda index: calls[index % n_sets](), library=self._own(), framework="numba"
             )
         }
+        contenders[COPY] = self._copy
         torch = _torch()
         if torch is None:
             return Contest(
-                case=case, contenders=contenders, absent={"torch": "torch is not installed"}
+                case=case,
+                contenders=contenders,
+                absent={"torch": "torch is not installed"},
+                copy_bytes=2 * COPY_BYTES,
             )
         torch.set_num_threads(self.n_threads)
         device = TorchDevice(torch, self.device)
@@ -248,7 +261,18 @@ class HostArena:
             framework="torch",
             is_vendor=True,
         )
-        return Contest(case=case, contenders=contenders)
+        return Contest(case=case, contenders=contenders, copy_bytes=2 * COPY_BYTES)
+
+    @functools.cached_property
+    def _copy(self) -> Contender:
+        """A copy on all threads, kept for all memory-bound cases."""
+        from kernels.memory_bound.cpu import parallel_streams
+
+        copy = parallel_streams()["copy"]
+        target, source = (random_array((COPY_BYTES // 8,), "fp64", seed=i) for i in range(2))
+        return Contender(
+            call=lambda _index: copy(target, source), library=self._own(), framework="numba"
+        )
 
     def _stream(self, case: KernelCase) -> Contest:
         from kernels.memory_bound.cpu import copy_numpy, parallel_streams, triad_numpy
