@@ -133,6 +133,11 @@ def finish(benchmark, kernel_bench, case, times, *, library):
         median_s=times.median_s,
         why_no_vendor="" if is_vendor else "no vendor's library joins processes of one host",
         why_no_energy="ranks are processes of their own, which the counter does not tell apart",
-        details={"algorithm": times.algorithm, "bus_bandwidth_bytes_per_s": bandwidth},
+        details={
+            "clock": "events on the device" if is_vendor else "clock on the wall",
+            "n_threads": 1,
+            "algorithm": times.algorithm,
+            "bus_bandwidth_bytes_per_s": bandwidth,
+        },
     )
     kernel_bench.record(benchmark, outcome, times.times_s)

@@ -17,6 +17,7 @@ from types import ModuleType
 
 from hardware_profiles.errors import TweelingError
 from kernels.backends import BACKENDS, Device, find_device, why_missing
+from kernels.measurements import write_json
 from kernels.survey.case import FAMILIES, Case, in_order
 from kernels.survey.environment import describe_environment, software_column
 from kernels.survey.runner import Hooks, Limits, run_cases
@@ -120,6 +121,7 @@ def survey(options: argparse.Namespace, *, began_s: float) -> int:
             plan.cases, store=store, limits=Limits(deadline_s=deadline_s), hooks=plan.hooks
         )
     print(f"{ending}: {_counts(store)} in {store.folder}")
+    _tell_standings(store)
     return 130 if ending == "interrupted" else 0
 
 
@@ -163,8 +165,35 @@ def plan_cases(setting: Setting, *, torch: ModuleType | None, families: tuple[st
     if torch is not None and setting.device.framework != "cupy":
         torch_cases, hooks = _torch_cases(setting, torch)
         cases += torch_cases
+    if setting.device.backend != "cpu":
+        cases += _own_cases(setting)
     wanted = [c for c in cases if c.family in families and c.priority <= highest]
     return Plan(cases=in_order(wanted), hooks=hooks)
+
+
+def _own_cases(setting: Setting) -> list[Case]:
+    """The project's own kernels; without CuPy a line says that they are left out."""
+    from kernels.gpu.cupy_module import why_no_gpu
+
+    reason = why_no_gpu()
+    if reason is not None:
+        sys.stderr.write(f"the project's own kernels are not measured: {reason}\n")
+        return []
+    from kernels.benched.device import DeviceArena
+    from kernels.survey.own_kernels import own_kernel_cases
+
+    return own_kernel_cases(setting, DeviceArena(setting.device))
+
+
+def _tell_standings(store: Store) -> None:
+    """Write and print where the project's own kernels stand, if they were measured."""
+    from kernels.survey.standing import FILE, own_standings, standing_document
+
+    standings = own_standings(store.rows())
+    if standings:
+        write_json(store.folder / FILE, standing_document(standings, store.environment))
+    for standing in standings:
+        print(standing.words)
 
 
 def _torch_cases(setting: Setting, torch: ModuleType) -> tuple[list[Case], Hooks]:

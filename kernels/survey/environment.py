@@ -71,6 +71,8 @@ def software_column(device: Device, *, sensor: Sensor, torch: ModuleType | None)
     if device.backend != "cpu":
         toolkit = _toolkit(torch)
         parts += [f"{name}-{toolkit[name]}" for name in ("cuda", "hip", "cudnn") if name in toolkit]
+        if importlib.util.find_spec("cupy") is not None:
+            parts.append(f"cupy-{_version('cupy', PACKAGES['cupy'])}")
         driver = sensor.describe().get("driver")
         parts += [f"driver-{driver}"] if driver else []
     return ";".join(parts)
