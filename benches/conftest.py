@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import pytest
 
-from benches.kernel_bench import KernelBench
-from benches.record import catalogue_of, find_profile
-from benches.shapes import Selection
 from hardware_profiles.errors import TweelingError
 from kernels.backends import BACKENDS, find_device
 
@@ -36,6 +33,10 @@ def pytest_configure(config):
         return
     try:
         device = find_device(config.getoption("--backend"))
+        # What is not here shall be said at once, before arrays and models are imported.
+        from benches.kernel_bench import KernelBench
+        from benches.record import catalogue_of, find_profile
+
         catalogue = catalogue_of(config.getoption("--profiles"))
         profile = find_profile(device, catalogue, named=config.getoption("--device"))
         config.kernel_bench = KernelBench(
@@ -62,8 +63,10 @@ def pytest_collection_modifyitems(config, items):
     items[:] = [item for item in items if is_wanted(item)]
 
 
-def selection_of(config) -> Selection:
-    """How much is benched here."""
+def selection_of(config):
+    """How much is benched here, as `benches.shapes.Selection`."""
+    from benches.shapes import Selection
+
     bench = config.kernel_bench
     return Selection(is_host=bench.device.backend == "cpu", is_quick=bench.is_quick)
 

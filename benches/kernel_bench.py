@@ -9,10 +9,11 @@ import pytest
 
 from benches.record import Bed, Outcome, Profile, extra_info
 from benches.replay import replay
-from kernels.backends import Device
+from kernels.backends import BackendError, Device
 from kernels.benched.case import KernelCase
 from kernels.benched.contender import COPY, Arena, Contest
 from kernels.energy import measure_launch_energy, why_no_counter
+from kernels.gpu.cupy_module import why_no_gpu
 from kernels.survey.environment import installed_versions
 from kernels.survey.sensors import find_sensor
 from kernels.timing import RepeatPolicy
@@ -56,6 +57,10 @@ class KernelBench:
         n_threads: int | None = None,
         has_energy: bool = True,
     ):
+        reason = why_no_gpu() if device.backend != "cpu" else None
+        if reason is not None:
+            msg = f"backend {device.backend}: benches of kernels need CuPy: {reason}"
+            raise BackendError(msg)
         self.device, self.profile, self.is_quick = device, profile, is_quick
         self._n_threads, self._has_energy = n_threads, has_energy
         self.policy = QUICK if is_quick else USUAL

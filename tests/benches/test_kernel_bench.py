@@ -7,13 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from benches import baseline
+from benches import baseline, kernel_bench
 from benches.kernel_bench import KernelBench
 from benches.record import Bed, Outcome, Profile, extra_info, find_profile
 from benches.replay import CLOCK, replay
 from hardware_profiles.catalogue import Catalogue
 from hardware_profiles.errors import TweelingError
-from kernels.backends import Device, host_device
+from kernels.backends import BackendError, Device, host_device
 from kernels.benched.case import (
     attention_case,
     collective_case,
@@ -181,8 +181,15 @@ class Counter:
         return {"driver": "580.1"}
 
 
+def test_a_gpu_without_cupy_is_one_line(monkeypatch):
+    monkeypatch.setattr(kernel_bench, "why_no_gpu", lambda: "cupy is not installed")
+    with pytest.raises(BackendError, match="backend cuda: .* need CuPy: cupy is not installed"):
+        KernelBench(H200, profile=Profile(), is_quick=True)
+
+
 @pytest.fixture
-def bench():
+def bench(monkeypatch):
+    monkeypatch.setattr(kernel_bench, "why_no_gpu", lambda: None)
     made = KernelBench(H200, profile=find_profile(H200, CATALOGUE), is_quick=True)
     made.arena, made.sensor = Arena(), NoSensor()
     return made
