@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -37,6 +38,8 @@ from kernels.gpu.cupy_module import require_cupy
 from kernels.survey.attention import SDPA_BACKENDS, attention_call, check_attention
 from kernels.survey.case import SkipError
 from kernels.survey.cupy_device import CupyEvents
+from kernels.survey.gemm import gemm_call
+from kernels.survey.shapes import GemmShape
 from kernels.survey.torch_device import TorchDevice
 from kernels.timing import EventTimer, RepeatPolicy, Samples, Timer, measure_in_turn
 
@@ -45,6 +48,7 @@ __all__ = ["VENDOR_ATTENTION", "DeviceArena"]
 SETS_MAX = 64
 COPY_BYTES = 2**29
 """Each of the two vectors of the copy that others are held against: beyond every cache. [byte]"""
+UUID_BYTES = 16
 MEMORY_SHARE = 0.3
 """Share of the device's memory that the operands of one case may take. [1]"""
 
@@ -97,6 +101,15 @@ class DeviceArena:
         """Time some contenders in turn by events on the device. [s]."""
         calls = {name: contest.contenders[name].call for name in names}
         return measure_in_turn(calls, timer=self.timer, policy=policy)
+
+    @property
+    def uuid(self) -> str | None:
+        """Name under which NVML knows the device, whatever environment variables hide."""
+        if self._is_hip:
+            return None
+        properties = self._cupy.cuda.runtime.getDeviceProperties(self.device.index)
+        raw = bytes(properties.get("uuid", b""))
+        return f"GPU-{uuid.UUID(bytes=raw)}" if len(raw) == UUID_BYTES else None
 
     def synchronize(self) -> None:
         """Wait until the device has done everything queued."""
@@ -165,19 +178,52 @@ class DeviceArena:
 
         def vendor(index: int) -> object:
             a, b, out = sets[index % len(sets)]
+            if self._is_hip:
+                a, b = (x.T if n in transposed else x for n, x in (("a", a), ("b", b)))
+                return self._cupy.matmul(a, b, out=out)
             return gemm_vendor(self._cupy, a, b, out, dtype=case.dtype, transposed=transposed)
+
+        def library() -> Contender:
+            if self._is_hip and case.dtype not in ("fp16", "fp32"):
+                msg = f"hipBLAS through CuPy multiplies no {case.dtype}; torch does"
+                raise SkipError(msg)
+            routine = self._cupy_library("matmul" if self._is_hip else "gemmEx")
+            return Contender(call=vendor, library=routine, framework="cupy", is_vendor=True)
 
         return self._contest(
             case,
             {
                 "own": own,
-                "vendor": lambda: Contender(
-                    call=vendor,
-                    library=self._cupy_library("gemmEx"),
-                    framework="cupy",
-                    is_vendor=True,
-                ),
+                "vendor": library,
+                "torch": lambda: self._torch_product(case),
             },
+        )
+
+    @property
+    def _is_hip(self) -> bool:
+        return bool(self._cupy.cuda.runtime.is_hip)
+
+    def _needed_torch(self) -> TorchDevice:
+        if self._torch is None:
+            msg = "torch is not installed, or sees no GPU"
+            raise SkipError(msg)
+        return self._torch
+
+    def _torch_product(self, case: KernelCase) -> Contender:
+        """torch.mm: the vendor's library by the choice of kernels that torch makes."""
+        torch = self._needed_torch()
+        shape = GemmShape(**{name: case.shape[name] for name in "mnk"}, **case.details)
+        with torch.matmul_precision(case.dtype):
+            product = gemm_call(
+                torch, shape, dtype=case.dtype, data="normal", n_sets=self._n_sets(case)
+            )
+
+        def call(index: int) -> object:
+            with torch.matmul_precision(case.dtype):
+                return product.call(index)
+
+        return Contender(
+            call=call, library=self._torch_library("mm"), framework="torch", is_vendor=True
         )
 
     def _attention(self, case: KernelCase) -> Contest:
@@ -223,18 +269,14 @@ class DeviceArena:
 
     def _sdpa(self, case: KernelCase, name: str) -> Callable[[], Contender]:
         def make() -> Contender:
-            if self._torch is None:
-                msg = "torch is not installed, or sees no GPU"
-                raise SkipError(msg)
+            torch = self._needed_torch()
             if case.shape["window"] is not None:
                 msg = "torch's attention takes no window without a mask of its size"
                 raise SkipError(msg)
-            check_attention(
-                self._torch, library=name, dtype=case.dtype, head_dim=case.shape["head_dim"]
-            )
+            check_attention(torch, library=name, dtype=case.dtype, head_dim=case.shape["head_dim"])
             n_sets = self._n_sets(case, n_max=8)
             calls = attention_call(
-                self._torch, attention_shape(case), library=name, dtype=case.dtype, n_sets=n_sets
+                torch, attention_shape(case), library=name, dtype=case.dtype, n_sets=n_sets
             )
             call = calls.forward
             if case.direction == "bwd":
@@ -261,10 +303,7 @@ class DeviceArena:
             )
 
         def vendor() -> Contender:
-            if self._torch is None:
-                msg = "torch is not installed, or sees no GPU"
-                raise SkipError(msg)
-            device = self._torch
+            device = self._needed_torch()
             calls = [torch_operation(case, device) for _ in range(n_sets)]
             return Contender(
                 call=lambda index: calls[index % n_sets](),

@@ -183,7 +183,7 @@ class Counter:
 
 def test_a_gpu_without_cupy_is_one_line(monkeypatch):
     monkeypatch.setattr(kernel_bench, "why_no_gpu", lambda: "cupy is not installed")
-    with pytest.raises(BackendError, match="backend cuda: .* need CuPy: cupy is not installed"):
+    with pytest.raises(BackendError, match=r"backend cuda: .* need CuPy: cupy is not installed"):
         KernelBench(H200, profile=Profile(), is_quick=True)
 
 

@@ -97,6 +97,7 @@ def make_cupy(functions=lambda name: None, *, is_hip=False):
         ones=lambda shape, dtype: on_device(np.ones(shape, dtype=dtype)),
         arange=lambda n: np.arange(n).view(DeviceArray),
         copyto=np.copyto,
+        matmul=np.matmul,
         get_default_memory_pool=lambda: SimpleNamespace(free_all_blocks=lambda: None),
         cuda=SimpleNamespace(
             Event=Event,
@@ -104,7 +105,11 @@ def make_cupy(functions=lambda name: None, *, is_hip=False):
             Device=lambda *_: device,
             cublas=SimpleNamespace(gemmEx=gemm_ex, **names),
             device=SimpleNamespace(get_cublas_handle=lambda: 7),
-            runtime=SimpleNamespace(is_hip=is_hip, **NUMBERS),
+            runtime=SimpleNamespace(
+                is_hip=is_hip,
+                getDeviceProperties=lambda _index: {"uuid": bytes(range(16))},
+                **NUMBERS,
+            ),
             function=SimpleNamespace(CNumpyArray=lambda value: value),
         ),
     )

@@ -98,6 +98,16 @@ def test_products_are_timed_beside_the_vendors(arena, layout):
     assert arena.contest(case) is contest
 
 
+def test_amd_multiplies_through_cupy_what_it_can(arena):
+    on_amd = DeviceArena(DEVICE, cupy=make_cupy(is_hip=True))
+    for dtype, runs in (("fp16", True), ("bf16", False)):
+        shape = GemmShape(m=24, n=32, k=16, layout="TN")
+        contest = on_amd.contest(gemm_case(shape, dtype=dtype))
+        assert ("vendor" in contest.contenders) == runs, contest.absent
+    assert on_amd.uuid is None
+    assert arena.uuid == "GPU-00010203-0405-0607-0809-0a0b0c0d0e0f"
+
+
 def test_a_wrong_product_is_not_timed(arena, monkeypatch):
     monkeypatch.setattr(benched, "gemm_gpu", lambda a, b, *, out, **_: out)
     case = gemm_case(GemmShape(m=24, n=32, k=16, layout="NN"), dtype="bf16")
