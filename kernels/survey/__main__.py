@@ -17,13 +17,13 @@ from types import ModuleType
 
 from hardware_profiles.errors import TweelingError
 from kernels.backends import BACKENDS, Device, find_device, why_missing
-from kernels.measurements import write_json
 from kernels.survey.case import FAMILIES, Case, in_order
 from kernels.survey.environment import describe_environment, software_column
 from kernels.survey.runner import Hooks, Limits, run_cases
 from kernels.survey.sampler import Sampler
 from kernels.survey.sensors import find_sensor
 from kernels.survey.setting import Setting
+from kernels.survey.standing import tell_standings
 from kernels.survey.store import Store
 
 __all__ = ["main"]
@@ -121,7 +121,7 @@ def survey(options: argparse.Namespace, *, began_s: float) -> int:
             plan.cases, store=store, limits=Limits(deadline_s=deadline_s), hooks=plan.hooks
         )
     print(f"{ending}: {_counts(store)} in {store.folder}")
-    _tell_standings(store)
+    tell_standings(store)
     return 130 if ending == "interrupted" else 0
 
 
@@ -166,34 +166,11 @@ def plan_cases(setting: Setting, *, torch: ModuleType | None, families: tuple[st
         torch_cases, hooks = _torch_cases(setting, torch)
         cases += torch_cases
     if setting.device.backend != "cpu":
-        cases += _own_cases(setting)
+        from kernels.survey.own_kernels import own_cases_here
+
+        cases += own_cases_here(setting)
     wanted = [c for c in cases if c.family in families and c.priority <= highest]
     return Plan(cases=in_order(wanted), hooks=hooks)
-
-
-def _own_cases(setting: Setting) -> list[Case]:
-    """The project's own kernels; without CuPy a line says that they are left out."""
-    from kernels.gpu.cupy_module import why_no_gpu
-
-    reason = why_no_gpu()
-    if reason is not None:
-        sys.stderr.write(f"the project's own kernels are not measured: {reason}\n")
-        return []
-    from kernels.benched.device import DeviceArena
-    from kernels.survey.own_kernels import own_kernel_cases
-
-    return own_kernel_cases(setting, DeviceArena(setting.device))
-
-
-def _tell_standings(store: Store) -> None:
-    """Write and print where the project's own kernels stand, if they were measured."""
-    from kernels.survey.standing import FILE, own_standings, standing_document
-
-    standings = own_standings(store.rows())
-    if standings:
-        write_json(store.folder / FILE, standing_document(standings, store.environment))
-    for standing in standings:
-        print(standing.words)
 
 
 def _torch_cases(setting: Setting, torch: ModuleType) -> tuple[list[Case], Hooks]:

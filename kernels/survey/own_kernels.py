@@ -8,6 +8,7 @@ with ``own/``; what ran beside has the key of its case with its own name behind.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -26,7 +27,7 @@ from kernels.survey.case import Case, SkipError
 from kernels.survey.setting import Setting
 from kernels.survey.shapes import AttentionShape, GemmShape, training_gemms
 
-__all__ = ["OWN", "own_kernel_cases"]
+__all__ = ["OWN", "own_cases_here", "own_kernel_cases"]
 
 OWN = "own"
 """Beginning of the keys of these cases, and name of the project's contender."""
@@ -34,6 +35,19 @@ OWN = "own"
 MODELS = ("llama-3-8b", "llama-3-70b", "gpt3-175b")
 SQUARE_SIZES = (8192, 4096, 2048, 16384)
 ONE_DIRECTION = ("adamw",)
+
+
+def own_cases_here(setting: Setting) -> list[Case]:
+    """Cases on the GPU at hand; without CuPy a line on stderr says that they are left out."""
+    from kernels.gpu.cupy_module import why_no_gpu
+
+    reason = why_no_gpu()
+    if reason is not None:
+        sys.stderr.write(f"the project's own kernels are not measured: {reason}\n")
+        return []
+    from kernels.benched.device import DeviceArena
+
+    return own_kernel_cases(setting, DeviceArena(setting.device))
 
 
 def own_kernel_cases(setting: Setting, arena: Arena) -> list[Case]:

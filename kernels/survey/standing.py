@@ -7,6 +7,7 @@ device, driver, libraries and date beside the raw rows.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -17,10 +18,12 @@ from kernels.measurements import (
     GemmMeasurement,
     Measurement,
     OperationMeasurement,
+    write_json,
 )
 from kernels.survey.own_kernels import OWN
+from kernels.survey.store import Store
 
-__all__ = ["FILE", "Standing", "own_standings", "standing_document"]
+__all__ = ["FILE", "Standing", "own_standings", "standing_document", "tell_standings"]
 
 FILE = "own_kernels.json"
 SQUARE = 8192
@@ -94,6 +97,18 @@ def standing_document(
         **{key: environment[key] for key in kept if key in environment},
         "figures": [asdict(standing) for standing in standings],
     }
+
+
+def tell_standings(store: Store) -> None:
+    """Print where the project's own kernels stand, and write it beside the rows of a survey.
+
+    Nothing happens where none was measured.
+    """
+    standings = own_standings(store.all_rows())
+    if standings:
+        write_json(store.folder / FILE, standing_document(standings, store.environment))
+    for standing in standings:
+        sys.stdout.write(f"{standing.words}\n")
 
 
 def _is_own(case: str, known: Mapping[str, Measurement]) -> bool:

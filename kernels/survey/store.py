@@ -83,7 +83,7 @@ class Store:
         """What the survey runs on."""
         return dict(self._environment)
 
-    def rows(self) -> list[Measurement]:
+    def all_rows(self) -> list[Measurement]:
         """Rows of all tables."""
         return [row for rows in self._tables.values() for row in rows]
 

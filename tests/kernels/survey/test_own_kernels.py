@@ -15,13 +15,17 @@ from kernels.measurements import (
     OperationMeasurement,
     read_measurements,
 )
-from kernels.survey import __main__ as command
-from kernels.survey.own_kernels import own_kernel_cases
+from kernels.survey.own_kernels import own_cases_here, own_kernel_cases
 from kernels.survey.reading import NoSensor
 from kernels.survey.runner import Limits, Progress, run_cases
 from kernels.survey.sampler import Sampler
 from kernels.survey.setting import Setting
-from kernels.survey.standing import FILE, own_standings, standing_document
+from kernels.survey.standing import (
+    FILE,
+    own_standings,
+    standing_document,
+    tell_standings,
+)
 from kernels.survey.store import Store
 from kernels.timing import Samples
 from tests.kernels.benched.fake_device import DEVICE
@@ -108,21 +112,21 @@ def test_a_resumed_survey_leaves_out_what_is_there(store, setting):
 
 
 def test_standings_are_ratios_of_speed(store):
-    found = {one.what.split(" against")[0]: one for one in own_standings(store.rows())}
+    found = {one.what.split(" against")[0]: one for one in own_standings(store.all_rows())}
     cube = found["bf16 product of 8192^3"]
     assert (cube.n_cases, cube.ratio) == (1, pytest.approx(0.9))
     assert found["bf16 products of the models' layers"].ratio == pytest.approx(0.9)
     # The fastest of the two libraries counts.
     forward = found["attention fwd, causal, 8192 tokens, heads of 128,"]
     assert (forward.n_cases, forward.ratio) == (2, pytest.approx(0.6))
-    row = next(r for r in store.rows() if r.case == "own/rmsnorm-fwd-bf16-8192x4096")
+    row = next(r for r in store.all_rows() if r.case == "own/rmsnorm-fwd-bf16-8192x4096")
     operations = found["memory-bound operations"]
     assert operations.least_ratio <= row.bytes / 2e-3 / 2e12 <= operations.n_cases
     assert "target 0.85" in cube.words
 
 
 def test_the_file_says_on_what_and_when(store, capsys):
-    command._tell_standings(store)
+    tell_standings(store)
     document = json.loads((store.folder / FILE).read_text())
     assert document["date"].startswith("2026-11-26")
     assert document["device"] == {"name": DEVICE.name, "driver": "580"}
@@ -138,7 +142,7 @@ def test_a_survey_without_own_kernels_has_no_standing():
 
 def test_without_cupy_one_line_says_that_they_are_left_out(setting, monkeypatch, capsys):
     monkeypatch.setattr("kernels.gpu.cupy_module.why_no_gpu", lambda: "cupy is not installed")
-    assert command._own_cases(setting) == []
+    assert own_cases_here(setting) == []
     assert capsys.readouterr().err == (
         "the project's own kernels are not measured: cupy is not installed\n"
     )
