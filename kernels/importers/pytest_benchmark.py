@@ -12,10 +12,13 @@ aside; so is attention in a sliding window, of which the tables know nothing.
 from __future__ import annotations
 
 import json
+import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hardware_profiles.accelerator import Accelerator
 from kernels.importers.cells import Place, count, positive, text_of
 from kernels.importers.devices import Devices
 from kernels.importers.dtypes import tidy_dtype
@@ -32,6 +35,8 @@ from kernels.measurement_tables import MeasurementError
 from kernels.prediction.operations import operation_names
 
 __all__ = ["SOURCE", "import_pytest_benchmark", "is_pytest_benchmark"]
+
+logger = logging.getLogger(__name__)
 
 SOURCE = "PYTEST-BENCHMARK"
 US_PER_S = 1e6
@@ -62,6 +67,7 @@ def import_pytest_benchmark(path: Path, request: ImportRequest) -> Rows:
     """
     benchmarks = _benchmarks(path)
     aside, devices, found = Aside(path), request.devices(), Rows()
+    parts: Counter[str] = Counter()
     for number, benchmark in enumerate(benchmarks):
         place = Place(path, f"benchmarks[{number}]")
         if not isinstance(benchmark, dict):
@@ -77,7 +83,15 @@ def import_pytest_benchmark(path: Path, request: ImportRequest) -> Rows:
             continue
         row = _row(benchmark, family, place, devices=devices, request=request)
         found.setdefault(family, []).append(row)
+        if family != "collectives" and _is_part(extra, row.device, request):
+            parts[f"{extra['n_threads']} threads, profile {row.device}"] += 1
     aside.report()
+    for what, n_benchmarks in parts.items():
+        logger.warning(
+            "%s: %d benchmarks ran on a part of their device (%s has more cores); a fit on them "
+            "is of that part",
+            *(path, n_benchmarks, what),
+        )
     if not found:
         message = (
             f"{path}: none of {len(benchmarks)} benchmarks says in extra_info what it timed "
@@ -160,6 +174,15 @@ def _row(
     values["device"] = _device(extra, inside, devices=devices, request=request)
     row: Callable[..., TidyRow] = FAMILIES[family]
     return row(**values, source_id=SOURCE)
+
+
+def _is_part(extra: Mapping[str, Any], device: str, request: ImportRequest) -> bool:
+    """Whether a bench used fewer threads of the host than its profile has cores."""
+    n_threads = extra.get("n_threads")
+    if extra.get("backend") != "cpu" or not isinstance(n_threads, int):
+        return False
+    thing = request.catalogue.load("accelerator", device).thing
+    return isinstance(thing, Accelerator) and n_threads < thing.compute.n_units
 
 
 def _require_version(extra: Mapping[str, Any], place: Place) -> None:

@@ -57,6 +57,14 @@ def test_the_profile_that_a_bench_took_its_device_for_comes_first(samples, impor
     assert table["device"].tolist() == ["h200-sxm"]
 
 
+def test_a_part_of_the_host_is_said_to_be_one(samples, imported, caplog):
+    extra = samples.gemm_extra | {"profile": "host-cpu", "backend": "cpu"}
+    imported(samples.report(samples.benchmark(extra | {"n_threads": 2})))
+    assert "part of their device" not in caplog.text
+    imported(samples.report(samples.benchmark(extra | {"n_threads": 1})))
+    assert "1 benchmarks ran on a part of their device (1 threads, profile host-cpu" in caplog.text
+
+
 def test_a_sliding_window_is_left_aside(samples, imported, caplog):
     extra = {"family": "attention", "device": "H100", "dtype": "bf16", "library": "x"}
     extra |= {"batch": 1, "heads_q": 8, "heads_kv": 8, "seq_q": 64, "seq_kv": 64, "head_dim": 64}
