@@ -10,7 +10,16 @@ from kernels.backends import Device
 from kernels.benched.case import KernelCase
 from kernels.timing import RepeatPolicy, Samples, Timer
 
-__all__ = ["COPY", "OWN_LIBRARY", "Arena", "Contender", "Contest", "n_operand_sets", "own_library"]
+__all__ = [
+    "COPY",
+    "OWN_LIBRARY",
+    "Arena",
+    "Contender",
+    "Contest",
+    "keeping_results",
+    "n_operand_sets",
+    "own_library",
+]
 
 OWN_LIBRARY = "tweeling"
 """Beginning of the library column of the project's own kernels."""
@@ -77,6 +86,21 @@ class Arena(Protocol):
     def synchronize(self) -> None:
         """Wait until the device has done everything queued."""
         ...
+
+
+def keeping_results(call: Callable[[int], object], *, n_sets: int) -> Callable[[int], object]:
+    """The call with its latest results kept, one of each set of operands.
+
+    A pool of memory would hand out the block that the last result has just left, and writing it
+    anew would stay in the cache: while results are kept, they rotate as operands do.
+    """
+    kept: list[object] = [None] * n_sets
+
+    def keep(index: int) -> object:
+        kept[index % n_sets] = call(index)
+        return kept[index % n_sets]
+
+    return keep
 
 
 def own_library(routine: str) -> str:

@@ -24,6 +24,7 @@ from kernels.benched.contender import (
     COPY,
     Contender,
     Contest,
+    keeping_results,
     n_operand_sets,
     own_library,
 )
@@ -256,7 +257,7 @@ class DeviceArena:
             check_flash(self._arrays, head_dim=s["head_dim"], dtype=case.dtype)
             for index in range(0 if is_forward else len(sets)):
                 backward(index)  # the forward passes run now, and are not timed
-            call = forward if is_forward else backward
+            call = keeping_results(forward if is_forward else backward, n_sets=len(sets))
             return Contender(call=call, library=own_library("flash"), framework="cupy")
 
         makers: dict[str, Callable[[], Contender]] = {"own": own}
@@ -283,7 +284,7 @@ class DeviceArena:
                 call = calls.backward
                 for index in range(n_sets):
                     call(index)
-            library = self._torch_library(name)
+            library, call = self._torch_library(name), keeping_results(call, n_sets=n_sets)
             return Contender(call=call, library=library, framework="torch", is_vendor=True)
 
         if name not in SDPA_BACKENDS:
@@ -297,7 +298,7 @@ class DeviceArena:
         def own() -> Contender:
             calls = [device_operation(case, self._arrays) for _ in range(n_sets)]
             return Contender(
-                call=lambda index: calls[index % n_sets](),
+                call=keeping_results(lambda index: calls[index % n_sets](), n_sets=n_sets),
                 library=own_library("memory_bound"),
                 framework="cupy",
             )
@@ -306,7 +307,7 @@ class DeviceArena:
             device = self._needed_torch()
             calls = [torch_operation(case, device) for _ in range(n_sets)]
             return Contender(
-                call=lambda index: calls[index % n_sets](),
+                call=keeping_results(lambda index: calls[index % n_sets](), n_sets=n_sets),
                 library=self._torch_library("eager"),
                 framework="torch",
                 is_vendor=True,
@@ -323,10 +324,13 @@ class DeviceArena:
         return Contender(call=call, library=self._cupy_library(COPY), framework="cupy")
 
     def _stream(self, case: KernelCase) -> Contest:
-        calls = stream_calls(case, self._arrays, n_sets=self._n_sets(case))
+        n_sets = self._n_sets(case)
+        calls = stream_calls(case, self._arrays, n_sets=n_sets)
         makers: dict[str, Callable[[], Contender]] = {}
         makers["own"] = lambda: Contender(
-            call=calls["own"], library=own_library(case.op), framework="cupy"
+            call=keeping_results(calls["own"], n_sets=n_sets),
+            library=own_library(case.op),
+            framework="cupy",
         )
         if "vendor" in calls:
             makers["vendor"] = lambda: Contender(

@@ -2,37 +2,49 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
 
 from benches import conftest
-from kernels.backends import why_missing
+from kernels import backends
 
 
-def run(repository, *options):
-    environment = {**os.environ, "PYTHONPATH": str(repository)}
-    environment.pop("PYTEST_XDIST_WORKER", None)
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "benches/", "-p", "no:cacheprovider", *options],
-        cwd=repository,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+class Config:
+    """As much of pytest's configuration as the options need."""
+
+    def __init__(self, **options):
+        known = {"backend": "auto", "quick": False, "threads": None, "profiles": [], "device": None}
+        self.option = SimpleNamespace(help=False, **known | {"no_energy": False} | options)
+
+    def getoption(self, name):
+        return getattr(self.option, name.removeprefix("--").replace("-", "_"))
 
 
-@pytest.mark.skipif(why_missing("rocm") is None, reason="an AMD GPU is here")
-def test_a_backend_that_is_not_here_is_one_line(repository):
-    done = run(repository, "--backend", "rocm")
-    assert done.returncode == 2
-    lines = [line for line in done.stderr.splitlines() if "backend rocm:" in line]
-    assert lines
-    assert "ROCm runtime" in lines[0] or "sees no rocm device" in lines[0]
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"backend": "rocm"}, "backend rocm: no driver"),
+        ({"backend": "cpu", "device": "host-gpu"}, 'accelerator "host-gpu": unknown'),
+        ({"backend": "cpu", "profiles": ["nowhere"]}, "--profiles nowhere: no such folder"),
+    ],
+)
+def test_what_is_not_here_is_one_line_and_exit_code_2(options, said, monkeypatch):
+    monkeypatch.setattr(backends, "_accelerator", lambda _backend: None)
+    monkeypatch.setattr(backends, "why_missing", lambda _backend: "no driver")
+    with pytest.raises(pytest.exit.Exception, match=said) as stopped:
+        conftest.pytest_configure(Config(**options))
+    assert stopped.value.returncode == 2
+    assert "\n" not in stopped.value.msg
+
+
+def test_the_host_is_there_for_everyone():
+    config = Config(backend="cpu", quick=True, device="host-cpu")
+    conftest.pytest_configure(config)
+    assert config.kernel_bench.device.backend == "cpu"
+    assert config.kernel_bench.profile.name == "host-cpu"
+    selection = conftest.selection_of(config)
+    assert (selection.is_host, selection.is_quick) == (True, True)
 
 
 class Item:

@@ -11,7 +11,7 @@ from kernels.backends import BackendError
 from kernels.benched import device as benched
 from kernels.benched import device_check, device_operations
 from kernels.benched.case import attention_case, gemm_case, operation_case, stream_case
-from kernels.benched.contender import COPY
+from kernels.benched.contender import COPY, keeping_results
 from kernels.benched.device import DeviceArena
 from kernels.benched.device_arrays import DeviceArrays, host_values
 from kernels.gemm.reference import relative_error_fraction
@@ -159,3 +159,20 @@ def test_bits_of_bf16_are_the_nearest():
     assert abs(float(floats(np.asarray(values)).std()) - 1.0) < 0.05
     exact = np.array([1.0, -2.5, 1.00390625], np.float32)
     assert host_values(arrays.placed(exact, "bf16"), "bf16").tolist() == [1.0, -2.5, 1.0078125]
+
+
+def test_results_are_kept_so_that_their_memory_rotates():
+    made, freed = [], []
+
+    class Block:
+        def __init__(self):
+            self.number = len(made)
+            made.append(self.number)
+
+        def __del__(self):
+            freed.append(self.number)
+
+    call = keeping_results(lambda _index: Block(), n_sets=3)
+    for index in range(7):
+        call(index)
+    assert freed == [0, 1, 2, 3]
