@@ -45,6 +45,16 @@ def contenders_of(case: KernelCase, backend: str) -> list[str]:
     return list(names)
 
 
+def require_threads(n_threads: int, device: Device) -> None:
+    """Refuse a number of threads that the device does not have."""
+    if device.backend != "cpu":
+        msg = f"--threads {n_threads}: threads are of the host; leave it out for {device.backend}"
+        raise BackendError(msg)
+    if not 1 <= n_threads <= device.n_units:
+        msg = f"--threads {n_threads}: expected 1 to {device.n_units}, the cores of this host"
+        raise BackendError(msg)
+
+
 class KernelBench:
     """The device at hand, and how a case is benched on it."""
 
@@ -61,6 +71,8 @@ class KernelBench:
         if reason is not None:
             msg = f"backend {device.backend}: benches of kernels need CuPy: {reason}"
             raise BackendError(msg)
+        if n_threads is not None:
+            require_threads(n_threads, device)
         self.device, self.profile, self.is_quick = device, profile, is_quick
         self._n_threads, self._has_energy = n_threads, has_energy
         self.policy = QUICK if is_quick else USUAL

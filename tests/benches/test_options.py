@@ -26,6 +26,7 @@ class Config:
     [
         ({"backend": "rocm"}, "backend rocm: no driver"),
         ({"backend": "cpu", "device": "host-gpu"}, 'accelerator "host-gpu": unknown'),
+        ({"backend": "cpu", "threads": 0}, "--threads 0: expected 1 to"),
         ({"backend": "cpu", "profiles": ["nowhere"]}, "--profiles nowhere: no such folder"),
     ],
 )
