@@ -5,16 +5,19 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 PYTEST_ARGS ?=
 SURVEY_ARGS ?=
+# Of the benches: auto, cuda, rocm or cpu; and by how many per cent a median may be slower.
+BACKEND ?= auto
+SLOWER ?= 15
 
 # The ready example: the same one that the terminal UI opens on.
 EXAMPLE := --cluster ai-factory-groningen --devices 1024 --model llama-3-70b \
            --seq-len 8192 --global-batch 2048
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format gpu bench clean
+.PHONY: help run test check format gpu bench bench-baseline bench-compare clean
 
 help:  ## list the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed  ## open the terminal UI; without a terminal, print the same prediction
 	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/twin tui; else $(BIN)/twin predict $(EXAMPLE); fi
@@ -37,8 +40,20 @@ format: $(VENV)/.installed-dev  ## put the code into the format that check wants
 gpu:  ## measure this machine's GPU into measured/; needs numpy and cupy or torch, no .venv
 	$(or $(PYTHON),python3) -m kernels.survey $(SURVEY_ARGS)
 
-bench: $(VENV)/.installed-dev  ## run the benches
-	$(BIN)/python -m pytest benches --benchmark-only --benchmark-sort=name $(PYTEST_ARGS)
+bench: $(VENV)/.installed-dev  ## run the benches; BACKEND=cuda, PYTEST_ARGS=--quick
+	$(BIN)/python -m pytest benches --backend $(BACKEND) --benchmark-only \
+	    --benchmark-sort=name --benchmark-columns=median,iqr,rounds $(PYTEST_ARGS)
+
+bench-baseline: $(VENV)/.installed-dev  ## record this device's speed in benches/baselines
+	@mkdir -p measured
+	$(BIN)/python -m pytest benches --backend $(BACKEND) --quick \
+	    --benchmark-json=measured/benches.json --benchmark-columns=median,iqr,rounds $(PYTEST_ARGS)
+	$(BIN)/python -m benches.baseline record measured/benches.json
+
+bench-compare: $(VENV)/.installed-dev  ## fail where a kernel is slower than that by SLOWER per cent
+	file=$$($(BIN)/python -m benches.baseline where --backend $(BACKEND)) && \
+	$(BIN)/python -m pytest benches --backend $(BACKEND) --quick --benchmark-compare="$$file" \
+	    --benchmark-compare-fail=median:$(SLOWER)% --benchmark-columns=median,iqr,rounds $(PYTEST_ARGS)
 
 clean:  ## remove the environment and all caches
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

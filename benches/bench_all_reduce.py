@@ -1,92 +1,143 @@
-"""How fast do processes on this host reduce and exchange, by ring and by tree?
+"""How fast are messages reduced and exchanged: among processes on the host, among GPUs by NCCL?
 
-Run with ``pytest benches/bench_all_reduce.py --benchmark-only``; each result line stands alone
-through `extra_info`. The times are those of the ranks themselves, the slowest of each round, and
-not of the process that gives the orders. More ranks than cores measure the scheduler. There is
-no predicted time: the profile of the host has no links between its cores.
+Messages of tensor, data and pipeline parallelism of the model catalogue, and sweeps. The times are
+those of the ranks themselves, the slowest of each round, and not of the process that gives the
+orders. More ranks than cores measure the scheduler. ``pytest benches/bench_all_reduce.py``.
 """
-
-import os
 
 import pytest
 
+from benches.conftest import selection_of
+from benches.record import Outcome
+from benches.replay import CLOCK
+from benches.shapes import collective_cases
+from kernels.all_reduce.bandwidth import bus_bandwidth_bytes_per_s
 from kernels.all_reduce.cpu import RankGroup
-from kernels.backends import host_device
-from kernels.gemm.cpu import n_host_cores
+from kernels.all_reduce.cpu_algorithms import ALGORITHMS
+from kernels.benched.contender import own_library
 
-RANKS = (2, 4)
-SIZES = [2**power for power in (10, 14, 16, 18, 20, 22, 24)]
-DTYPE = "float32"
-BUDGET_S = 0.4
-"""Time for one case; long messages get fewer rounds. [s]"""
+pytestmark = pytest.mark.benchmark(timer=CLOCK)
 
-
-class RankClock:
-    """A clock that only the ranks move on: by the median of their slowest times."""
-
-    def __init__(self):
-        self.now_s = 0.0
-
-    def __call__(self):
-        return self.now_s
+N_PILOT, N_LEAST, N_MOST = 3, 5, 200
+"""Rounds that say how long one takes, and bounds of those that are timed. [1]"""
+HOST_RANKS = (2, 4)
+N_ROUNDS_ON_GPUS = 20
+TYPES = {"fp32": "float32", "fp16": "float16"}
 
 
-CLOCK = RankClock()
+def pytest_generate_tests(metafunc):
+    config = metafunc.config
+    selection, backend = selection_of(config), config.kernel_bench.device.backend
+    is_of_host = metafunc.function is bench_host
+    if is_of_host != (backend == "cpu"):
+        metafunc.parametrize(("case", "algorithm"), [])
+        return
+    numbers = HOST_RANKS[:1] if selection.is_quick else HOST_RANKS
+    pairs = [
+        pytest.param(case, algorithm, id=f"{case.name}-{algorithm}")
+        for n_ranks in (numbers if is_of_host else (n_gpus(),))
+        for case in collective_cases(selection, n_ranks=n_ranks)
+        for algorithm in (_algorithms(case) if is_of_host else ("nccl",))
+    ]
+    metafunc.parametrize(("case", "algorithm"), pairs)
 
 
-@pytest.fixture(scope="module", params=RANKS, ids=lambda n_ranks: f"{n_ranks}-ranks")
-def group(request):
-    with RankGroup(request.param, max_bytes=max(SIZES)) as ranks:
-        yield ranks
+def _algorithms(case) -> list[str]:
+    return [name for operation, name in ALGORITHMS if operation == case.details["operation"]]
 
 
-def bench(benchmark, group, operation, algorithm, message_bytes):
-    pilot = group.time(operation, algorithm=algorithm, message_bytes=message_bytes, n_rounds=3)
-    n_rounds = int(min(200, max(3, BUDGET_S / 3 / pilot.median_s)))
-    times = []
+def n_gpus() -> int:
+    """GPUs that CuPy sees here, at least two: one has nobody to send to. [1]"""
+    from kernels.gpu.cupy_module import why_no_gpu
 
-    def several_rounds():
-        several = group.time(
-            operation,
-            algorithm=algorithm,
-            message_bytes=message_bytes,
-            dtype=DTYPE,
-            n_rounds=n_rounds,
+    if why_no_gpu() is not None:
+        return 2
+    import cupy
+
+    return max(2, cupy.cuda.runtime.getDeviceCount())
+
+
+@pytest.fixture(scope="module")
+def groups():
+    """Groups of ranks by their number, started when the first case needs them."""
+    found = {}
+    largest_bytes = 2**24
+
+    def group_of(n_ranks):
+        if n_ranks not in found:
+            for other in [*found]:
+                found.pop(other).__exit__(None, None, None)
+            found[n_ranks] = RankGroup(n_ranks, max_bytes=largest_bytes).__enter__()
+        return found[n_ranks]
+
+    yield group_of
+    for group in found.values():
+        group.__exit__(None, None, None)
+
+
+def bench_host(benchmark, kernel_bench, groups, case, algorithm):
+    group, message_bytes = groups(case.shape["ranks"]), case.shape["message_bytes"]
+    given = {"algorithm": algorithm, "message_bytes": message_bytes, "dtype": TYPES[case.dtype]}
+    operation = case.details["operation"]
+    if benchmark.disabled:
+        group.time(operation, n_rounds=1, **given)
+        benchmark.pedantic(lambda: None)
+        return
+    pilot = group.time(operation, n_rounds=N_PILOT, **given)
+    n_rounds = int(min(N_MOST, max(N_LEAST, kernel_bench.policy.budget_s / pilot.median_s)))
+    times = group.time(operation, n_rounds=n_rounds, **given)
+    finish(benchmark, kernel_bench, case, times, library=own_library(f"processes:{algorithm}"))
+
+
+@pytest.fixture(scope="module")
+def nccl_times(kernel_bench, pytestconfig):
+    """Times of all cases by name: ranks are started once, and meet once."""
+    from kernels.all_reduce.gpu import GpuTask, require_nccl, time_on_gpus
+
+    cupy, _nccl = require_nccl()
+    n_ranks = int(cupy.cuda.runtime.getDeviceCount())
+    if n_ranks < 2:
+        pytest.skip("collectives need two GPUs; CuPy sees one")
+    cases = collective_cases(selection_of(pytestconfig), n_ranks=n_ranks)
+    tasks = [
+        GpuTask(
+            case.details["operation"],
+            case.shape["message_bytes"],
+            TYPES[case.dtype],
+            N_ROUNDS_ON_GPUS,
         )
-        times.append(several)
-        CLOCK.now_s += several.median_s
+        for case in cases
+    ]
+    return dict(zip((case.name for case in cases), time_on_gpus(tasks), strict=True))
 
-    benchmark.group = f"{operation} {group.n_ranks} ranks {message_bytes} bytes {DTYPE}"
-    benchmark.pedantic(several_rounds, rounds=3, iterations=1)
-    best = min(times, key=lambda several: several.median_s)
-    benchmark.extra_info.update(
-        device=host_device().name,
-        n_threads=1,
-        n_cores=n_host_cores(),
-        load=os.getloadavg()[0],
-        operation=operation,
-        n_ranks=group.n_ranks,
-        algorithm=algorithm,
-        dtype=DTYPE,
-        message_bytes=best.message_bytes,
-        n_rounds=n_rounds,
-        algorithm_bandwidth_bytes_per_s=best.algorithm_bandwidth_bytes_per_s,
-        bus_bandwidth_bytes_per_s=best.bus_bandwidth_bytes_per_s,
+
+def bench_gpus(benchmark, kernel_bench, nccl_times, case, algorithm):
+    library = "rccl" if kernel_bench.device.backend == "rocm" else algorithm
+    finish(benchmark, kernel_bench, case, nccl_times[case.name], library=library)
+
+
+def finish(benchmark, kernel_bench, case, times, *, library):
+    """Hand over what the ranks timed, with the bus bandwidth of nccl-tests."""
+    benchmark.group = case.name
+    is_vendor = library in ("nccl", "rccl")
+    bandwidth = bus_bandwidth_bytes_per_s(
+        case.details["operation"],
+        message_bytes=times.message_bytes,
+        time_s=times.median_s,
+        n_ranks=times.n_ranks,
     )
-
-
-@pytest.mark.benchmark(timer=CLOCK)
-@pytest.mark.parametrize("message_bytes", SIZES)
-@pytest.mark.parametrize("algorithm", ["ring", "tree"])
-def test_all_reduce(benchmark, group, algorithm, message_bytes):
-    bench(benchmark, group, "all_reduce", algorithm, message_bytes)
-
-
-@pytest.mark.benchmark(timer=CLOCK)
-@pytest.mark.parametrize("message_bytes", [2**10, 2**20, 2**24])
-@pytest.mark.parametrize(
-    "operation", ["all_gather", "reduce_scatter", "all_to_all", "point_to_point"]
-)
-def test_other_operations(benchmark, group, operation, message_bytes):
-    algorithms = {"all_to_all": "pairwise", "point_to_point": "direct"}
-    bench(benchmark, group, operation, algorithms.get(operation, "ring"), message_bytes)
+    outcome = Outcome(
+        case=case,
+        library=library,
+        framework="cupy" if is_vendor else "numpy",
+        median_s=times.median_s,
+        why_no_vendor="" if is_vendor else "no vendor's library joins processes of one host",
+        why_no_energy="ranks are processes of their own, which the counter does not tell apart",
+        details={
+            "clock": "events on the device" if is_vendor else "clock on the wall",
+            "n_threads": 1,
+            "algorithm": times.algorithm,
+            "bus_bandwidth_bytes_per_s": bandwidth,
+        },
+    )
+    kernel_bench.record(benchmark, outcome, times.times_s)

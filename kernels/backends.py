@@ -12,7 +12,8 @@ import importlib.util
 import os
 import platform
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -261,3 +262,22 @@ def _host_cache_bytes(root: Path = Path("/sys/devices/system/cpu/cpu0/cache")) -
         if size.endswith("K")
     ]
     return max(sizes, default=0)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the device that a backend finds: ``python -m kernels.backends cuda``."""
+    try:
+        device = find_device(arguments[0] if arguments else None)
+    except BackendError as error:
+        sys.stderr.write(f"kernels.backends: {error}\n")
+        return 2
+    memory = f"{device.memory_bytes / 2**30:.0f} GiB"
+    sys.stdout.write(
+        f"{device.backend}: {device.name}, {device.architecture}, {device.n_units} units, "
+        f"{memory}, through {device.framework}\n"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

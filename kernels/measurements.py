@@ -24,6 +24,7 @@ __all__ = [
     "TABLES",
     "AttentionMeasurement",
     "BandwidthMeasurement",
+    "CollectiveMeasurement",
     "GemmMeasurement",
     "LaunchMeasurement",
     "Measurement",
@@ -132,6 +133,23 @@ class OperationMeasurement(Measurement):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CollectiveMeasurement(Measurement):
+    """A collective inside one node or over several, by the slowest rank of each round."""
+
+    op: str
+    """all_reduce, all_gather, reduce_scatter, all_to_all or p2p."""
+    dtype: str
+    ranks: int
+    nodes: int = 1
+    link: str = ""
+    """Wires of the node, in the words of ``kernels/all_reduce/links.toml``."""
+    message_bytes: int
+    """Message as nccl-tests counts it. [byte]"""
+    algorithm: str = ""
+    """ring, tree and so on, where the caller chose it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchMeasurement(Measurement):
     """The gap between kernels, or the host time that one operation takes to launch."""
 
@@ -182,6 +200,7 @@ TABLES: dict[str, type[Measurement]] = {
     "attention": AttentionMeasurement,
     "bandwidth": BandwidthMeasurement,
     "memory_bound": OperationMeasurement,
+    "collectives": CollectiveMeasurement,
     "launch": LaunchMeasurement,
     "power": PowerMeasurement,
     "power_samples": PowerSample,

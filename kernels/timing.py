@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,9 +19,12 @@ __all__ = [
     "EventTimer",
     "HostTimer",
     "RepeatPolicy",
+    "Samples",
     "Timer",
     "Timing",
     "measure",
+    "measure_in_turn",
+    "process_cpu_timer",
     "thread_cpu_timer",
 ]
 
@@ -33,6 +36,9 @@ MAD_TO_SIGMA = 1.4826
 
 MEDIAN_ERROR_FACTOR = math.sqrt(math.pi / 2)
 """Standard error of a median over that of a mean, normal distribution, large n. [1]"""
+
+LEAST_INTERVALS = 3
+"""Intervals of each of several calls, whatever the budget: a ratio needs a median. [1]"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +112,21 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """What was timed of one call, interval by interval."""
+
+    times_s: tuple[float, ...]
+    """Time per call in each interval. [s]"""
+    n_inner: int
+    """Calls in each interval. [1]"""
+
+    @property
+    def timing(self) -> Timing:
+        """The summary. [s]."""
+        return Timing.from_samples(self.times_s, n_inner=self.n_inner)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RepeatPolicy:
     """When to stop repeating."""
 
@@ -169,6 +190,11 @@ class HostTimer:
 def thread_cpu_timer() -> HostTimer:
     """Timer of one thread's CPU time: immune to other load, blind to helper threads."""
     return HostTimer(clock=time.thread_time)
+
+
+def process_cpu_timer() -> HostTimer:
+    """Timer of the process's CPU time: immune to other load, and sees helper threads work."""
+    return HostTimer(clock=time.process_time)
 
 
 class EventSource(Protocol):
@@ -275,6 +301,78 @@ def measure(call: Call, *, timer: Timer, policy: RepeatPolicy | None = None) -> 
         if known or spent_s >= rule.budget_s or len(samples) >= rule.n_max:
             return timing
         n_batch = min(n_batch, rule.n_max - len(samples))
+
+
+def measure_in_turn(
+    calls: Mapping[str, Call], *, timer: Timer, policy: RepeatPolicy | None = None
+) -> dict[str, Samples]:
+    """Time several calls in turn, so that whatever else the machine does weighs on all of them.
+
+    Each call is repeated until its median is known well enough or its budget is spent; the others
+    go on without it.
+
+    Parameters
+    ----------
+    calls
+        The kernels by name; each is given a running index of its own.
+    timer
+        Host, CPU-time or device-event timer.
+    policy
+        When to stop, for each call.
+
+    Returns
+    -------
+    dict
+        Samples by name. [s]
+    """
+    rule = policy or RepeatPolicy()
+    courses = {
+        name: _Course(call, timer=timer, rule=rule, n_calls=len(calls))
+        for name, call in calls.items()
+    }
+    waiting = list(courses.values())
+    while waiting:
+        for course in waiting:
+            course.go_on()
+        waiting = [course for course in waiting if not course.is_done]
+    return {
+        name: Samples(times_s=tuple(course.times_s), n_inner=course.n_inner)
+        for name, course in courses.items()
+    }
+
+
+class _Course:
+    """The repeats of one call among several."""
+
+    def __init__(self, call: Call, *, timer: Timer, rule: RepeatPolicy, n_calls: int) -> None:
+        self._call, self._timer, self._rule = call, timer, rule
+        self._index, pilot_s = _warm_up(call, timer=timer, rule=rule)
+        self.n_inner = _calls_per_interval(pilot_s, rule=rule)
+        n_first = _first_batch(pilot_s, rule=rule)
+        # In turn means a few at a time; a call alone has nobody to take turns with.
+        self._n_batch = n_first if n_calls == 1 else max(1, n_first // 3)
+        self.times_s: list[float] = []
+
+    def go_on(self) -> None:
+        """Time a few more intervals."""
+        n_batch = max(1, min(self._n_batch, self._rule.n_max - len(self.times_s)))
+        self.times_s += self._timer.intervals_s(
+            self._call, first=self._index, n_intervals=n_batch, n_inner=self.n_inner
+        )
+        self._index += n_batch * self.n_inner
+
+    @property
+    def is_done(self) -> bool:
+        """Whether enough is known, or enough was spent."""
+        n_times = len(self.times_s)
+        if n_times < min(LEAST_INTERVALS, self._rule.n_max):
+            return False
+        if n_times >= self._rule.n_max or sum(self.times_s) * self.n_inner >= self._rule.budget_s:
+            return True
+        if n_times < self._rule.n_min:
+            return False
+        timing = Timing.from_samples(self.times_s)
+        return timing.median_error_fraction <= self._rule.relative_error_fraction
 
 
 def _warm_up(call: Call, *, timer: Timer, rule: RepeatPolicy) -> tuple[int, float]:

@@ -16,7 +16,7 @@ TOP_LEVEL = {"twin", "kernels", "hardware_profiles", "tui", "tests", "docs"}
 PACKAGES = ("twin", "kernels", "hardware_profiles", "tui")
 TEXTS = (
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md"),
-    *("docs/add-a-profile.md", "docs/add-a-gpu.md"),
+    *("docs/add-a-profile.md", "docs/add-a-gpu.md", "docs/benches.md", "docs/measuring-a-gpu.md"),
 )
 
 

@@ -23,11 +23,17 @@ __all__ = [
     "operation_rows",
 ]
 
-OPERATION_COLUMNS = ("device", "op", "dtype", "rows", "cols", "library", "latency_us", "flag")
+OPERATION_COLUMNS = (
+    *("device", "op", "direction", "dtype", "rows", "cols", "library", "latency_us", "flag"),
+)
 
 BANDWIDTH_COLUMNS = ("device", "op", "GBps", "library")
 
-OWN_COLUMNS = ("device", "op", "direction", "dtype", "rows", "cols", "latency_us")
+OWN_COLUMNS = ("device", "case", "op", "direction", "dtype", "rows", "cols", "latency_us")
+
+OWN_KERNELS = "own/"
+"""Beginning of the cases of a survey that time this repository's kernels, and what ran beside them:
+the models know one implementation of an operation, the framework's."""
 
 SURVEY_FLOOR_BYTES = float(2**29)
 """Smaller streams of a survey tell of launches and caches, not of the memory. [byte]"""
@@ -87,15 +93,22 @@ def _split(session: Session, table: Table) -> Iterator[OperationRows]:
 def operation_rows(session: Session) -> list[OperationRows]:
     """All rows of operations that ``operations.toml`` lists, this repository's surveys included."""
     tables = [session.table(name, OPERATION_COLUMNS) for name in _present(session, "ops.csv")]
-    tables += session.survey_tables("memory_bound.csv", OWN_COLUMNS)
+    tables += [_of_others(one) for one in session.survey_tables("memory_bound.csv", OWN_COLUMNS)]
     return [rows for table in tables for rows in _split(session, table)]
 
 
 def bandwidth_tables(session: Session) -> list[Table]:
     """All rows of streaming kernels with their occupancy, this repository's surveys included."""
     tables = [session.table(name, BANDWIDTH_COLUMNS) for name in _present(session, "membw.csv")]
-    surveys = session.survey_tables("bandwidth.csv", (*BANDWIDTH_COLUMNS, "bytes"))
-    return tables + [table.where(table["bytes"] >= SURVEY_FLOOR_BYTES) for table in surveys]
+    surveys = session.survey_tables("bandwidth.csv", (*BANDWIDTH_COLUMNS, "case", "bytes"))
+    others = [_of_others(table) for table in surveys]
+    return tables + [table.where(table["bytes"] >= SURVEY_FLOOR_BYTES) for table in others]
+
+
+def _of_others(table: Table) -> Table:
+    """Rows of a survey without those of this repository's kernels."""
+    is_own = [str(case).startswith(OWN_KERNELS) for case in table["case"]]
+    return table.where(~np.array(is_own, dtype=bool))
 
 
 def _present(session: Session, name: str) -> list[str]:

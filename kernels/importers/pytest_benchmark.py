@@ -1,20 +1,24 @@
 """JSON of pytest-benchmark (``--benchmark-json``) whose ``extra_info`` says what was timed.
 
 Format: pytest-benchmark.readthedocs.io; ``benchmarks[i].stats.median`` is in seconds. The keys that
-tell the case are those of the project's benches (``benches/bench_gemm.py``,
-``benches/bench_memory_bound.py``) and of its tables: device, dtype, library, and m, n, k of a
-product; op, rows and cols of an operation; heads and lengths of attention; op, ranks and
-message_bytes of a collective. ``family`` (gemm, attention, collectives, ops) is taken where it
-stands there. Benchmarks without such keys are other people's, and left aside.
+tell the case are those of the project's benches (``docs/benches.md``) and of its tables: device,
+dtype, library, and m, n, k of a product; op, rows and cols of an operation; heads and lengths of
+attention; op, ranks and message_bytes of a collective; op and bytes of a stream. ``family`` (gemm,
+attention, collectives, ops, membw) is taken where it stands there, and ``profile`` before
+``device`` where the catalogue has it. Benchmarks without such keys are other people's, and left
+aside; so is attention in a sliding window, of which the tables know nothing.
 """
 
 from __future__ import annotations
 
 import json
+import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hardware_profiles.accelerator import Accelerator
 from kernels.importers.cells import Place, count, positive, text_of
 from kernels.importers.devices import Devices
 from kernels.importers.dtypes import tidy_dtype
@@ -32,11 +36,20 @@ from kernels.prediction.operations import operation_names
 
 __all__ = ["SOURCE", "import_pytest_benchmark", "is_pytest_benchmark"]
 
+logger = logging.getLogger(__name__)
+
 SOURCE = "PYTEST-BENCHMARK"
 US_PER_S = 1e6
+BYTES_PER_GB = 1e9
 
 TIMED = ("gemm", "attention", "collectives", "ops")
-"""Families whose rows are times; a bandwidth cannot be told from a median alone."""
+"""Families whose rows are times, and can be told from their columns."""
+
+NAMED = (*TIMED, "membw")
+"""Families that ``family`` may name; a bandwidth needs ``bytes`` beside the median."""
+
+SCHEME_VERSION = 1
+"""Of the keys that the project's benches write."""
 
 
 def is_pytest_benchmark(text: str) -> bool:
@@ -54,6 +67,7 @@ def import_pytest_benchmark(path: Path, request: ImportRequest) -> Rows:
     """
     benchmarks = _benchmarks(path)
     aside, devices, found = Aside(path), request.devices(), Rows()
+    parts: Counter[str] = Counter()
     for number, benchmark in enumerate(benchmarks):
         place = Place(path, f"benchmarks[{number}]")
         if not isinstance(benchmark, dict):
@@ -64,9 +78,20 @@ def import_pytest_benchmark(path: Path, request: ImportRequest) -> Rows:
         if family is None:
             aside.count("benchmarks whose extra_info names no kernel")
             continue
+        if family == "attention" and extra.get("window") is not None:
+            aside.count("benchmarks of attention in a sliding window")
+            continue
         row = _row(benchmark, family, place, devices=devices, request=request)
         found.setdefault(family, []).append(row)
+        if family != "collectives" and _is_part(extra, row.device, request):
+            parts[f"{extra['n_threads']} threads, profile {row.device}"] += 1
     aside.report()
+    for what, n_benchmarks in parts.items():
+        logger.warning(
+            "%s: %d benchmarks ran on a part of their device (%s has more cores); a fit on them "
+            "is of that part",
+            *(path, n_benchmarks, what),
+        )
     if not found:
         message = (
             f"{path}: none of {len(benchmarks)} benchmarks says in extra_info what it timed "
@@ -99,7 +124,7 @@ def _family(extra: object) -> str | None:
     if not isinstance(extra, Mapping):
         return None
     named = extra.get("family")
-    if isinstance(named, str) and named in TIMED:
+    if isinstance(named, str) and named in NAMED:
         return named
     family = family_of(extra)
     return family if family in TIMED else None
@@ -115,17 +140,24 @@ def _row(
 ) -> TidyRow:
     inside = Place(place.path, f"{place.spot}.extra_info")
     extra, defaults = benchmark["extra_info"], column_defaults(family)
+    _require_version(extra, inside)
+    median_s = _median_s(benchmark, place)
     values: dict[str, Any] = {
         name: extra[name] if name in extra else defaults.get(name)
         for name in columns_of(family)
         if name not in {"latency_us", "source_id"}
     }
+    if family == "membw":
+        n_bytes = positive(extra.get("bytes"), "bytes", inside)
+        values["GBps"] = n_bytes / median_s / BYTES_PER_GB
+    else:
+        values["latency_us"] = US_PER_S * median_s
     missing = [name for name, value in values.items() if value is None and name != "device"]
     if missing:
         complaint = f"key {missing[0]!r} is missing"
         raise inside.error(complaint)
     for name in size_columns(family):
-        if name in values:
+        if name in values and name not in {"GBps", "latency_us"}:
             values[name] = count(values[name], name, inside)
     for name in ("op", "direction", "library", "flag", "link"):
         if name in values:
@@ -133,17 +165,42 @@ def _row(
     if "causal" in values and not isinstance(values["causal"], bool):
         complaint = f"causal = {values['causal']!r}; expected true or false"
         raise inside.error(complaint)
-    if family == "ops":
+    if family == "ops" and not values["direction"]:
         values["op"] = _operation(values["op"])
     if family == "collectives":
         values["link"] = values["link"] or request.link
-    values["dtype"] = tidy_dtype(_text(values["dtype"], "dtype", inside), "dtype", inside)
-    device = values["device"]
-    own = None if device is None else _text(device, "device", inside)
-    values["device"] = devices.profile(own, inside)
-    latency_us = US_PER_S * _median_s(benchmark, place)
+    if "dtype" in values:
+        values["dtype"] = tidy_dtype(_text(values["dtype"], "dtype", inside), "dtype", inside)
+    values["device"] = _device(extra, inside, devices=devices, request=request)
     row: Callable[..., TidyRow] = FAMILIES[family]
-    return row(**values, latency_us=latency_us, source_id=SOURCE)
+    return row(**values, source_id=SOURCE)
+
+
+def _is_part(extra: Mapping[str, Any], device: str, request: ImportRequest) -> bool:
+    """Whether a bench used fewer threads of the host than its profile has cores."""
+    n_threads = extra.get("n_threads")
+    if extra.get("backend") != "cpu" or not isinstance(n_threads, int):
+        return False
+    thing = request.catalogue.load("accelerator", device).thing
+    return isinstance(thing, Accelerator) and n_threads < thing.compute.n_units
+
+
+def _require_version(extra: Mapping[str, Any], place: Place) -> None:
+    """Refuse keys of another scheme than the one that is read here."""
+    version = extra.get("scheme_version", SCHEME_VERSION)
+    if version != SCHEME_VERSION:
+        complaint = f"scheme_version = {version!r}; expected {SCHEME_VERSION}"
+        raise place.error(complaint)
+
+
+def _device(
+    extra: Mapping[str, Any], place: Place, *, devices: Devices, request: ImportRequest
+) -> str:
+    """Profile that the bench took its device for, else the one that carries the device's name."""
+    profile, device = extra.get("profile"), extra.get("device")
+    if isinstance(profile, str) and request.catalogue.find("accelerator", profile) is not None:
+        return devices.profile(profile, place)
+    return devices.profile(None if device is None else _text(device, "device", place), place)
 
 
 def _text(value: object, name: str, place: Place) -> str:

@@ -23,6 +23,7 @@ from kernels.survey.runner import Hooks, Limits, run_cases
 from kernels.survey.sampler import Sampler
 from kernels.survey.sensors import find_sensor
 from kernels.survey.setting import Setting
+from kernels.survey.standing import tell_standings
 from kernels.survey.store import Store
 
 __all__ = ["main"]
@@ -120,6 +121,7 @@ def survey(options: argparse.Namespace, *, began_s: float) -> int:
             plan.cases, store=store, limits=Limits(deadline_s=deadline_s), hooks=plan.hooks
         )
     print(f"{ending}: {_counts(store)} in {store.folder}")
+    tell_standings(store)
     return 130 if ending == "interrupted" else 0
 
 
@@ -163,6 +165,10 @@ def plan_cases(setting: Setting, *, torch: ModuleType | None, families: tuple[st
     if torch is not None and setting.device.framework != "cupy":
         torch_cases, hooks = _torch_cases(setting, torch)
         cases += torch_cases
+    if setting.device.backend != "cpu":
+        from kernels.survey.own_kernels import own_cases_here
+
+        cases += own_cases_here(setting)
     wanted = [c for c in cases if c.family in families and c.priority <= highest]
     return Plan(cases=in_order(wanted), hooks=hooks)
 

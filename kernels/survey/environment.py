@@ -17,7 +17,7 @@ from kernels.backends import Device, host_device
 from kernels.gemm.cpu import blas_name, n_host_cores
 from kernels.survey.reading import Sensor
 
-__all__ = ["describe_environment", "software_column"]
+__all__ = ["describe_environment", "installed_versions", "software_column"]
 
 PACKAGES = {
     "numpy": "numpy",
@@ -58,9 +58,7 @@ def describe_environment(
             "system": platform.system(),
         },
         "software": {
-            "python": platform.python_version(),
-            "blas": blas_name(),
-            **_versions(),
+            **installed_versions(),
             **_toolkit(torch),
         },
         "settings": settings,
@@ -73,22 +71,29 @@ def software_column(device: Device, *, sensor: Sensor, torch: ModuleType | None)
     if device.backend != "cpu":
         toolkit = _toolkit(torch)
         parts += [f"{name}-{toolkit[name]}" for name in ("cuda", "hip", "cudnn") if name in toolkit]
+        if importlib.util.find_spec("cupy") is not None:
+            parts.append(f"cupy-{_version('cupy', PACKAGES['cupy'])}")
         driver = sensor.describe().get("driver")
         parts += [f"driver-{driver}"] if driver else []
     return ";".join(parts)
 
 
-def _versions() -> dict[str, object]:
-    found: dict[str, object] = {}
+def installed_versions() -> dict[str, str]:
+    """Versions of Python, of the BLAS behind NumPy and of the packages that may have been used."""
+    found = {"python": platform.python_version(), "blas": blas_name()}
     for module, distribution in PACKAGES.items():
-        if importlib.util.find_spec(module) is None:
-            continue
-        try:
-            found[module] = importlib.metadata.version(distribution)
-        except importlib.metadata.PackageNotFoundError:
-            # Wheels of one package under several names, such as cupy-cuda13x.
-            found[module] = "installed"
+        if importlib.util.find_spec(module) is not None:
+            found[module] = _version(module, distribution)
     return found
+
+
+def _version(module: str, distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        # Wheels of one package go by several names, such as cupy-cuda13x.
+        names = importlib.metadata.packages_distributions().get(module, [])
+        return importlib.metadata.version(names[0]) if names else "installed"
 
 
 def _toolkit(torch: ModuleType | None) -> dict[str, object]:

@@ -62,8 +62,15 @@ class Setting:
         """
         start_s = time.monotonic()
         timing = measure(call, timer=timer, policy=policy or self.policy)
+        return timing, self.columns(timing, start_s=start_s)
+
+    def columns(self, timing: Timing, *, start_s: float, has_power: bool = True) -> dict[str, Any]:
+        """Columns of a timing, with what the sensor saw since `start_s` on the monotonic clock.
+
+        `has_power` is False where several kernels took turns, so that the power is nobody's.
+        """
         seen = summarise(self.sampler.between(start_s, time.monotonic()))
-        columns = {
+        return {
             "latency_us": timing.median_s * 1e6,
             "latency_min_us": timing.min_s * 1e6,
             "latency_p10_us": timing.p10_s * 1e6,
@@ -71,10 +78,9 @@ class Setting:
             "repeats": timing.n,
             "spread": timing.spread_fraction,
             "clock_mhz": seen.clock_mhz,
-            "power_w": seen.power_w,
+            "power_w": seen.power_w if has_power else None,
             "temperature_c": seen.temperature_c,
         }
-        return timing, columns
 
     def patient(self, *, budget_s: float) -> RepeatPolicy:
         """Return the policy with another budget, for calls that are long or noisy."""

@@ -78,6 +78,15 @@ class Store:
         """Take note that a case cannot run here."""
         self.skipped.append({"family": family, "case": case, "why": why})
 
+    @property
+    def environment(self) -> dict[str, object]:
+        """What the survey runs on."""
+        return dict(self._environment)
+
+    def all_rows(self) -> list[Measurement]:
+        """Rows of all tables."""
+        return [row for rows in self._tables.values() for row in rows]
+
     def n_rows(self) -> dict[str, int]:
         """Rows per table. [1]."""
         return {name: len(rows) for name, rows in self._tables.items() if rows}

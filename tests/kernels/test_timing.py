@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernels.timing import EventTimer, HostTimer, RepeatPolicy, Timing, measure
+from kernels.timing import (
+    EventTimer,
+    HostTimer,
+    RepeatPolicy,
+    Timing,
+    measure,
+    measure_in_turn,
+)
 
 
 class Clock:
@@ -165,3 +172,43 @@ def test_long_kernels_need_no_delay():
     stream = Stream(clock, device_s=1e-2, host_s=1e-5)
     measure(stream.kernel, timer=EventTimer(stream, clock=clock), policy=RepeatPolicy())
     assert stream.delays_s == []
+
+
+def test_calls_in_turn_feel_the_same_slow_machine():
+    clock, slow = Clock(), [1.0]
+    order = []
+
+    def of(name, seconds):
+        def call(_index):
+            order.append(name)
+            slow[0] *= 1.02  # the machine gets slower with every call
+            clock.now_s += seconds * slow[0]
+
+        return call
+
+    calls = {"ours": of("ours", 2e-3), "theirs": of("theirs", 1e-3)}
+    policy = RepeatPolicy(n_warmup=1, n_min=9, n_max=9, relative_error_fraction=0.0)
+    found = measure_in_turn(calls, timer=HostTimer(clock=clock), policy=policy)
+    assert [len(samples.times_s) for samples in found.values()] == [9, 9]
+    ratio = found["ours"].timing.median_s / found["theirs"].timing.median_s
+    assert ratio == pytest.approx(2.0, rel=0.1)
+    assert order[-18:] == [*["ours"] * 3, *["theirs"] * 3] * 3
+
+
+def test_a_call_whose_median_is_known_lets_the_others_go_on():
+    clock = Clock()
+    noisy = [1e-3 * (1 + 0.3 * math.sin(i * 1.7)) for i in range(101)]
+    calls = {"steady": clock.work(1e-3), "noisy": clock.work(*noisy)}
+    policy = RepeatPolicy(n_min=6, n_max=40, budget_s=100.0, relative_error_fraction=1e-3)
+    found = measure_in_turn(calls, timer=HostTimer(clock=clock), policy=policy)
+    assert len(found["steady"].times_s) == 6
+    assert len(found["noisy"].times_s) == 40
+
+
+def test_a_budget_leaves_three_intervals_of_each_call():
+    clock = Clock()
+    policy = RepeatPolicy(budget_s=1e-3)
+    found = measure_in_turn(
+        {"a": clock.work(1.0), "b": clock.work(2.0)}, timer=HostTimer(clock=clock), policy=policy
+    )
+    assert [len(samples.times_s) for samples in found.values()] == [3, 3]

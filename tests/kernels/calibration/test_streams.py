@@ -102,3 +102,26 @@ def test_a_family_takes_over_shares_and_operations(shared_data, monkeypatch):
     assert family.provenance.figure_class == "inherited"
     assert set(family.operations) == set(found["l4"].operations)
     assert all(one.residual is None for one in family.operations.values())
+
+
+OPERATIONS = """\
+device,op,direction,dtype,rows,cols,library,latency_us
+H200-SXM,rmsnorm,bwd,bf16,8192,4096,x,60.0
+H200-SXM,gelu,,fp32,8192,4096,x,80.0
+"""
+SURVEYED = """\
+case,device,vendor,op,direction,dtype,rows,cols,bytes,library,latency_us
+rmsnorm/fwd/8192x4096,h200-sxm,nvidia,rmsnorm,fwd,bf16,8192,4096,1,torch-2:eager,40.0
+own/rmsnorm-fwd-bf16-8192x4096,h200-sxm,nvidia,rmsnorm,fwd,bf16,8192,4096,1,tweeling-1:x,30.0
+"""
+
+
+def test_directions_count_and_kernels_of_ours_do_not(tmp_path, monkeypatch):
+    (tmp_path / "ops.csv").write_text(OPERATIONS)
+    surveyed = tmp_path / "surveys" / "h200-sxm"
+    surveyed.mkdir(parents=True)
+    (surveyed / "memory_bound.csv").write_text(SURVEYED)
+    monkeypatch.setattr("kernels.calibration.session.MEASURED", tmp_path / "surveys")
+    found = operation_rows(Session(folder=tmp_path))
+    times_us = {rows.name: (rows.measured_s * 1e6).round(6).tolist() for rows in found}
+    assert times_us == {"rmsnorm-bwd": [60.0], "gelu": [80.0], "rmsnorm-fwd": [40.0]}

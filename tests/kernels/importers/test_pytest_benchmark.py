@@ -31,6 +31,55 @@ def test_a_collective_takes_the_wires_that_the_user_names(samples, imported):
     assert (table["link"][0], table["ranks"][0]) == ("NVLink4+NVSwitch", 8.0)
 
 
+STREAM = {"family": "membw", "device": "H100", "library": "x", "op": "copy", "bytes": 2**30}
+
+
+def test_a_stream_becomes_a_bandwidth(samples, imported):
+    table = imported(samples.report(samples.benchmark(STREAM, 0.5e-3))).tables["membw"]
+    assert table["op"].tolist() == ["copy"]
+    assert table["GBps"][0] == pytest.approx(2**30 / 0.5e-3 / 1e9)
+    with pytest.raises(MeasurementError, match=r"extra_info: bytes = '-1'"):
+        imported(samples.report(samples.benchmark(STREAM | {"bytes": -1})))
+
+
+def test_an_operation_with_a_direction_keeps_its_name(samples, imported):
+    extra = samples.operation_extra | {"op": "rmsnorm", "direction": "bwd"}
+    table = imported(samples.report(samples.benchmark(extra))).tables["ops"]
+    assert (table["op"][0], table["direction"][0]) == ("rmsnorm", "bwd")
+
+
+def test_the_profile_that_a_bench_took_its_device_for_comes_first(samples, imported):
+    extra = samples.gemm_extra | {"device": "Some processor", "profile": "host-cpu"}
+    table = imported(samples.report(samples.benchmark(extra))).tables["gemm"]
+    assert table["device"].tolist() == ["host-cpu"]
+    unknown = extra | {"profile": "of-another-machine"}
+    table = imported(samples.report(samples.benchmark(unknown)), device="h200-sxm").tables["gemm"]
+    assert table["device"].tolist() == ["h200-sxm"]
+
+
+def test_a_part_of_the_host_is_said_to_be_one(samples, imported, caplog):
+    extra = samples.gemm_extra | {"profile": "host-cpu", "backend": "cpu"}
+    imported(samples.report(samples.benchmark(extra | {"n_threads": 2})))
+    assert "part of their device" not in caplog.text
+    imported(samples.report(samples.benchmark(extra | {"n_threads": 1})))
+    assert "1 benchmarks ran on a part of their device (1 threads, profile host-cpu" in caplog.text
+
+
+def test_a_sliding_window_is_left_aside(samples, imported, caplog):
+    extra = {"family": "attention", "device": "H100", "dtype": "bf16", "library": "x"}
+    extra |= {"batch": 1, "heads_q": 8, "heads_kv": 8, "seq_q": 64, "seq_kv": 64, "head_dim": 64}
+    extra |= {"causal": True, "direction": "fwd", "window": None}
+    both = [samples.benchmark(extra), samples.benchmark(extra | {"window": 16})]
+    assert imported(samples.report(*both)).n_rows == {"attention": 1}
+    assert "1 benchmarks of attention in a sliding window" in caplog.text
+
+
+def test_keys_of_another_scheme_are_refused(samples, imported):
+    extra = samples.gemm_extra | {"scheme_version": 2}
+    with pytest.raises(MeasurementError, match="scheme_version = 2; expected 1"):
+        imported(samples.report(samples.benchmark(extra)))
+
+
 def test_nothing_of_ours_is_an_error(samples, imported):
     with pytest.raises(MeasurementError, match="none of 1 benchmarks says in extra_info"):
         imported(samples.report(samples.benchmark({})))
