@@ -13,6 +13,7 @@ import numpy as np
 from kernels.backends import BackendError
 from kernels.gemm.launch import Operand, Product, launch
 from kernels.gemm.operands import product_shape, require_operand
+from kernels.gemm.vendor_gpu import gemm_vendor
 from kernels.gpu.cupy_module import require_cupy
 
 __all__ = ["KERNELS", "choose_kernel", "gemm_gpu"]
@@ -165,12 +166,23 @@ def _vendor(
     factors: tuple[float, float],
     transposed: str,
 ) -> Any:  # noqa: ANN401 -- CuPy's array
-    """Let the vendor's library multiply; factors other than one cost passes of their own."""
+    """Let the vendor's library multiply; factors other than one cost passes of their own.
+
+    CuPy's matmul knows no bfloat16: the library is asked for each product of a batch by itself.
+    """
     a, b, out = arrays
     alpha, beta = factors
-    if str(a.dtype) == "uint16":
-        msg = "kernel='vendor': bfloat16 kept in uint16 is nothing that CuPy's matmul knows"
-        raise BackendError(msg)
+    if DTYPES[str(a.dtype)] == "bf16":
+        for index in np.ndindex(*out.shape[:-2]):
+            gemm_vendor(
+                cupy,
+                *(one[index] if one.ndim > 2 else one for one in (a, b, out)),
+                dtype="bf16",
+                transposed=transposed,
+                alpha=alpha,
+                beta=beta,
+            )
+        return out
     a = a.swapaxes(-1, -2) if "a" in transposed else a
     b = b.swapaxes(-1, -2) if "b" in transposed else b
     if alpha == 1 and beta == 0:

@@ -35,8 +35,10 @@ def gemm_vendor(
     *,
     dtype: str,
     transposed: str = "",
+    alpha: float = 1.0,
+    beta: float = 0.0,
 ) -> Array:
-    """Queue out = op(a) op(b) by cuBLAS, summed in float32, on CuPy's current stream.
+    """Queue out = alpha op(a) op(b) + beta out by cuBLAS, summed in float32, on CuPy's stream.
 
     Parameters
     ----------
@@ -47,11 +49,13 @@ def gemm_vendor(
     b
         (k, n), or (n, k) when transposed; same type.
     out
-        (m, n), same type.
+        (m, n), same type; not read where beta is zero.
     dtype
         bf16 (kept in uint16), fp16, fp32, or tf32 for float32 operands rounded by the library.
     transposed
         Which operands are stored transposed: ``""``, ``"a"``, ``"b"`` or ``"ab"``.
+    alpha, beta
+        Factors of the product and of what out holds. [1]
 
     Returns
     -------
@@ -68,6 +72,8 @@ def gemm_vendor(
         msg = f"hipBLAS through CuPy is not asked for {dtype} here; torch runs it"
         raise BackendError(msg)
     m, n = out.shape
+    if m * n == 0:
+        return out
     k = a.shape[0] if "a" in transposed else a.shape[1]
     kind = int(getattr(runtime, DATA_TYPES[dtype]))
     compute = int(getattr(cublas, COMPUTE_TYPES.get(dtype, "CUBLAS_COMPUTE_32F")))
@@ -75,13 +81,13 @@ def gemm_vendor(
         int(cublas.CUBLAS_OP_T if name in transposed else cublas.CUBLAS_OP_N) for name in "ba"
     )
     # The factors are read on the host before the call returns.
-    factors = np.array([1.0, 0.0], dtype=np.float32)
-    alpha, beta = factors.ctypes.data, factors.ctypes.data + factors.itemsize
+    factors = np.array([alpha, beta], dtype=np.float32)
+    at_alpha, at_beta = factors.ctypes.data, factors.ctypes.data + factors.itemsize
     cublas.gemmEx(
         cupy.cuda.device.get_cublas_handle(),
         *operations,
-        *(n, m, k, alpha),
-        *(b.data.ptr, kind, _row_elements(b), a.data.ptr, kind, _row_elements(a), beta),
+        *(n, m, k, at_alpha),
+        *(b.data.ptr, kind, _row_elements(b), a.data.ptr, kind, _row_elements(a), at_beta),
         *(out.data.ptr, kind, _row_elements(out), compute, int(cublas.CUBLAS_GEMM_DEFAULT)),
     )
     return out
@@ -90,4 +96,4 @@ def gemm_vendor(
 def _row_elements(matrix: Array) -> int:
     """Elements from row to row. [1]"""
     rows, columns = matrix.shape
-    return int(matrix.strides[0] // matrix.itemsize) if rows > 1 else int(columns)
+    return max(1, int(matrix.strides[0] // matrix.itemsize) if rows > 1 else int(columns))

@@ -67,8 +67,10 @@ def gemm_ex(  # the order of cublasGemmEx
     product = left.astype(np.float64) @ right
     out = column_major(c, c_kind, ld=ldc, columns=n)
     out.flags.writeable = True
-    assert ctypes.c_float.from_address(alpha).value == 1.0
-    assert ctypes.c_float.from_address(beta).value == 0.0
+    product = product * ctypes.c_float.from_address(alpha).value
+    factor = ctypes.c_float.from_address(beta).value
+    if factor != 0.0:
+        product = product + factor * floats(np.ascontiguousarray(out[:m, :]))
     if c_kind == NUMBERS["CUDA_R_16BF"]:
         bits = np.ascontiguousarray(product, dtype=np.float32).view(np.uint32)
         product = ((bits + 0x8000) >> 16).astype(np.uint16)

@@ -80,6 +80,18 @@ def test_the_vendors_product_is_asked_for_rightly(dtype, transposed):
     assert relative_error_fraction(host_values(out, dtype), truth) < 5e-3
 
 
+def test_the_vendor_scales_the_product_and_adds_to_what_is_there():
+    cupy, random = make_cupy(), np.random.default_rng(2)
+    arrays = DeviceArrays(cupy)
+    a, b, out = (
+        arrays.placed(random.standard_normal(shape), "bf16") for shape in ((4, 3), (3, 6), (4, 6))
+    )
+    before = host_values(out, "bf16")
+    gemm_vendor(cupy, a, b, out, dtype="bf16", alpha=-0.5, beta=2.0)
+    truth = 2.0 * before - 0.5 * (host_values(a, "bf16") @ host_values(b, "bf16"))
+    assert relative_error_fraction(host_values(out, "bf16"), truth) < 5e-3
+
+
 def test_amd_is_told_that_its_library_is_not_asked_this_way():
     a = on_device(np.zeros((2, 2), np.uint16))
     with pytest.raises(BackendError, match="torch runs it"):

@@ -142,6 +142,7 @@ SIZES = ((1, 1, 1), (64, 64, 64), (136, 264, 328), (257, 129, 77), (1000, 520, 1
         *((kernel, dtype) for kernel in ("wgmma", "mma", "mfma") for dtype in ("bf16", "fp16")),
         ("auto", "bf16"),
         ("vendor", "fp16"),
+        ("vendor", "bf16"),
     ],
 )
 def test_products_agree_with_float64(kernel, dtype, n_batches, transposed):
