@@ -22,6 +22,13 @@ N_PILOT, N_LEAST, N_MOST = 3, 5, 200
 """Rounds that say how long one takes, and bounds of those that are timed. [1]"""
 HOST_RANKS = (2, 4)
 N_ROUNDS_ON_GPUS = 20
+ROUNDS_PER_GRAPH = 20
+"""Rounds of one CUDA graph: a launch from Python takes longer than a small message. [1]"""
+VENDOR = "nccl"
+OWN_RANKS = range(2, 9)
+OWN_ON_GPUS = ("one_shot", "two_shot")
+OWN_MOST_BYTES = 2**24
+"""Beyond it the vendor's library is better on any wires, and ours is not timed. [byte]"""
 TYPES = {"fp32": "float32", "fp16": "float16"}
 
 
@@ -37,13 +44,21 @@ def pytest_generate_tests(metafunc):
         pytest.param(case, algorithm, id=f"{case.name}-{algorithm}")
         for n_ranks in (numbers if is_of_host else (n_gpus(),))
         for case in collective_cases(selection, n_ranks=n_ranks)
-        for algorithm in (_algorithms(case) if is_of_host else ("nccl",))
+        for algorithm in (_algorithms(case) if is_of_host else algorithms_on_gpus(case))
     ]
     metafunc.parametrize(("case", "algorithm"), pairs)
 
 
 def _algorithms(case) -> list[str]:
     return [name for operation, name in ALGORITHMS if operation == case.details["operation"]]
+
+
+def algorithms_on_gpus(case) -> tuple[str, ...]:
+    """The vendor's library, and our own kernels where they take the message."""
+    is_ours = case.details["operation"] == "all_reduce" and case.shape["ranks"] in OWN_RANKS
+    if is_ours and case.shape["message_bytes"] <= OWN_MOST_BYTES:
+        return (VENDOR, *OWN_ON_GPUS)
+    return (VENDOR,)
 
 
 def n_gpus() -> int:
@@ -90,36 +105,51 @@ def bench_host(benchmark, kernel_bench, groups, case, algorithm):
 
 
 @pytest.fixture(scope="module")
-def nccl_times(kernel_bench, pytestconfig):
-    """Times of all cases by name: ranks are started once, and meet once."""
+def times_on_gpus(kernel_bench, pytestconfig):
+    """Times by case and algorithm: ranks are started once, and meet once."""
     from kernels.all_reduce.gpu import GpuTask, require_nccl, time_on_gpus
 
     cupy, _nccl = require_nccl()
     n_ranks = int(cupy.cuda.runtime.getDeviceCount())
     if n_ranks < 2:
         pytest.skip("collectives need two GPUs; CuPy sees one")
-    cases = collective_cases(selection_of(pytestconfig), n_ranks=n_ranks)
+    # CuPy captures graphs with CUDA only.
+    rounds_per_graph = ROUNDS_PER_GRAPH if kernel_bench.device.backend == "cuda" else 0
+    pairs = [
+        (case, algorithm)
+        for case in collective_cases(selection_of(pytestconfig), n_ranks=n_ranks)
+        for algorithm in algorithms_on_gpus(case)
+    ]
     tasks = [
         GpuTask(
             case.details["operation"],
             case.shape["message_bytes"],
             TYPES[case.dtype],
             N_ROUNDS_ON_GPUS,
+            algorithm=algorithm,
+            rounds_per_graph=rounds_per_graph,
         )
-        for case in cases
+        for case, algorithm in pairs
     ]
-    return dict(zip((case.name for case in cases), time_on_gpus(tasks), strict=True))
+    keys = [(case.name, algorithm) for case, algorithm in pairs]
+    return dict(zip(keys, time_on_gpus(tasks), strict=True))
 
 
-def bench_gpus(benchmark, kernel_bench, nccl_times, case, algorithm):
-    library = "rccl" if kernel_bench.device.backend == "rocm" else algorithm
-    finish(benchmark, kernel_bench, case, nccl_times[case.name], library=library)
+def bench_gpus(benchmark, kernel_bench, times_on_gpus, case, algorithm):
+    vendor = "rccl" if kernel_bench.device.backend == "rocm" else VENDOR
+    times = times_on_gpus[case.name, algorithm]
+    if algorithm == VENDOR:
+        finish(benchmark, kernel_bench, case, times, library=vendor)
+        return
+    vendor_s = {vendor: times_on_gpus[case.name, VENDOR].median_s}
+    library = own_library(f"peers:{algorithm}")
+    finish(benchmark, kernel_bench, case, times, library=library, vendor_s=vendor_s)
 
 
-def finish(benchmark, kernel_bench, case, times, *, library):
+def finish(benchmark, kernel_bench, case, times, *, library, vendor_s=None):
     """Hand over what the ranks timed, with the bus bandwidth of nccl-tests."""
     benchmark.group = case.name
-    is_vendor = library in ("nccl", "rccl")
+    is_on_gpus = kernel_bench.device.backend != "cpu"
     bandwidth = bus_bandwidth_bytes_per_s(
         case.details["operation"],
         message_bytes=times.message_bytes,
@@ -129,12 +159,13 @@ def finish(benchmark, kernel_bench, case, times, *, library):
     outcome = Outcome(
         case=case,
         library=library,
-        framework="cupy" if is_vendor else "numpy",
+        framework="cupy" if is_on_gpus else "numpy",
         median_s=times.median_s,
-        why_no_vendor="" if is_vendor else "no vendor's library joins processes of one host",
+        vendor_s=vendor_s or {},
+        why_no_vendor="" if is_on_gpus else "no vendor's library joins processes of one host",
         why_no_energy="ranks are processes of their own, which the counter does not tell apart",
         details={
-            "clock": "events on the device" if is_vendor else "clock on the wall",
+            "clock": "events on the device" if is_on_gpus else "clock on the wall",
             "n_threads": 1,
             "algorithm": times.algorithm,
             "bus_bandwidth_bytes_per_s": bandwidth,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
 import pytest
 
-from benches import baseline, kernel_bench
+from benches import baseline, bench_all_reduce, kernel_bench
 from benches.kernel_bench import KernelBench
 from benches.record import Bed, Outcome, Profile, extra_info, find_profile
 from benches.replay import CLOCK, replay
 from hardware_profiles.catalogue import Catalogue
 from hardware_profiles.errors import TweelingError
+from kernels.all_reduce.round_times import RoundTimes
 from kernels.backends import BackendError, Device, host_device
 from kernels.benched.case import (
     attention_case,
@@ -269,3 +271,40 @@ def test_what_is_no_run_becomes_no_baseline(text, tmp_path, monkeypatch, capsys)
     assert baseline.main(["record", str(path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "kept").exists()
+
+
+def all_reduce_case(**changed):
+    known = {"dtype": "fp16", "n_ranks": 8, "message_bytes": 2**18, "link": "NVLink4+NVSwitch"}
+    return collective_case("all_reduce", **{**known, **changed})
+
+
+def test_our_own_all_reduce_is_timed_where_it_takes_the_message():
+    assert bench_all_reduce.algorithms_on_gpus(all_reduce_case())[1:] == ("one_shot", "two_shot")
+    for vendors_alone in (
+        all_reduce_case(message_bytes=2**26),
+        all_reduce_case(n_ranks=16),
+        collective_case("all_gather", dtype="fp16", n_ranks=8, message_bytes=2**18, link="x"),
+    ):
+        assert bench_all_reduce.algorithms_on_gpus(vendors_alone) == ("nccl",)
+
+
+def test_our_own_all_reduce_stands_beside_the_vendors():
+    case, fixture = all_reduce_case(), Fixture()
+    times = RoundTimes(
+        operation="all_reduce",
+        algorithm="one_shot",
+        dtype="float16",
+        n_ranks=8,
+        message_bytes=2**18,
+        times_s=(2e-5, 2e-5, 2e-5),
+    )
+    nccl = dataclasses.replace(times, algorithm="nccl", times_s=(3e-5, 3e-5, 3e-5))
+    bench = SimpleNamespace(device=H200, record=lambda _fixture, one, _times: results.append(one))
+    results = []
+    by_key = {(case.name, "nccl"): nccl, (case.name, "one_shot"): times}
+    for algorithm in ("nccl", "one_shot"):
+        bench_all_reduce.bench_gpus(fixture, bench, by_key, case, algorithm)
+    vendor, own = (extra_info(one, bed()) for one in results)
+    assert (vendor["library"], vendor["vendor_ratio"]) == ("nccl", None)
+    assert own["vendor_ratio"] == pytest.approx(1.5)
+    assert own["library"].endswith("peers:one_shot")
