@@ -413,7 +413,9 @@ class GemmFitter:
         """A correction of the kernel, and one of its own for each library that gains by it.
 
         The kernel's is fitted on timings of the bare kernel alone: what conversions and hosts leave
-        over says nothing about it.
+        over says nothing about it. Where kernels are chosen without a look at the batch, the
+        nearest tuned size decides and neighbours on a grid say nothing of it: with whole keys left
+        out of both the choice of a grid and its fit, corrections do harm there.
         """
         if len(rows.sizes) < LEAST_RESIDUAL_SHAPES:
             return base
@@ -423,6 +425,9 @@ class GemmFitter:
         left = errors - self.residuals.logs(rows.sizes[:, :3], shared)
         implementations = {}
         for name, one in base.implementations.items():
+            if not one.is_batch_seen:
+                implementations[name] = one
+                continue
             chosen = rows.libraries == name
             rival = errors if adds_to_kernel(rows.where(chosen)).any() else left
             own = self._residual(rows.where(chosen), errors[chosen], rival=rival[chosen])

@@ -41,8 +41,11 @@ TUNED_TILES = (
 """Rows and columns of the output tiles, down to those that suit one small product. [elements]"""
 
 CHOICE_SPREAD = 0.15
-"""A tile that is slower for one product by this fraction than the best one is chosen 1/e as often;
-cross-validated over keys on the fitted rows of MI210 and MI100. [1]"""
+"""A tile that is slower for one product by this fraction than the best one is chosen 1/e as often,
+as fitted on the rows of an MI210. [1]"""
+
+DEPTH_STEP = 32.0
+"""Depth that one pass of a kernel's loop takes; a remainder costs a whole one. [elements]"""
 
 LEAST_WEIGHT = 1e-3
 """Share below which a tile's time is left out of the mean. [1]"""
@@ -53,8 +56,17 @@ NEVER_S = 1.0e30
 
 def _body_s(shape: GemmShape, machine: GemmMachine, tile: tuple[float, float]) -> float:
     """Time of all products with one tile, before droop and launch. [s]"""
+    stepped = GemmShape(
+        shape.m,
+        shape.n,
+        -(-shape.k // DEPTH_STEP) * DEPTH_STEP,
+        shape.a_element_bytes,
+        shape.b_element_bytes,
+        shape.c_element_bytes,
+        shape.batch,
+    )
     # Rows of such products are far shorter than the distance at which rows share channels.
-    arithmetic_s, feed_s = tile_limits_s(shape, machine, tile, 1.0, common_bytes=0.0)
+    arithmetic_s, feed_s = tile_limits_s(stepped, machine, tile, 1.0, common_bytes=0.0)
     body_s = power_mean_join(arithmetic_s, feed_s, machine.overlap_exponent)
     return power_mean_join(body_s, memory_limit_s(shape, machine), machine.overlap_exponent)
 

@@ -54,10 +54,10 @@ def library_machine(machine: GemmMachine, one: GemmImplementation | None) -> Gem
 
 
 def library_residual(fitted: GemmCalibration, one: GemmImplementation | None) -> Residual | None:
-    """The correction of a library's timings: its own, or the kernel's where it adds nothing."""
+    """The correction of a library's timings: its own, or the kernel's where both run the same."""
     if one is None:
         return fitted.residual
-    adds = one.conversion_bytes_per_element > 0.0
+    adds = one.conversion_bytes_per_element > 0.0 or not one.is_batch_seen
     return one.residual if one.residual is not None or adds else fitted.residual
 
 
