@@ -125,8 +125,12 @@ class GemmImplementation(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """Share of the peak over the device's own. [1]"""
     memory_ratio: float = 1.0
     """Share of the memory bandwidth over the device's own. [1]"""
+    supply_ratio: float = 1.0
+    """Operand supply over the device's own, besides what the memory ratio does to it. [1]"""
     fill_ratio: float = 1.0
     """Pipeline fill over the device's own. [1]"""
+    is_batch_seen: bool = True
+    """Whether kernels are chosen for the whole batch, or as for one product of it."""
     overhead_s: float = 0.0
     """Further launches and host time in each timing. [s]"""
     conversion_bytes_per_element: float = 0.0

@@ -232,12 +232,13 @@ def _mean(own: Sequence[GemmCalibration], *, source: str) -> GemmCalibration:
 
 
 def _mean_implementation(own: Sequence[GemmImplementation], *, source: str) -> GemmImplementation:
-    ratios = ("rate_ratio", "memory_ratio", "fill_ratio")
+    ratios = ("rate_ratio", "memory_ratio", "supply_ratio", "fill_ratio")
     additions = ("overhead_s", "conversion_bytes_per_element")
     values = {name: _geometric_mean([getattr(one, name) for one in own]) for name in ratios}
     values |= {name: float(np.mean([getattr(one, name) for one in own])) for name in additions}
     provenance = _family_provenance([one.provenance for one in own], source=source)
-    return library_constants(values, provenance=provenance)
+    mean = library_constants(values, provenance=provenance)
+    return msgspec.structs.replace(mean, is_batch_seen=all(one.is_batch_seen for one in own))
 
 
 def _geometric_mean(values: Sequence[float]) -> float:

@@ -79,11 +79,22 @@ N_HALVES = 2
 HARNESS_BOUNDS: dict[str, Bound] = {
     "rate_ratio": Bound(low=0.5, high=2.0, start=1.0),
     "memory_ratio": Bound(low=0.5, high=2.0, start=1.0),
+    "supply_ratio": Bound(low=0.2, high=5.0, start=1.0),
     "fill_ratio": Bound(low=0.1, high=10.0, start=1.0),
     "overhead_s": Bound(low=0.02e-6, high=60e-6, start=1e-6),
     "conversion_bytes_per_element": Bound(low=0.01, high=30.0, start=4.0),
 }
 """Constants of one library: ratios to the device's own, and what the timing adds."""
+
+BATCH_BLIND_LIBRARIES = ("rocblas-bmm",)
+"""Libraries that look their kernels up by rows, columns and depth of one product, whatever the
+batch: tried where their rows show it."""
+
+BLIND_CONSTANT = "supply_ratio"
+"""Fitted for those alone: small tiles live on the supply of operands."""
+
+LEAST_BATCHED_SHAPES = 100
+"""Batched shapes of a library from which that is tried. [1]"""
 
 CONVERTED_DTYPES = ("fp8", "fp8_block128", "nvfp4")
 """Dtypes to which serving libraries convert 16-bit activations inside the timing."""
@@ -91,7 +102,7 @@ CONVERTED_DTYPES = ("fp8", "fp8_block128", "nvfp4")
 CONVERTING_LIBRARIES = ("trtllm", "vllm", "sglang")
 """The one whose times are smoothest in the sizes first."""
 
-HOSTED_LIBRARIES = ("torch-linear", "torch-bmm", "torch-graph", "hipblaslt")
+HOSTED_LIBRARIES = ("torch-linear", "torch-bmm", "rocblas-bmm", "torch-graph", "hipblaslt")
 """Libraries whose timings hold the framework's launch from the host."""
 
 FALLBACK_LIBRARIES = ("aiter-triton",)
@@ -103,6 +114,9 @@ HIDDEN_LAUNCH_S = 2.3e-6
 SEARCH_EFFORT = {"n_restarts": 3, "n_evaluations": 600, "n_scattered": 150}
 LIBRARY_EFFORT = {"n_restarts": 2, "n_evaluations": 220}
 """A library has at most five constants, and they start near their values. [1]"""
+
+BLIND_EFFORT = {"n_restarts": 2, "n_evaluations": 300, "n_scattered": 100}
+"""Where tiles are chosen for one product, the choice has more than one valley. [1]"""
 
 PRIOR_SIGMA = 0.15
 """How far a device's constants lie from its family's, in the natural log. [1]"""
@@ -150,7 +164,10 @@ def library_constants(
 ) -> GemmImplementation:
     """Constants of a library from values by name; those not among them add nothing."""
     chosen = {name: values[name] for name in HARNESS_BOUNDS if name in values}
-    return msgspec.convert({**chosen, "provenance": provenance}, GemmImplementation)
+    is_batch_seen = BLIND_CONSTANT not in values
+    return msgspec.convert(
+        {**chosen, "is_batch_seen": is_batch_seen, "provenance": provenance}, GemmImplementation
+    )
 
 
 def holds_conversion(dtype: str, library: str) -> bool:
@@ -246,7 +263,7 @@ class GemmFitter:
         if library:
             implementations = {library: library_constants(found)}
             base = msgspec.structs.replace(base, implementations=implementations)
-        base = self._with_libraries(free, accelerator, base)
+        base = self.with_libraries(free, accelerator, base)
         return self._with_residuals(free, accelerator, base)
 
     def rows_times_s(
@@ -291,6 +308,8 @@ class GemmFitter:
 
         prior_weight = 1.0 / max(len(sample.sizes), 1) if has_prior else 0.0
         effort = SEARCH_EFFORT if base is None else LIBRARY_EFFORT
+        if BLIND_CONSTANT in bounds:
+            effort = BLIND_EFFORT
         return fit_parameters(loss, bounds, prior_weight=prior_weight, **effort)
 
     def _times_s(
@@ -335,28 +354,55 @@ class GemmFitter:
         fitted = self._unseen_loss(rows, accelerator, {**bounds, **STRIDE_BOUNDS})
         return fitted < (1.0 - LEAST_GAIN) * without
 
+    def _chooses_blindly(
+        self,
+        rows: GemmRows,
+        accelerator: Accelerator,
+        bounds: Mapping[str, Bound],
+        *,
+        base: GemmCalibration,
+    ) -> bool:
+        """Whether a library's batches run as if kernels were chosen for one product of them."""
+        batched = rows.where(rows.sizes[:, 3] > 1.0)
+        if len(batched.sizes) < LEAST_BATCHED_SHAPES:
+            return False
+        blind = {**bounds, BLIND_CONSTANT: HARNESS_BOUNDS[BLIND_CONSTANT]}
+        seeing_loss = self._unseen_loss(batched, accelerator, bounds, base=base)
+        blind_loss = self._unseen_loss(batched, accelerator, blind, base=base)
+        return blind_loss < (1.0 - LEAST_GAIN) * seeing_loss
+
     def _unseen_loss(
-        self, rows: GemmRows, accelerator: Accelerator, bounds: Mapping[str, Bound]
+        self,
+        rows: GemmRows,
+        accelerator: Accelerator,
+        bounds: Mapping[str, Bound],
+        *,
+        base: GemmCalibration | None = None,
     ) -> float:
         """Mean loss of each part of the keys under constants from the others. [1]"""
+        n_shapes = N_FIT_SHAPES if base is None else N_LIBRARY_SHAPES
         losses = []
         for part in range(N_HALVES):
             unseen = rows.keys % N_HALVES == part
-            found = self._search(rows.where(~unseen), accelerator, bounds, n_shapes=N_FIT_SHAPES)
-            rest = rows.where(unseen)
-            times_s = self._times_s(rest, accelerator, found)
+            seen, rest = rows.where(~unseen), rows.where(unseen)
+            found = self._search(seen, accelerator, bounds, n_shapes=n_shapes, base=base)
+            times_s = self._times_s(rest, accelerator, found, base=base)
             losses.append(robust_loss(times_s, rest.measured_s, balanced_weights(rest)))
         return float(np.mean(losses))
 
-    def _with_libraries(
+    def with_libraries(
         self, rows: GemmRows, accelerator: Accelerator, base: GemmCalibration
     ) -> GemmCalibration:
+        """A base with the constants of each further library of the rows."""
         implementations = dict(base.implementations)
         for name in sorted({str(name) for name in rows.libraries} - {"", *implementations}):
             own = rows.where(rows.libraries == name)
             if len(own.sizes) < LEAST_SHAPES:
                 continue
             bounds = _harness_bounds(rows.dtype, name, is_reference=False)
+            tried = name in BATCH_BLIND_LIBRARIES
+            if tried and self._chooses_blindly(own, accelerator, bounds, base=base):
+                bounds |= {BLIND_CONSTANT: HARNESS_BOUNDS[BLIND_CONSTANT]}
             found = self._search(own, accelerator, bounds, n_shapes=N_LIBRARY_SHAPES, base=base)
             implementations[name] = library_constants(found)
         return msgspec.structs.replace(base, implementations=implementations)
@@ -367,7 +413,9 @@ class GemmFitter:
         """A correction of the kernel, and one of its own for each library that gains by it.
 
         The kernel's is fitted on timings of the bare kernel alone: what conversions and hosts leave
-        over says nothing about it.
+        over says nothing about it. Where kernels are chosen without a look at the batch, the
+        nearest tuned size decides and neighbours on a grid say nothing of it: with whole keys left
+        out of both the choice of a grid and its fit, corrections do harm there.
         """
         if len(rows.sizes) < LEAST_RESIDUAL_SHAPES:
             return base
@@ -377,6 +425,9 @@ class GemmFitter:
         left = errors - self.residuals.logs(rows.sizes[:, :3], shared)
         implementations = {}
         for name, one in base.implementations.items():
+            if not one.is_batch_seen:
+                implementations[name] = one
+                continue
             chosen = rows.libraries == name
             rival = errors if adds_to_kernel(rows.where(chosen)).any() else left
             own = self._residual(rows.where(chosen), errors[chosen], rival=rival[chosen])

@@ -20,7 +20,18 @@ from typing import NamedTuple
 
 from kernels.smooth import power_mean_join, smooth_waves
 
-__all__ = ["FLOP_PER_MULTIPLY_ADD", "GemmMachine", "GemmShape", "GemmTime", "gemm_time"]
+__all__ = [
+    "FLOP_PER_MULTIPLY_ADD",
+    "GemmMachine",
+    "GemmShape",
+    "GemmTime",
+    "common_stride_bytes",
+    "compulsory_traffic_bytes",
+    "droop_factor",
+    "gemm_time",
+    "memory_limit_s",
+    "tile_limits_s",
+]
 
 FLOP_PER_MULTIPLY_ADD = 2.0
 """A multiply and an add. [flop]"""
@@ -117,14 +128,70 @@ def _feed_bandwidth(machine: GemmMachine) -> float:
     return machine.feed_ratio * bandwidth
 
 
-def _common_stride_bytes(shape: GemmShape, machine: GemmMachine) -> float:
+def common_stride_bytes(shape: GemmShape, machine: GemmMachine) -> float:
     """Largest power of two that divides the distance of two rows, as far as it matters. [byte]"""
+    if machine.stride_conflict_ratio <= 0.0:
+        return 0.0
     row_bytes = shape.k * shape.a_element_bytes
     longest_bytes = SPLITS[-1] * machine.stride_period_bytes
     common_bytes = 1.0
     while common_bytes < longest_bytes and row_bytes % (2.0 * common_bytes) == 0.0:
         common_bytes *= 2.0
     return common_bytes
+
+
+def memory_limit_s(shape: GemmShape, machine: GemmMachine) -> float:
+    """Compulsory traffic at the share of the bandwidth that the device reaches. [s]"""
+    return compulsory_traffic_bytes(shape) / (
+        machine.memory_efficiency_fraction * machine.memory_bandwidth_bytes_per_s
+    )
+
+
+def droop_factor(body_s: float, machine: GemmMachine) -> float:
+    """How much longer a kernel of this length takes than its limits say. [1]"""
+    return 1.0 + machine.droop_fraction * body_s / (body_s + machine.droop_time_s)
+
+
+def tile_limits_s(
+    shape: GemmShape,
+    machine: GemmMachine,
+    tile: tuple[float, float],
+    n_splits: float,
+    *,
+    common_bytes: float,
+) -> tuple[float, float]:
+    """Arithmetic and operand supply of one candidate.
+
+    Parameters
+    ----------
+    shape, machine
+        The product and the device.
+    tile
+        Rows and columns of the output tile. [elements]
+    n_splits
+        Parts that the depth is cut into. [1]
+    common_bytes
+        Of `common_stride_bytes`. [byte]
+
+    Returns
+    -------
+    tuple
+        Time of the multiply-adds in waves of tiles, and of the operands' way to the units. [s]
+    """
+    tile_m, tile_n = tile
+    unit_flop_per_s = machine.tensor_efficiency_fraction * machine.peak_flop_per_s / machine.n_units
+    unit_feed_bytes_per_s = _feed_bandwidth(machine) / machine.n_units
+    tiles = shape.batch * -(-shape.m // tile_m) * -(-shape.n // tile_n)
+    operand_bytes = tile_m * shape.a_element_bytes + tile_n * shape.b_element_bytes
+    depth = shape.k / n_splits
+    waves = smooth_waves(tiles * n_splits / machine.n_units, machine.wave_smoothing_fraction)
+    fills = 1.0 + machine.fill_repeat_fraction * (waves - 1.0)
+    multiply_adds = tile_m * tile_n * (waves * depth + fills * machine.fill_depth)
+    arithmetic_s = FLOP_PER_MULTIPLY_ADD * multiply_adds / unit_flop_per_s
+    feed_s = waves * operand_bytes * depth / unit_feed_bytes_per_s
+    # Parts of a split depth begin at different places of a period.
+    aligned = min(common_bytes / n_splits / machine.stride_period_bytes, 1.0)
+    return arithmetic_s, feed_s * (1.0 + machine.stride_conflict_ratio * aligned)
 
 
 def gemm_time(shape: GemmShape, machine: GemmMachine) -> GemmTime:
@@ -149,33 +216,18 @@ def gemm_time(shape: GemmShape, machine: GemmMachine) -> GemmTime:
     monotone functions is monotone. One exception is measured: a depth whose rows share channels
     may cost more than the next depth.
     """
-    unit_flop_per_s = machine.tensor_efficiency_fraction * machine.peak_flop_per_s / machine.n_units
-    unit_feed_bytes_per_s = _feed_bandwidth(machine) / machine.n_units
-    memory_s = compulsory_traffic_bytes(shape) / (
-        machine.memory_efficiency_fraction * machine.memory_bandwidth_bytes_per_s
-    )
-    common_bytes = 0.0
-    if machine.stride_conflict_ratio > 0.0:
-        common_bytes = _common_stride_bytes(shape, machine)
+    memory_s = memory_limit_s(shape, machine)
+    common_bytes = common_stride_bytes(shape, machine)
     best = (NEVER_S, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     for tile_m, tile_n in TILES:
         tiles = shape.batch * -(-shape.m // tile_m) * -(-shape.n // tile_n)
-        operand_bytes = tile_m * shape.a_element_bytes + tile_n * shape.b_element_bytes
         for n_splits in SPLITS:
             # With more tiles than a few waves a split never pays.
             if n_splits > 1.0 and tiles * n_splits > SPLIT_WAVES * machine.n_units:
                 break
-            depth = shape.k / n_splits
-            waves = smooth_waves(
-                tiles * n_splits / machine.n_units, machine.wave_smoothing_fraction
+            arithmetic_s, feed_s = tile_limits_s(
+                shape, machine, (tile_m, tile_n), n_splits, common_bytes=common_bytes
             )
-            fills = 1.0 + machine.fill_repeat_fraction * (waves - 1.0)
-            multiply_adds = tile_m * tile_n * (waves * depth + fills * machine.fill_depth)
-            arithmetic_s = FLOP_PER_MULTIPLY_ADD * multiply_adds / unit_flop_per_s
-            feed_s = waves * operand_bytes * depth / unit_feed_bytes_per_s
-            # Parts of a split depth begin at different places of a period.
-            aligned = min(common_bytes / n_splits / machine.stride_period_bytes, 1.0)
-            feed_s *= 1.0 + machine.stride_conflict_ratio * aligned
             # The smooth maximum is at least the hard one: most candidates end here.
             if max(arithmetic_s, feed_s, memory_s) >= best[0]:
                 continue
@@ -184,7 +236,7 @@ def gemm_time(shape: GemmShape, machine: GemmMachine) -> GemmTime:
             split_s = _reduction_time_s(shape, machine, n_splits)
             if body_s + split_s < best[0]:
                 best = (body_s + split_s, arithmetic_s, feed_s, split_s, tile_m, tile_n, n_splits)
-    droop = 1.0 + machine.droop_fraction * best[0] / (best[0] + machine.droop_time_s)
+    droop = droop_factor(best[0], machine)
     return GemmTime(
         time_s=best[0] * droop + machine.launch_s,
         arithmetic_s=best[1],

@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 from hardware_profiles.calibration import GemmCalibration, GemmImplementation, Residual
+from kernels.gemm.blind_choice import blindly_chosen_gemm_s
 from kernels.gemm.model import GemmMachine, GemmShape, gemm_time
 from kernels.residual import ResidualGrid, residual_log
 
@@ -26,16 +27,18 @@ class GemmLibrary(NamedTuple):
     """Further launches and host time. [s]"""
     conversion_bytes_per_element: float
     """Traffic that converts one element of A. [byte]"""
+    is_batch_seen: bool
+    """Whether kernels are chosen for the whole batch, or as for one product of it."""
 
 
-KERNEL_ALONE = GemmLibrary(0.0, 0.0)
+KERNEL_ALONE = GemmLibrary(0.0, 0.0, is_batch_seen=True)
 
 
 def gemm_library(one: GemmImplementation | None) -> GemmLibrary:
     """The additions of an implementation profile; none adds nothing."""
     if one is None:
         return KERNEL_ALONE
-    return GemmLibrary(one.overhead_s, one.conversion_bytes_per_element)
+    return GemmLibrary(one.overhead_s, one.conversion_bytes_per_element, one.is_batch_seen)
 
 
 def library_machine(machine: GemmMachine, one: GemmImplementation | None) -> GemmMachine:
@@ -45,15 +48,16 @@ def library_machine(machine: GemmMachine, one: GemmImplementation | None) -> Gem
     return machine._replace(
         tensor_efficiency_fraction=machine.tensor_efficiency_fraction * one.rate_ratio,
         memory_efficiency_fraction=machine.memory_efficiency_fraction * one.memory_ratio,
+        feed_ratio=machine.feed_ratio * one.supply_ratio,
         fill_depth=machine.fill_depth * one.fill_ratio,
     )
 
 
 def library_residual(fitted: GemmCalibration, one: GemmImplementation | None) -> Residual | None:
-    """The correction of a library's timings: its own, or the kernel's where it adds nothing."""
+    """The correction of a library's timings: its own, or the kernel's where both run the same."""
     if one is None:
         return fitted.residual
-    adds = one.conversion_bytes_per_element > 0.0
+    adds = one.conversion_bytes_per_element > 0.0 or not one.is_batch_seen
     return one.residual if one.residual is not None or adds else fitted.residual
 
 
@@ -70,7 +74,8 @@ def timed_gemm_s(
         The device as the library uses it, see `library_machine`.
     library
         What the timing holds besides the kernel: serving libraries convert the activations to
-        8 or 4 bits first, frameworks launch from the host.
+        8 or 4 bits first, frameworks launch from the host; and whether it chose its kernel
+        without a look at the batch.
     residual
         Correction over (m, n, k).
 
@@ -81,6 +86,9 @@ def timed_gemm_s(
     """
     rows = shape.m * shape.batch
     converted_bytes = library.conversion_bytes_per_element * rows * shape.k
-    kernel_s = gemm_time(shape, machine).time_s
+    if library.is_batch_seen:
+        kernel_s = gemm_time(shape, machine).time_s
+    else:
+        kernel_s = blindly_chosen_gemm_s(shape, machine)
     plain_s = kernel_s + library.overhead_s + converted_bytes / machine.memory_bandwidth_bytes_per_s
     return plain_s * math.exp(residual_log(shape.m, shape.n, shape.k, residual))

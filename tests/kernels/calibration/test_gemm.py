@@ -151,3 +151,15 @@ def test_a_family_is_the_mean_of_its_members_with_a_wider_interval():
     assert family.residual is None
     assert family.stride_conflict_ratio == 0.0
     assert set(family.implementations) == {"vllm"}
+
+
+@pytest.mark.parametrize("is_batch_seen", [True, False])
+def test_a_library_that_overlooks_the_batch_is_told_from_one_that_sees_it(h100, is_batch_seen):
+    own = GemmImplementation(is_batch_seen=is_batch_seen, provenance=PROVENANCE)
+    truth = msgspec.structs.replace(TRUTH, implementations={"rocblas-bmm": own})
+    sizes = np.floor(2.0 ** np.random.default_rng(5).uniform(5.0, 10.0, size=(120, 4)))
+    names = ["rocblas:torch.bmm"] * len(sizes)
+    rows = gemm_rows(table_of(sizes, np.ones(len(sizes)), names, "fp32"), "fp32")
+    rows = gemm_rows(table_of(sizes, FITTER.rows_times_s(rows, h100, truth), names, "fp32"), "fp32")
+    found = FITTER.with_libraries(rows, h100, TRUTH).implementations["rocblas-bmm"]
+    assert found.is_batch_seen == is_batch_seen
