@@ -13,6 +13,8 @@ from tui.app import TweelingApp
 from tui.state import Session
 
 SIZES = [(80, 24), (160, 48)]
+MOST_LOOKS = 500
+"""Looks at a screen before it is given up. [1]"""
 SCREENS = {
     "catalogue": ["2"],
     "catalogue_figure": ["2", "N", "tab", "j", "j", "j"],
@@ -56,6 +58,19 @@ def make_app(*, is_ascii: bool = False) -> TweelingApp:
     return TweelingApp(lambda: fake, Session.of(EXAMPLE), is_ascii=is_ascii)
 
 
+async def at_rest(pilot):
+    """Wait until no worker runs and two pictures in a row are alike: machines may be busy."""
+    before = None
+    for _ in range(MOST_LOOKS):
+        await pilot.app.workers.wait_for_complete()
+        await pilot.pause(0.02)
+        now = (pilot.app.screen.id, pilot.app.screen._compositor.render_strips())
+        if now == before and not pilot.app.workers:
+            return
+        before = now
+    pytest.fail("the screen does not come to rest")
+
+
 def steps(keys):
     async def run(pilot):
         await settled(pilot)
@@ -63,11 +78,10 @@ def steps(keys):
             await pilot.press(key)
             await pilot.pause()
             if key.isdecimal():
-                await pilot.app.workers.wait_for_complete()
-                await pilot.pause(0.05)
+                await at_rest(pilot)
         for toast in list(pilot.app._notifications):
             pilot.app._unnotify(toast)
-        await pilot.pause(0.05)
+        await at_rest(pilot)
 
     return run
 
