@@ -46,6 +46,8 @@ def library_machine(machine: GemmMachine, one: GemmImplementation | None) -> Gem
         tensor_efficiency_fraction=machine.tensor_efficiency_fraction * one.rate_ratio,
         memory_efficiency_fraction=machine.memory_efficiency_fraction * one.memory_ratio,
         fill_depth=machine.fill_depth * one.fill_ratio,
+        pack_a_s=machine.pack_a_s * one.pack_a_ratio,
+        pack_b_s=machine.pack_b_s * one.pack_b_ratio,
     )
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "operation_machine",
     "operation_names",
     "runs_along_rows",
+    "traffic_passes",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -56,6 +57,11 @@ def _passes() -> dict[str, float]:
 def operation_names() -> frozenset[str]:
     """Names of the operations whose traffic is known, with their direction where they have one."""
     return frozenset(_passes())
+
+
+def traffic_passes(name: str) -> float:
+    """Operands read plus results written by an operation, in matrices of its size. [1]"""
+    return _passes()[name]
 
 
 def runs_along_rows(name: str) -> bool:
