@@ -376,6 +376,9 @@ class MemoryBoundCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_u
     """Floor of one kernel on the device, without the framework's host time. [s]"""
     cached_bandwidth_ratio: float = 1.0
     """Bandwidth of data that stays in the second-level cache, over that of memory. [1]"""
+    cache_bytes: float | None = None
+    """Data that the caches of the device keep between kernels, where that was measured; none: the
+    second-level cache. [byte]"""
     operations: dict[str, OperationCalibration] = {}
     """By class of operation; what no class covers is a plain stream."""
     bandwidth: dict[str, BandwidthCalibration] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kernels.gemm.model import FLOP_PER_MULTIPLY_ADD
-from kernels.prediction.operations import traffic_passes
+from kernels.memory_bound.machine import traffic_passes
 
 __all__ = ["ATTENTION", "DTYPE", "GEMM", "OPERATIONS", "HostCase"]
 

@@ -8,26 +8,23 @@ copies.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from kernels.calibration.simplex import (
-    Bound,
-    FittedErrors,
-    fit_parameters,
-    judge,
-    robust_loss,
-)
+from kernels.calibration.log_least_squares import ParameterRange, fit_logs
+from kernels.calibration.simplex import FittedErrors, judge
 from kernels.host.case import ATTENTION, GEMM, OPERATIONS, HostCase
 from kernels.host.formulas import (
     BACKWARD_BOUNDS,
     BLAS_BOUNDS,
+    COMPUTED_BOUNDS,
     FORWARD_BOUNDS,
     NUMBA_BOUNDS,
-    OPERATION_BOUNDS,
+    PLAIN_BOUNDS,
     ROW_BOUNDS,
+    STREAM_BOUNDS,
     HostFigures,
     Values,
     attention_time_s,
@@ -42,20 +39,17 @@ __all__ = ["FittedPart", "HostFit", "LackingError", "fit_host"]
 FloatArray = npt.NDArray[np.float64]
 Formula = Callable[[HostCase, HostFigures, Values], float]
 
-NOMINAL_PEAK, NOMINAL_BANDWIDTH = 60e9, 10e9
-"""Where the search for the rates begins. [flop/s], [byte/s]"""
+N_EVALUATIONS = 40
+"""Most steps of each of the two searches of one fit. [1]"""
 
-EFFORT = {"n_restarts": 2, "n_evaluations": 500}
-"""Loss evaluations of one fit: a second or two in plain Python."""
+PRIOR_ROWS = 1.0
+"""Weight of the start of each constant, in rows: few sizes do not move it far. [1]"""
 
-PRIOR_SIGMA = 1.0
-"""Constants that few sizes tell stay within a factor of three of where they start. [1]"""
+STREAM = "copy-fwd"
+"""Tells the bandwidth and the caches."""
 
-PRIOR_WEIGHT = 2e-3
-"""Weight of that against the mean error. [1]"""
-
-PLAIN_STREAMS = ("copy-fwd", "residual_add-fwd")
-"""Operations that only move data: their constants are those of any stream."""
+PLAIN_STREAMS = (STREAM, "residual_add-fwd")
+"""Operations that only move data."""
 
 
 class LackingError(ValueError):
@@ -93,6 +87,8 @@ class HostFit:
             return self.parts[GEMM, "blas"].values | own
         if case.family == ATTENTION and case.part != "fwd":
             return self.parts[ATTENTION, "fwd"].values | own
+        if case.family == OPERATIONS:
+            return self.parts[OPERATIONS, STREAM].values | own
         return own
 
 
@@ -124,15 +120,19 @@ def fit_host(times: Sequence[CaseTime], *, clock_hz: float, l2_bytes: float) -> 
     groups: dict[tuple[str, str], list[CaseTime]] = {}
     for one in times:
         groups.setdefault((one.case.family, one.case.part), []).append(one)
-    for needed in ((GEMM, "blas"), (ATTENTION, "fwd"), (OPERATIONS, "copy-fwd")):
+    for needed in ((GEMM, "blas"), (ATTENTION, "fwd"), (OPERATIONS, STREAM)):
         if needed not in groups:
             msg = f"{'/'.join(needed)} was not measured"
             raise LackingError(msg)
-    bandwidth = _copy_bandwidth_bytes_per_s(groups[OPERATIONS, "copy-fwd"])
+    bandwidth = _copy_bandwidth_bytes_per_s(groups[OPERATIONS, STREAM])
     rough = HostFigures(_best_rate_flop_per_s(groups[GEMM, "blas"]), bandwidth, clock_hz, l2_bytes)
     blas = _fitted(groups[GEMM, "blas"], rough, BLAS_BOUNDS)
     figures, blas = _with_peak(rough, blas)
     parts = {(GEMM, "blas"): blas}
+    figures, stream = _with_bandwidth(
+        figures, _fitted(groups[OPERATIONS, STREAM], figures, STREAM_BOUNDS)
+    )
+    parts[OPERATIONS, STREAM] = stream
     if (GEMM, "numba") in groups:
         parts[GEMM, "numba"] = _fitted(groups[GEMM, "numba"], figures, NUMBA_BOUNDS, blas.values)
     forward = _fitted(groups[ATTENTION, "fwd"], figures, FORWARD_BOUNDS)
@@ -140,11 +140,17 @@ def fit_host(times: Sequence[CaseTime], *, clock_hz: float, l2_bytes: float) -> 
     if (ATTENTION, "bwd") in groups:
         own = groups[ATTENTION, "bwd"]
         parts[ATTENTION, "bwd"] = _fitted(own, figures, BACKWARD_BOUNDS, forward.values)
+    cache = {"cache_bytes": stream.values["cache_bytes"]}
     for (family, name), own in groups.items():
-        if family == OPERATIONS:
-            bounds = OPERATION_BOUNDS | (ROW_BOUNDS if runs_along_rows(name) else {})
-            parts[family, name] = _fitted(own, figures, bounds)
+        if family == OPERATIONS and name != STREAM:
+            parts[family, name] = _fitted(own, figures, _operation_bounds(name), cache)
     return HostFit(figures=figures, parts=parts, times=tuple(times))
+
+
+def _operation_bounds(name: str) -> dict[str, ParameterRange]:
+    if name in PLAIN_STREAMS:
+        return PLAIN_BOUNDS
+    return COMPUTED_BOUNDS | (ROW_BOUNDS if runs_along_rows(name) else {})
 
 
 def _best_rate_flop_per_s(own: Sequence[CaseTime]) -> float:
@@ -168,20 +174,21 @@ def _with_peak(figures: HostFigures, blas: FittedPart) -> tuple[HostFigures, Fit
         return figures, blas
     values = blas.values | {"tensor_efficiency_fraction": 1.0}
     peak = figures._replace(peak_flop_per_s=share * figures.peak_flop_per_s)
-    return peak, FittedPart(
-        family=blas.family,
-        part=blas.part,
-        values=values,
-        n_fitted=blas.n_fitted,
-        fitted=blas.fitted,
-        heldout=blas.heldout,
-    )
+    return peak, replace(blas, values=values)
+
+
+def _with_bandwidth(figures: HostFigures, stream: FittedPart) -> tuple[HostFigures, FittedPart]:
+    """The rate of copies far beyond the caches becomes the bandwidth."""
+    ratio = stream.values["traffic_ratio"]
+    bandwidth = figures.bandwidth_bytes_per_s / ratio
+    values = stream.values | {"traffic_ratio": 1.0}
+    return figures._replace(bandwidth_bytes_per_s=bandwidth), replace(stream, values=values)
 
 
 def _fitted(
     own: Sequence[CaseTime],
     figures: HostFigures,
-    bounds: Mapping[str, Bound],
+    ranges: Mapping[str, ParameterRange],
     given: Mapping[str, float] | None = None,
 ) -> FittedPart:
     """Constants of one part on what is not set aside, judged on what is."""
@@ -192,18 +199,21 @@ def _fitted(
         msg = f"{own[0].case.family}/{own[0].case.part}: nothing was measured that a fit may see"
         raise LackingError(msg)
     measured_s = _seconds(seen)
-    weights = np.ones(len(seen))
 
     def predicted_s(rows: Sequence[CaseTime], values: Mapping[str, float]) -> FloatArray:
         everything = dict(given or {}) | dict(values)
         return np.array([formula(one.case, figures, everything) for one in rows])
 
-    values = fit_parameters(
-        lambda candidate: robust_loss(predicted_s(seen, candidate), measured_s, weights),
-        {name: _with_prior(bound) for name, bound in bounds.items()},
-        prior_weight=PRIOR_WEIGHT,
-        **EFFORT,
-    )
+    start = {name: one.start for name, one in ranges.items()}
+    values = fit_logs(
+        lambda candidate: predicted_s(seen, candidate),
+        measured_s,
+        ranges,
+        start=start,
+        centre=start,
+        prior_rows=PRIOR_ROWS,
+        n_evaluations=N_EVALUATIONS,
+    ).values
     return FittedPart(
         family=own[0].case.family,
         part=own[0].case.part,
@@ -217,6 +227,3 @@ def _fitted(
 def _seconds(rows: Sequence[CaseTime]) -> FloatArray:
     return np.array([one.seconds for one in rows])
 
-
-def _with_prior(bound: Bound) -> Bound:
-    return Bound(low=bound.low, high=bound.high, start=bound.start, prior_sigma=PRIOR_SIGMA)

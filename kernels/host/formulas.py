@@ -21,11 +21,11 @@ from kernels.attention.model import (
     attention_backward_time,
     attention_forward_time,
 )
-from kernels.calibration.simplex import Bound
+from kernels.calibration.log_least_squares import ParameterRange
 from kernels.gemm.model import GemmMachine, GemmShape, gemm_time
 from kernels.host.case import ATTENTION, GEMM, ITEM_BYTES, HostCase
 from kernels.memory_bound.operation import Matrix, OperationMachine, operation_time_s
-from kernels.prediction.operations import traffic_passes
+from kernels.memory_bound.machine import traffic_passes
 
 __all__ = [
     "ATTENTION_FIXED",
@@ -34,8 +34,10 @@ __all__ = [
     "FORWARD_BOUNDS",
     "GEMM_FIXED",
     "NUMBA_BOUNDS",
-    "OPERATION_BOUNDS",
+    "COMPUTED_BOUNDS",
+    "PLAIN_BOUNDS",
     "ROW_BOUNDS",
+    "STREAM_BOUNDS",
     "HostFigures",
     "attention_time_s",
     "gemm_time_s",
@@ -56,6 +58,9 @@ class HostFigures(NamedTuple):
     l2_bytes: float
 
 
+WIDE, NARROW = 1.0, 0.3
+"""How far constants lie from where their search begins, as natural logarithms. [1]"""
+
 NOMINAL = HostFigures(60e9, 10e9, 2.5e9, 1e6)
 """A core of a server, for choosing sizes before anything is measured."""
 
@@ -74,20 +79,20 @@ GEMM_FIXED = {
 }
 
 BLAS_BOUNDS = {
-    "tensor_efficiency_fraction": Bound(low=0.1, high=2.0, start=1.0),
-    "launch_s": Bound(low=2e-7, high=3e-5, start=1.5e-6),
-    "fill_depth": Bound(low=0.5, high=300.0, start=20.0),
-    "pack_a_s": Bound(low=1e-11, high=2e-8, start=5e-10),
-    "pack_b_s": Bound(low=1e-11, high=2e-8, start=1e-9),
-    "cached_pack_ratio": Bound(low=1.0, high=30.0, start=4.0),
+    "tensor_efficiency_fraction": ParameterRange(low=0.1, high=2.0, start=1.0, sigma=WIDE),
+    "launch_s": ParameterRange(low=2e-7, high=3e-5, start=1.5e-6, sigma=WIDE),
+    "fill_depth": ParameterRange(low=0.5, high=300.0, start=20.0, sigma=WIDE),
+    "pack_a_s": ParameterRange(low=1e-11, high=2e-8, start=5e-10, sigma=WIDE),
+    "pack_b_s": ParameterRange(low=1e-11, high=2e-8, start=1e-9, sigma=WIDE),
+    "cached_pack_ratio": ParameterRange(low=1.0, high=30.0, start=4.0, sigma=WIDE),
 }
 
 NUMBA_BOUNDS = {
-    "rate_ratio": Bound(low=0.02, high=2.0, start=0.4),
-    "fill_ratio": Bound(low=0.02, high=50.0, start=1.0),
-    "pack_a_ratio": Bound(low=0.01, high=100.0, start=1.5),
-    "pack_b_ratio": Bound(low=0.01, high=100.0, start=1.5),
-    "overhead_s": Bound(low=1e-7, high=1e-4, start=5e-6),
+    "rate_ratio": ParameterRange(low=0.02, high=2.0, start=0.4, sigma=WIDE),
+    "fill_ratio": ParameterRange(low=0.02, high=50.0, start=1.0, sigma=WIDE),
+    "pack_a_ratio": ParameterRange(low=0.01, high=100.0, start=1.5, sigma=WIDE),
+    "pack_b_ratio": ParameterRange(low=0.01, high=100.0, start=1.5, sigma=WIDE),
+    "overhead_s": ParameterRange(low=1e-7, high=1e-4, start=5e-6, sigma=WIDE),
 }
 """What the project's own kernel differs from the BLAS in."""
 
@@ -121,19 +126,19 @@ ATTENTION_FIXED = {
 }
 
 FORWARD_BOUNDS = {
-    "matrix_efficiency_fraction": Bound(low=0.02, high=2.0, start=0.5),
-    "exponentials_per_clock_per_unit": Bound(low=0.005, high=16.0, start=0.3),
-    "block_latency_s": Bound(low=1e-9, high=1e-4, start=5e-7),
-    "item_latency_s": Bound(low=1e-8, high=1e-3, start=5e-6),
-    "diagonal_blocks": Bound(low=0.05, high=4.0, start=0.5),
-    "launch_s": Bound(low=1e-6, high=2e-4, start=1.5e-5),
+    "matrix_efficiency_fraction": ParameterRange(low=0.02, high=2.0, start=0.5, sigma=WIDE),
+    "exponentials_per_clock_per_unit": ParameterRange(low=0.005, high=16.0, start=0.3, sigma=WIDE),
+    "block_latency_s": ParameterRange(low=1e-9, high=1e-4, start=5e-7, sigma=WIDE),
+    "item_latency_s": ParameterRange(low=1e-8, high=1e-3, start=5e-6, sigma=WIDE),
+    "diagonal_blocks": ParameterRange(low=0.05, high=4.0, start=0.5, sigma=WIDE),
+    "launch_s": ParameterRange(low=1e-6, high=2e-4, start=1.5e-5, sigma=WIDE),
 }
 
 BACKWARD_BOUNDS = {
-    "backward_matrix_efficiency_fraction": Bound(low=0.02, high=2.0, start=0.4),
-    "backward_latency_ratio": Bound(low=0.2, high=30.0, start=3.0),
-    "backward_side_ratio": Bound(low=0.05, high=30.0, start=2.0),
-    "backward_launch_s": Bound(low=1e-6, high=5e-4, start=5e-5),
+    "backward_matrix_efficiency_fraction": ParameterRange(low=0.02, high=2.0, start=0.4, sigma=WIDE),
+    "backward_latency_ratio": ParameterRange(low=0.2, high=30.0, start=3.0, sigma=WIDE),
+    "backward_side_ratio": ParameterRange(low=0.05, high=30.0, start=2.0, sigma=WIDE),
+    "backward_launch_s": ParameterRange(low=1e-6, high=5e-4, start=5e-5, sigma=WIDE),
 }
 
 
@@ -220,13 +225,24 @@ def _nominal(case: HostCase) -> tuple[dict[str, float], list[str]]:
     return {name: bound.start for name, bound in bounds.items()}, list(own)
 
 
-OPERATION_BOUNDS = {
-    "traffic_ratio": Bound(low=0.1, high=100.0, start=1.5),
-    "launch_s": Bound(low=2e-7, high=1e-4, start=4e-6),
-    "cached_bandwidth_ratio": Bound(low=1.0, high=12.0, start=2.0),
+STREAM_BOUNDS = {
+    "traffic_ratio": ParameterRange(low=0.1, high=10.0, start=1.0, sigma=WIDE),
+    "launch_s": ParameterRange(low=2e-7, high=1e-4, start=1.5e-6, sigma=WIDE),
+    "cached_bandwidth_ratio": ParameterRange(low=1.0, high=12.0, start=3.0, sigma=WIDE),
+    "cache_bytes": ParameterRange(low=2.5e5, high=1.3e8, start=4e6, sigma=WIDE),
 }
+"""A copy, which also tells how much data the caches of this thread keep."""
 
-ROW_BOUNDS = {"row_s": Bound(low=1e-9, high=1e-5, start=5e-8)}
+PLAIN_BOUNDS = {name: STREAM_BOUNDS[name] for name in STREAM_BOUNDS if name != "cache_bytes"}
+
+COMPUTED_BOUNDS = {
+    "traffic_ratio": ParameterRange(low=0.1, high=100.0, start=5.0, sigma=WIDE),
+    "launch_s": ParameterRange(low=2e-7, high=1e-4, start=8e-6, sigma=WIDE),
+    "cached_bandwidth_ratio": ParameterRange(low=1.0, high=12.0, start=1.15, sigma=NARROW),
+}
+"""Operations that one thread computes about as slowly as it streams: caches help little."""
+
+ROW_BOUNDS = {"row_s": ParameterRange(low=1e-9, high=1e-5, start=3e-8, sigma=WIDE)}
 """What operations along rows add for each of them."""
 
 
@@ -238,7 +254,7 @@ def operation_time_of_case_s(case: HostCase, figures: HostFigures, values: Value
         memory_bandwidth_bytes_per_s=figures.bandwidth_bytes_per_s,
         bandwidth_efficiency_fraction=1.0,
         cached_bandwidth_ratio=values["cached_bandwidth_ratio"],
-        cache_bytes=figures.l2_bytes,
+        cache_bytes=values["cache_bytes"],
         n_units=1.0,
         launch_s=values["launch_s"],
         traffic_ratio=values["traffic_ratio"],

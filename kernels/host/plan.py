@@ -52,6 +52,7 @@ OPERATION_ELEMENTS = (2**12, 2**22)
 LARGEST_EXPONENTIALS = 2**20
 """Elements of operations that evaluate exponentials, which some compilers do one by one. [1]"""
 
+STREAMS = ("copy-fwd", "residual_add-fwd")
 EXPONENTIALS = ("swiglu", "gelu", "cross_entropy")
 
 
@@ -63,6 +64,8 @@ class Effort:
     """Sizes that a fit sees, by part. [1]"""
     n_operation: int
     """The same for each operation. [1]"""
+    n_stream: int
+    """The same for operations that only move data, which tell of all caches. [1]"""
     n_rounds: int
     """Visits to every size, one round after the other. [1]"""
     visit_s: float
@@ -74,6 +77,7 @@ class Effort:
 QUICK = Effort(
     n_fitted={"blas": 26, "numba": 18, "fwd": 16, "bwd": 16},
     n_operation=4,
+    n_stream=8,
     n_rounds=9,
     visit_s=0.006,
     deadline_s=75.0,
@@ -82,6 +86,7 @@ QUICK = Effort(
 WHOLE = Effort(
     n_fitted={"blas": 56, "numba": 40, "fwd": 32, "bwd": 32},
     n_operation=9,
+    n_stream=16,
     n_rounds=25,
     visit_s=0.012,
     deadline_s=900.0,
@@ -202,7 +207,8 @@ def _operation_cases(name: str, effort: Effort) -> list[HostCase]:
     columns = VOCABULARY if name.startswith("cross_entropy") else OPERATION_COLUMNS
     is_heavy = name.startswith(EXPONENTIALS)
     most = LARGEST_EXPONENTIALS if is_heavy else OPERATION_ELEMENTS[1]
-    n_all = effort.n_operation + N_HELDOUT_OPERATION
+    n_fitted = effort.n_stream if name in STREAMS else effort.n_operation
+    n_all = n_fitted + N_HELDOUT_OPERATION
     # Stratified over the size of the matrix: every decade is seen, also by what is set aside.
     heldout = {round((i + 0.5) * n_all / N_HELDOUT_OPERATION) for i in range(N_HELDOUT_OPERATION)}
     edges = np.linspace(*np.log((OPERATION_ELEMENTS[0], most)), n_all)

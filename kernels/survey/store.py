@@ -78,6 +78,10 @@ class Store:
         """Take note that a case cannot run here."""
         self.skipped.append({"family": family, "case": case, "why": why})
 
+    def rows(self, name: str) -> tuple[Measurement, ...]:
+        """Rows of one table."""
+        return tuple(self._tables[name])
+
     def n_rows(self) -> dict[str, int]:
         """Rows per table. [1]."""
         return {name: len(rows) for name, rows in self._tables.items() if rows}

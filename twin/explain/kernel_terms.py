@@ -260,6 +260,8 @@ class KernelTerms:
                 made.append(self.gemm(kernel))
             elif kind == "attention":
                 made.append(self.attention(kernel, is_forward=is_forward))
+            elif self._predictor.job.framework.operations is not None:
+                made.append(self.plain(kernel))
             else:
                 made.append(self.stream(kernel))
         return tuple(made)
