@@ -9,7 +9,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 
+import kernels.attention
 from kernels.gemm.cpu import n_host_cores
 from kernels.host.calls import OPERATION_CALLS, Pool, case_call
 from kernels.host.case import ATTENTION, GEMM, OPERATIONS, HostCase
@@ -37,7 +40,8 @@ def _call_once(parts: tuple[str, ...]) -> None:
 
 def compile_all() -> None:
     """Call every kernel once, so that none is compiled inside a timing."""
-    other = _started(OTHERS_SHARE) if n_host_cores() > 1 else None
+    needs_help = n_host_cores() > 1 and not _has_cache()
+    other = _started(OTHERS_SHARE) if needs_help else None
     own = ("fwd", "numba", "blas", *OPERATION_CALLS)
     try:
         _call_once(tuple(part for part in own if part not in OTHERS_SHARE))
@@ -49,6 +53,14 @@ def compile_all() -> None:
             other.wait()
     # From the cache; compiled here, where the other process has failed or cannot share it.
     _call_once(OTHERS_SHARE)
+
+
+def _has_cache(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether Numba has kept the kernel that takes longest; it may be of older code."""
+    variables = os.environ if environ is None else environ
+    own = Path(kernels.attention.__path__[0]) / "__pycache__"
+    folder = Path(variables.get("NUMBA_CACHE_DIR") or own)
+    return any(folder.rglob("host_backward.*.nbi"))
 
 
 def _started(parts: tuple[str, ...]) -> subprocess.Popen[bytes]:

@@ -27,8 +27,8 @@ POWERS = (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 M_RANGE, N_RANGE, K_RANGE = (32, 2048), (64, 8192), (64, 4096)
 """Tokens, and widths of weights, of transformers that a host can train. [elements]"""
 
-LARGEST_FLOP = {"blas": 1.5e9, "numba": 3e8, "fwd": 4e8, "bwd": 8e8}
-"""What one call may cost: some hundredths of a second on a slow core. [flop]"""
+LARGEST_FLOP = {"blas": 1e9, "numba": 1.5e8, "fwd": 2e8, "bwd": 5e8}
+"""What one call may cost in a quick calibration: about a hundredth of a second. [flop]"""
 
 LARGEST_BYTES = 80e6
 """Operands of one call, which the pool must hold. [byte]"""
@@ -68,6 +68,8 @@ class Effort:
     """The same for operations that only move data, which tell of all caches. [1]"""
     n_rounds: int
     """Visits to every size, one round after the other. [1]"""
+    flop_scale: float
+    """What a call may cost over that of a quick calibration. [1]"""
     visit_s: float
     """Time measured in one visit. [s]"""
     deadline_s: float
@@ -78,8 +80,9 @@ QUICK = Effort(
     n_fitted={"blas": 26, "numba": 18, "fwd": 16, "bwd": 16},
     n_operation=4,
     n_stream=8,
-    n_rounds=9,
-    visit_s=0.006,
+    n_rounds=12,
+    flop_scale=1.0,
+    visit_s=0.005,
     deadline_s=75.0,
 )
 
@@ -88,6 +91,7 @@ WHOLE = Effort(
     n_operation=9,
     n_stream=16,
     n_rounds=25,
+    flop_scale=4.0,
     visit_s=0.012,
     deadline_s=900.0,
 )
@@ -107,7 +111,7 @@ def host_plan(*, is_quick: bool) -> HostPlan:
     Parameters
     ----------
     is_quick
-        Fewer sizes and rounds; the sizes set aside are the same.
+        Fewer and smaller sizes, fewer rounds.
     """
     effort = QUICK if is_quick else WHOLE
     cases = [
@@ -138,9 +142,9 @@ def _gemm_cases(part: str, effort: Effort) -> list[HostCase]:
     while len(heldout) < N_HELDOUT[part]:
         sizes = tuple(_log_uniform(random, one, step=8) for one in (M_RANGE, N_RANGE, K_RANGE))
         case = HostCase(family=GEMM, part=part, sizes=sizes, is_heldout=True)
-        if _is_affordable(case):
+        if _is_affordable(case, effort):
             heldout[sizes] = case
-    return _chosen(candidates, list(heldout.values()), effort.n_fitted[part])
+    return _chosen(candidates, list(heldout.values()), effort)
 
 
 def _attention_cases(part: str, effort: Effort) -> list[HostCase]:
@@ -166,22 +170,23 @@ def _attention_cases(part: str, effort: Effort) -> list[HostCase]:
             int(random.random() < 0.75),
         )
         case = HostCase(family=ATTENTION, part=part, sizes=sizes, is_heldout=True)
-        if _is_affordable(case):
+        if _is_affordable(case, effort):
             heldout[sizes] = case
-    return _chosen(candidates, list(heldout.values()), effort.n_fitted[part])
+    return _chosen(candidates, list(heldout.values()), effort)
 
 
-def _is_affordable(case: HostCase) -> bool:
-    is_small = case.traffic_bytes <= LARGEST_BYTES
-    return is_small and SMALLEST_FLOP <= case.flop <= LARGEST_FLOP[case.part]
+def _is_affordable(case: HostCase, effort: Effort) -> bool:
+    most = effort.flop_scale * LARGEST_FLOP[case.part]
+    return case.traffic_bytes <= LARGEST_BYTES and SMALLEST_FLOP <= case.flop <= most
 
 
 def _chosen(
-    candidates: Sequence[HostCase], heldout: list[HostCase], n_fitted: int
+    candidates: Sequence[HostCase], heldout: list[HostCase], effort: Effort
 ) -> list[HostCase]:
     """Half of what is fitted tells most, half is spread; what is set aside follows."""
     taken = {case.sizes for case in heldout}
-    free = [case for case in candidates if _is_affordable(case) and case.sizes not in taken]
+    n_fitted = effort.n_fitted[candidates[0].part]
+    free = [c for c in candidates if _is_affordable(c, effort) and c.sizes not in taken]
     # An order that mixes the grid but is the same in every run.
     free.sort(key=lambda case: zlib.crc32(case.key.encode()))
     first = telling(free, n_fitted // 2)
