@@ -15,6 +15,7 @@ from hardware_profiles.calibration import (
     GemmImplementation,
     MemoryBoundCalibration,
     OperationCalibration,
+    PowerCalibration,
     Provenance,
 )
 from kernels.calibration.report import FitReport
@@ -28,6 +29,10 @@ __all__ = ["ATTENTION_NAME", "accelerator_text", "host_calibration", "host_repor
 
 ATTENTION_NAME = "numba"
 """Attention of the project's own kernels, as frameworks choose it."""
+
+BUSY_W, ARITHMETIC_W, MEMORY_W = 7.0, 2.5, 1.0
+"""How that is shared out: clocked units, arithmetic and traffic at full rate. Their sum stays below
+the limit: what was measured holds the clock that the processor really had. [W]"""
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 Judged = Callable[[FittedPart], Provenance]
@@ -141,6 +146,24 @@ def host_calibration(fit: HostFit, judged: Judged) -> Calibration:
             )
         },
         memory_bound=_memory_bound(fit, judged),
+        power=_power(fit),
+    )
+
+
+def _power(fit: HostFit) -> PowerCalibration:
+    """Shares of an assumed power; the clock is never lowered, since rates were measured as is."""
+    return PowerCalibration(
+        busy_w=BUSY_W,
+        energy_per_flop_j=ARITHMETIC_W / fit.figures.peak_flop_per_s,
+        energy_per_hbm_byte_j=MEMORY_W / fit.figures.bandwidth_bytes_per_s,
+        energy_per_link_byte_j=0.0,
+        voltage_slope=0.0,
+        minimum_clock_fraction=1.0,
+        provenance=Provenance(
+            figure_class="assumed",
+            source="a core's share of a server processor, which nothing here measures",
+            relative_spread_fraction=0.5,
+        ),
     )
 
 

@@ -1,0 +1,144 @@
+"""A calibration of a made-up thread: recovers its constants, survives a stop, refuses bad files."""
+
+import pytest
+
+from hardware_profiles.catalogue import Catalogue
+from kernels.host.calibrate import calibrate_host
+from kernels.host.case import ATTENTION, GEMM
+from kernels.host.facts import host_facts
+from kernels.host.fit import fit_host
+from kernels.host.levels import CaseTime, case_times
+from kernels.measurements import MeasurementError
+from tests.kernels.host.made_up import (
+    BLAS,
+    FIGURES,
+    NUMBA,
+    measuring,
+    small_plan,
+    true_time_s,
+)
+
+
+def calibrate(out, **changes):
+    how = changes.pop("how", None) or measuring()
+    return calibrate_host(
+        out, is_quick=True, plan=small_plan(), how=how, prepare=lambda: None, **changes
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A calibration that was stopped and taken up again: its folder, what it left, where it stood."""
+    out = tmp_path_factory.mktemp("calibrated")
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(out, how=measuring(after=100))
+    (journal,) = out.rglob("journal.csv")
+    return out, journal.read_text(), calibrate(out)
+
+
+def test_a_fit_recovers_the_constants_of_the_thread():
+    times = [
+        CaseTime(case=case, seconds=true_time_s(case), n_visits=1, spread_fraction=0.0)
+        for case in small_plan().cases
+    ]
+    fit = fit_host(times, clock_hz=FIGURES.clock_hz, l2_bytes=FIGURES.l2_bytes)
+    blas, numba = fit.parts[GEMM, "blas"], fit.parts[GEMM, "numba"]
+    rate = blas.values["tensor_efficiency_fraction"] * fit.figures.peak_flop_per_s
+    assert rate == pytest.approx(FIGURES.peak_flop_per_s, rel=0.02)
+    assert blas.values["pack_b_s"] == pytest.approx(BLAS["pack_b_s"], rel=0.1)
+    assert numba.values["rate_ratio"] == pytest.approx(NUMBA["rate_ratio"], rel=0.05)
+    for key in ((GEMM, "blas"), (GEMM, "numba"), (ATTENTION, "fwd"), (ATTENTION, "bwd")):
+        assert fit.parts[key].heldout.mean_ape_fraction < 0.02, key
+
+
+def test_an_interrupt_loses_nothing_and_the_rest_is_measured_once(finished, caplog):
+    out, stopped, _ = finished
+    (visits,) = out.rglob("visits.csv")
+    lines = visits.read_text()
+    assert lines.startswith(stopped)
+    assert len(stopped.splitlines()) == 2 + 100
+    rows = [tuple(line.split(",")[:2]) for line in lines.splitlines()[2:]]
+    assert len(set(rows)) == len(rows) == 2 * len(small_plan().cases)
+    assert not list(out.rglob("journal.csv"))
+
+
+def test_errors_are_reported_by_family_and_dtype_on_sizes_set_aside(finished):
+    _, _, outcome = finished
+    parts = {(one.family, one.part): one for one in outcome.reports}
+    assert set(parts) >= {("gemm", "blas"), ("gemm", "numba"), ("attention", "fwd")}
+    for report in outcome.reports:
+        assert report.dtype == "fp32"
+        assert report.provenance.n_heldout >= 6
+        assert report.provenance.heldout_mean_ape_fraction < 0.1
+
+
+def test_the_profile_carries_the_fit_and_its_machine_loads(finished):
+    out, _, outcome = finished
+    machine = Catalogue((out,)).machine(outcome.cluster)
+    assert machine.node.n_devices == 1
+    gemm = machine.accelerator.calibration.gemm["fp32"]
+    assert gemm.pack_b_s == pytest.approx(BLAS["pack_b_s"], rel=0.1)
+    assert machine.accelerator.memory.l2_bytes == pytest.approx(host_facts().l2_bytes, rel=0.01)
+    assert machine.accelerator.name == host_facts().name
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("nonsense\n", "is no journal of a calibration"),
+        ('# {"device": "Other"}\nround,case,seconds,n_calls,arithmetic_anchor_s,memory_anchor_s\n',
+         "device was 'Other'"),
+        (None, "expected a number above 0"),
+        (b"\xff\xfe\x00", "it is no text"),
+    ],
+)
+def test_a_journal_that_cannot_be_read_is_one_line(tmp_path, text, said):
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(tmp_path, how=measuring(after=3))
+    (journal,) = tmp_path.rglob("journal.csv")
+    if isinstance(text, bytes):
+        journal.write_bytes(text)
+    else:
+        broken = journal.read_text().rsplit(",", 1)[0] + ",-1\n"
+        journal.write_text(broken if text is None else text)
+    with pytest.raises(MeasurementError, match=said) as refusal:
+        calibrate(tmp_path)
+    assert "\n" not in str(refusal.value)
+    assert str(journal) in str(refusal.value)
+
+
+def test_a_line_cut_short_by_a_kill_is_dropped(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(tmp_path, how=measuring(after=5))
+    (journal,) = tmp_path.rglob("journal.csv")
+    whole = journal.read_text()
+    journal.write_text(whole + "0,gemm/bl")
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(tmp_path, how=measuring(after=0))
+    assert journal.read_text() == whole
+
+
+def test_a_slow_spell_of_the_machine_does_not_move_the_times(tmp_path):
+    """Visits at half the pace, anchors with them, tell the same time."""
+    from dataclasses import replace
+
+    from kernels.host.journal import Visit
+
+    cases = [case for case in small_plan().cases if case.family == GEMM]
+    visits = []
+    for i_round, pace in enumerate((1.0, 2.0, 1.0, 2.0, 1.0)):
+        for position, case in enumerate(cases):
+            slow = pace if position % 2 else 1.0
+            visits.append(
+                Visit(
+                    i_round=i_round,
+                    case=case.key,
+                    seconds=slow * true_time_s(case),
+                    n_calls=1,
+                    arithmetic_anchor_s=slow * 1e-4,
+                    memory_anchor_s=1e-4,
+                )
+            )
+    times = case_times(cases, visits)
+    assert all(one.seconds == pytest.approx(true_time_s(one.case), rel=0.05) for one in times)
+    assert replace(visits[0]).case == cases[0].key
