@@ -169,7 +169,7 @@ class GemmCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     stride_period_bytes: float = 131072.0
     """Distance of addresses that share a memory channel and a cache set. [byte]"""
     pack_a_s: float = 0.0
-    """Copying one element of A into blocks; above 0 on processors, see kernels/gemm/packed.py. [s]"""
+    """Copying one element of A into blocks; above 0 on processors: kernels/gemm/packed.py. [s]"""
     pack_b_s: float = 0.0
     """The same of B. [s]"""
     cached_pack_ratio: float = 1.0

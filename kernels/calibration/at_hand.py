@@ -16,7 +16,7 @@ import msgspec
 
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Calibration, PowerCalibration, Provenance
-from hardware_profiles.catalogue import Catalogue
+from hardware_profiles.catalogue import SHIPPED, Catalogue
 from kernels.backends import Device
 from kernels.calibration.device_text import device_text
 from kernels.calibration.one_node import cluster_text, node_text, write_profile
@@ -107,8 +107,11 @@ def calibrate_device(
     session = Session(folder=folder, catalogue=catalogue, cache=out / ".fits")
     result = calibrate(session)
     own = {name: _with_power(result.fitted[name], catalogue.accelerator(name), folder)}
-    files += [path for path in write_calibrations(own, catalogue=catalogue, out=out)
-              if path not in files]
+    files += [
+        path
+        for path in write_calibrations(own, catalogue=catalogue, out=_place(catalogue, name, out))
+        if path not in files
+    ]
     session.drop_cache()
     title = f"One {device.name}"
     node = f"{name}-node"
@@ -127,6 +130,12 @@ def calibrate_device(
         files=tuple(files),
         profile_hashes=session.profile_hashes,
     )
+
+
+def _place(catalogue: Catalogue, name: str, out: Path) -> Path:
+    """Folder below which the accelerator goes: shipped ones keep their place in the tree."""
+    is_shipped = catalogue.path("accelerator", name).is_relative_to(SHIPPED)
+    return out if is_shipped else out / "accelerators"
 
 
 def _today() -> str:

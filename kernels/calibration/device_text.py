@@ -18,17 +18,13 @@ __all__ = ["device_text"]
 PEAK_DTYPES = ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8")
 """Dtypes of surveys that a profile has a peak for."""
 
-PEAK_SHARE = 0.85
-"""Large products of a vendor's library over the dense peak, as the calibrated devices have it. [1]"""
-BANDWIDTH_SHARE = 0.92
-"""The best copy over the bandwidth of the datasheet, likewise. [1]"""
-
 ASSUMED_CLOCK_MHZ = 1500.0
 ASSUMED_TDP_W = 400.0
 IDLE_SHARE = 0.12
 
-_TEXT = """# Written by twin calibrate: no profile carried this device. Put its datasheet in place of what
-# was measured, and its clock and power limit in place of what was assumed.
+_TEXT = """# Written by twin calibrate: no profile carried this device. Its peaks and bandwidth are the best
+# that was measured, so shares of them are not shares of a datasheet: put that in their place, and
+# the clock and power limit of the device where they are assumed.
 schema_version = 1
 kind = "accelerator"
 name = "{name}"
@@ -60,7 +56,7 @@ form_factor = "card"
 [[sources]]
 keys = ["*"]
 figure_class = "measured"
-text = "survey of twin calibrate, {date}: what the driver tells; peaks and bandwidth from the best product of each type over {peak_share} and the best copy over {bandwidth_share}, the shares that calibrated devices reach"
+text = "survey of twin calibrate, {date}: driver, fastest product of each type, fastest copy"
 
 [[sources]]
 keys = ["compute.boost_clock_hz", "power.tdp_w", "power.idle_w"]
@@ -83,8 +79,8 @@ def device_text(survey: Survey, *, name: str, date: str) -> str:
     copies = [row.GBps for row in rows("bandwidth") if isinstance(row, BandwidthMeasurement)]
     if not peaks or not copies:
         msg = (
-            f"{survey.store.folder}: holds no {'copy' if peaks else 'matrix product'}; a profile of "
-            f"{device.name}, which none carries, needs both"
+            f"{survey.store.folder}: holds no {'copy' if peaks else 'matrix product'}; "
+            f"a profile of {device.name}, which none carries, needs both"
         )
         raise MeasurementError(msg)
     clocks = [row.clock_mhz for row in rows("gemm") if row.clock_mhz]
@@ -104,13 +100,11 @@ def device_text(survey: Survey, *, name: str, date: str) -> str:
         clock_mhz=max(clocks, default=ASSUMED_CLOCK_MHZ),
         peaks="\n".join(f"{dtype}_tflop_per_s = {peak:.1f}" for dtype, peak in peaks.items()),
         capacity_gib=device.memory_bytes / 2**30,
-        bandwidth_gb_per_s=max(copies) / BANDWIDTH_SHARE,
+        bandwidth_gb_per_s=max(copies),
         l2_mib=max(device.cache_bytes, 2**20) / 2**20,
         tdp_w=tdp_w,
         idle_w=_idle_w(rows("power"), tdp_w),
         date=date,
-        peak_share=PEAK_SHARE,
-        bandwidth_share=BANDWIDTH_SHARE,
         power_class="measured" if has_sensor else "assumed",
         power_text="sensor during the survey: highest clock, power limit, mean of the idle load"
         if has_sensor
@@ -119,13 +113,13 @@ def device_text(survey: Survey, *, name: str, date: str) -> str:
 
 
 def _peaks(rows: Sequence[Measurement]) -> dict[str, float]:
-    """Dense peak by dtype, from its fastest product. [1e12 flop/s]"""
+    """Rate of the fastest product by dtype. [1e12 flop/s]"""
     best: dict[str, float] = {}
     for row in rows:
         if isinstance(row, GemmMeasurement) and row.latency_us and row.dtype in PEAK_DTYPES:
             rate = 2e-6 * row.m * row.n * row.k * row.batch / row.latency_us
             best[row.dtype] = max(best.get(row.dtype, 0.0), rate)
-    return {dtype: best[dtype] / PEAK_SHARE for dtype in PEAK_DTYPES if dtype in best}
+    return {dtype: best[dtype] for dtype in PEAK_DTYPES if dtype in best}
 
 
 def _idle_w(rows: Sequence[Measurement], tdp_w: float) -> float:

@@ -30,7 +30,14 @@ from hardware_profiles.catalogue import Catalogue
 from hardware_profiles.toml_numbers import write_constants
 from kernels.power_prior import WAITING_FRACTION
 
-__all__ = ["PowerFit", "PowerLoad", "device_loads", "fit_power", "predicted_power_w", "surveyed_loads"]
+__all__ = [
+    "PowerFit",
+    "PowerLoad",
+    "device_loads",
+    "fit_power",
+    "predicted_power_w",
+    "surveyed_loads",
+]
 
 FloatArray = npt.NDArray[np.float64]
 

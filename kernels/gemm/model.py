@@ -5,8 +5,9 @@ smooth maximum of three limits: arithmetic in waves of tiles, the supply of oper
 unit, and the compulsory traffic to device memory. On some devices the supply is slower where rows
 begin a large power of two of bytes apart, which share few channels and cache sets. The library is
 assumed to pick the best candidate; hard waves and a single tile are worse than no tiles at all,
-measured on public GEMM tables. Processors, one thread of them, follow `packed`. All functions are pure scalar functions, so that one source serves
-the explained prediction in plain Python and a compiled sweep.
+measured on public GEMM tables. A thread of a processor has no tiles and waves: `packed` describes
+it. All functions are pure scalar functions, so that one source serves the explained prediction in
+plain Python and a compiled sweep.
 
 References
 ----------

@@ -66,9 +66,7 @@ def packed_gemm_time(
         Launch, arithmetic and packing, one after the other. [s]
     """
     m, n, k, batch = sizes
-    arithmetic_s = (
-        FLOP_PER_MULTIPLY_ADD * m * n * (k + machine.fill_depth) / machine.flop_per_s
-    )
+    arithmetic_s = FLOP_PER_MULTIPLY_ADD * m * n * (k + machine.fill_depth) / machine.flop_per_s
     missing = footprint_bytes / (footprint_bytes + machine.cache_bytes)
     share = missing + (1.0 - missing) / machine.cached_pack_ratio
     pack_s = share * (m * k * machine.pack_a_s + k * n * machine.pack_b_s)

@@ -84,7 +84,8 @@ def case_call(case: HostCase, pool: Pool) -> Call:
         return _gemm_call(case, pool)
     if case.family == ATTENTION:
         return _attention_call(case, pool)
-    return OPERATION_CALLS[case.part](pool, *case.sizes)
+    make: Callable[..., Call] = OPERATION_CALLS[case.part]
+    return make(pool, *case.sizes)
 
 
 def _gemm_call(case: HostCase, pool: Pool) -> Call:

@@ -226,4 +226,3 @@ def _fitted(
 
 def _seconds(rows: Sequence[CaseTime]) -> FloatArray:
     return np.array([one.seconds for one in rows])
-

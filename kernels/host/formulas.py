@@ -1,4 +1,4 @@
-"""The formulas of the kernel models as one host thread uses them, and the ranges of their constants.
+"""Formulas of the kernel models as one host thread uses them, and the ranges of their constants.
 
 The physics is that of any device with one compute unit: arithmetic at a rate, operands supplied by
 a cache, traffic to memory, a fill for each block, a floor for each call. What differs from a GPU is
@@ -24,17 +24,17 @@ from kernels.attention.model import (
 from kernels.calibration.log_least_squares import ParameterRange
 from kernels.gemm.model import GemmMachine, GemmShape, gemm_time
 from kernels.host.case import ATTENTION, GEMM, ITEM_BYTES, HostCase
-from kernels.memory_bound.operation import Matrix, OperationMachine, operation_time_s
 from kernels.memory_bound.machine import traffic_passes
+from kernels.memory_bound.operation import Matrix, OperationMachine, operation_time_s
 
 __all__ = [
     "ATTENTION_FIXED",
     "BACKWARD_BOUNDS",
     "BLAS_BOUNDS",
+    "COMPUTED_BOUNDS",
     "FORWARD_BOUNDS",
     "GEMM_FIXED",
     "NUMBA_BOUNDS",
-    "COMPUTED_BOUNDS",
     "PLAIN_BOUNDS",
     "ROW_BOUNDS",
     "STREAM_BOUNDS",
@@ -135,7 +135,9 @@ FORWARD_BOUNDS = {
 }
 
 BACKWARD_BOUNDS = {
-    "backward_matrix_efficiency_fraction": ParameterRange(low=0.02, high=2.0, start=0.4, sigma=WIDE),
+    "backward_matrix_efficiency_fraction": ParameterRange(
+        low=0.02, high=2.0, start=0.4, sigma=WIDE
+    ),
     "backward_latency_ratio": ParameterRange(low=0.2, high=30.0, start=3.0, sigma=WIDE),
     "backward_side_ratio": ParameterRange(low=0.05, high=30.0, start=2.0, sigma=WIDE),
     "backward_launch_s": ParameterRange(low=1e-6, high=5e-4, start=5e-5, sigma=WIDE),
@@ -162,7 +164,8 @@ def gemm_time_s(case: HostCase, figures: HostFigures, values: Values) -> float:
         cache_bytes=figures.l2_bytes,
         **GEMM_FIXED,
     )
-    shape = GemmShape(m, n, k, *[float(ITEM_BYTES)] * 3, 1.0)
+    width = float(ITEM_BYTES)
+    shape = GemmShape(m, n, k, width, width, width, 1.0)
     return gemm_time(shape, machine).time_s + values.get("overhead_s", 0.0)
 
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from hardware_profiles.whole_files import write_text_whole
 from kernels.measurements import MeasurementError
 
-__all__ = ["Journal", "Visit"]
+__all__ = ["COLUMNS", "Journal", "Visit"]
 
 COLUMNS = "round,case,seconds,n_calls,arithmetic_anchor_s,memory_anchor_s"
+"""Head of a journal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

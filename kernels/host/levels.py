@@ -66,7 +66,7 @@ def case_times(cases: Sequence[HostCase], visits: Iterable[Visit]) -> list[CaseT
     for key in by_key:
         case = known[key]
         parts.setdefault((case.family, case.part), []).append(case)
-    found = {}
+    found: dict[str, CaseTime] = {}
     for members in parts.values():
         slopes = _slopes([by_key[case.key] for case in members])
         found |= {case.key: _levelled(case, by_key, slopes, level) for case in members}

@@ -44,7 +44,7 @@ INTERVAL_S = 5e-5
 SHORTEST_CALL_S = 1e-7
 """No call of Python is shorter: a clock that stood still does not divide by zero. [s]"""
 LONG_CALL_S = 4e-3
-"""A call that takes longer warms its caches in a small part of itself: no other comes before. [s]"""
+"""A call that takes longer warms its caches by itself: none comes before it. [s]"""
 LARGEST_INNER = 64
 LARGEST_INTERVALS = 40
 """Most calls in an interval, and most intervals in a visit. [1]"""
@@ -86,8 +86,12 @@ def _single_blas_thread() -> Iterator[None]:
         manager.__exit__(None, None, None)
 
 
-THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS",
-                    "VECLIB_MAXIMUM_THREADS")
+THREAD_VARIABLES = (
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
 """What pins a BLAS from outside, where it cannot be told from inside."""
 
 
@@ -110,9 +114,7 @@ class Anchors:
 
     def _timed(self, call: Callable[[int], object]) -> float:
         call(0)
-        return median(
-            self._timer.intervals_s(call, first=0, n_intervals=ANCHOR_CALLS, n_inner=1)
-        )
+        return median(self._timer.intervals_s(call, first=0, n_intervals=ANCHOR_CALLS, n_inner=1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,8 +170,14 @@ def measure_plan(plan: HostPlan, journal: Journal, how: Measuring, *, began_s: f
         if is_over or (late_s >= GRACE_S and i_round >= 1):
             how.progress.show("out of time: the rounds so far count", now_s=now_s, is_last=True)
             return "deadline"
-        _show(how, plan, position=position, todo=todo, spent_s=now_s - start_s,
-              allowed_s=deadline_s - now_s)
+        _show(
+            how,
+            plan,
+            position=position,
+            todo=todo,
+            spent_s=now_s - start_s,
+            allowed_s=deadline_s - now_s,
+        )
         call = how.make_call(case, pool)
         if known_s.get(case.key, 0.0) < LONG_CALL_S:
             call()
@@ -215,8 +223,13 @@ def _timed(call: Callable[[], object], timer: Timer, *, visit_s: float) -> tuple
 
 
 def _show(
-    how: Measuring, plan: HostPlan, *, position: int, todo: Sequence[tuple[int, HostCase]],
-    spent_s: float, allowed_s: float,
+    how: Measuring,
+    plan: HostPlan,
+    *,
+    position: int,
+    todo: Sequence[tuple[int, HostCase]],
+    spent_s: float,
+    allowed_s: float,
 ) -> None:
     i_round, case = todo[position]
     left = ""

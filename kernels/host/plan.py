@@ -10,6 +10,7 @@ run, whatever was measured.
 from __future__ import annotations
 
 import itertools
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ WHOLE = Effort(
     n_rounds=25,
     flop_scale=4.0,
     visit_s=0.012,
-    deadline_s=900.0,
+    deadline_s=480.0,
 )
 
 
@@ -216,7 +217,7 @@ def _operation_cases(name: str, effort: Effort) -> list[HostCase]:
     n_all = n_fitted + N_HELDOUT_OPERATION
     # Stratified over the size of the matrix: every decade is seen, also by what is set aside.
     heldout = {round((i + 0.5) * n_all / N_HELDOUT_OPERATION) for i in range(N_HELDOUT_OPERATION)}
-    edges = np.linspace(*np.log((OPERATION_ELEMENTS[0], most)), n_all)
+    edges = np.linspace(math.log(OPERATION_ELEMENTS[0]), math.log(most), n_all)
     cases = []
     for i, edge in enumerate(edges):
         n_columns = _log_uniform(random, _possible(columns, np.exp(edge)), step=32)

@@ -196,9 +196,7 @@ def _memory_bound(fit: HostFit, judged: Judged) -> MemoryBoundCalibration:
 def host_reports(name: str, fit: HostFit, judged: Judged) -> tuple[FitReport, ...]:
     """Errors by family, dtype and part, as the verb reports them."""
     parts = [
-        FitReport(
-            device=name, family=family, dtype=DTYPE, part=part, provenance=judged(one)
-        )
+        FitReport(device=name, family=family, dtype=DTYPE, part=part, provenance=judged(one))
         for (family, part), one in fit.parts.items()
         if family != OPERATIONS
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from kernels.host.case import ATTENTION, DTYPE, GEMM, HostCase
 from kernels.host.facts import HostFacts
@@ -36,7 +37,7 @@ def write_tables(
 
 def _row(one: CaseTime, *, facts: HostFacts, software: Mapping[str, str]) -> Measurement:
     case = one.case
-    shared = {
+    shared: dict[str, Any] = {
         "case": case.key,
         "device": facts.device.name,
         "vendor": facts.device.vendor,
@@ -70,10 +71,10 @@ def _row(one: CaseTime, *, facts: HostFacts, software: Mapping[str, str]) -> Mea
     )
 
 
-def _attention(case: HostCase, shared: Mapping[str, object], library: str) -> Measurement:
+def _attention(case: HostCase, shared: Mapping[str, Any], library: str) -> Measurement:
     batch, heads, kv_heads, tokens, head_dim, is_causal = case.sizes
     return AttentionMeasurement(
-        **shared,  # type: ignore[arg-type]
+        **shared,
         library=library,
         dtype=DTYPE,
         batch=batch,

@@ -84,9 +84,7 @@ class HostTrainer:
         rule = AdamW(n_step=self._n_steps)
         first, second = self._moments
         for name in self.weights:
-            adamw_numba(
-                self.weights[name], self.gradients[name], (first[name], second[name]), rule
-            )
+            adamw_numba(self.weights[name], self.gradients[name], (first[name], second[name]), rule)
         return loss
 
     def loss_and_gradients(self, tokens: Tokens, targets: Tokens) -> float:
@@ -134,9 +132,7 @@ class HostTrainer:
         d_heads = attention_backward_numba(*kept.heads, kept.result, d_out, mask=CAUSAL)
         d_qkv = np.concatenate([self._joined(part) for part in d_heads], axis=1)
         np.matmul(kept.normed.T, d_qkv, out=gradients[f"{layer}.qkv"])
-        d_x = self._norm_backward(
-            f"{layer}.norm_1", d_qkv @ weights[f"{layer}.qkv"].T, kept.x
-        )
+        d_x = self._norm_backward(f"{layer}.norm_1", d_qkv @ weights[f"{layer}.qkv"].T, kept.x)
         d_x += d_middle
         return d_x
 

@@ -1,4 +1,4 @@
-"""Machine of the operation model from a profile, and the traffic of each operation; light to import."""
+"""Machine of the operation model from a profile, and traffic of operations; light to import."""
 
 from __future__ import annotations
 

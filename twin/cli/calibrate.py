@@ -103,7 +103,10 @@ READING_OPTIONS = {"device": "--device", "operation": "--operation", "link": "--
 def _require_fitting_options(paths: tuple[Path, ...], said: dict[str, Any]) -> None:
     """Options of one way that are given with the other would do nothing: refuse them."""
     wrong, why = (
-        (MEASURING_OPTIONS, "measures the device at hand, and --from reads measurements; leave one out")
+        (
+            MEASURING_OPTIONS,
+            "measures the device at hand, and --from reads measurements; leave one out",
+        )
         if paths
         else (READING_OPTIONS, "says of files what they do not; give the files with --from")
     )

@@ -125,6 +125,4 @@ def _hashes(catalogue: Catalogue, name: str) -> dict[str, str]:
 
 def _example(cluster: str, out: Path, profile_dirs: Sequence[Path], rest: str) -> str:
     folders = " ".join(f"--profiles {shlex.quote(str(folder))}" for folder in (out, *profile_dirs))
-    return (
-        f"twin predict --cluster {cluster} {folders} --devices 1 --global-batch 1 {rest}"
-    )
+    return f"twin predict --cluster {cluster} {folders} --devices 1 --global-batch 1 {rest}"

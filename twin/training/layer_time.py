@@ -113,7 +113,6 @@ class Timer:
         time_s = stream_time_s(traffic_bytes, n_kernels, self.device.stream())
         return KernelTime(name, "stream", time_s, 0.0, traffic_bytes, self.device.core_dtype)
 
-
     def operations(self, counts: Counts, direction: str) -> list[KernelTime]:
         """Memory-bound operations, one by one."""
         dtype = self.device.core_dtype

@@ -15,7 +15,7 @@ from twin.training.operations import micro_batch_tokens
 from twin.training.plan import Plan
 from twin.workload.transformer import Transformer
 
-__all__ = ["OperationCall", "operation_calls", "operation_call_time_s"]
+__all__ = ["OperationCall", "operation_call_time_s", "operation_calls"]
 
 UNDIRECTED = ("copy", "residual_add", "adamw")
 """Operations that are their own backward pass, or have none."""
