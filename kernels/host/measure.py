@@ -124,6 +124,7 @@ class Measuring:
     timer: Timer
     make_call: Callable[[HostCase, Pool], Callable[[], object]] = case_call
     progress: Progress
+    pool_bytes: int = POOL_BYTES
     clock: Callable[[], float] = time.monotonic
 
     @classmethod
@@ -158,7 +159,7 @@ def measure_plan(plan: HostPlan, journal: Journal, how: Measuring, *, began_s: f
         for case in _order(plan.cases, i_round)
         if (i_round, case.key) not in done
     ]
-    pool, anchors = Pool(POOL_BYTES // 4), Anchors(timer=how.timer)
+    pool, anchors = Pool(how.pool_bytes // 4), Anchors(timer=how.timer)
     known_s = {visit.case: visit.seconds for visit in journal.visits}
     start_s = how.clock()
     deadline_s = began_s + plan.effort.deadline_s

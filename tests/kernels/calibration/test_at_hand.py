@@ -5,12 +5,14 @@ import json
 
 import pytest
 
+from hardware_profiles.calibration import Calibration
 from hardware_profiles.catalogue import Catalogue
 from hardware_profiles.check import check_files
 from kernels.backends import Device
 from kernels.calibration.at_hand import calibrate_device
 from kernels.calibration.report import fit_reports
 from kernels.calibration.run import CalibrationResult
+from kernels.families.inheritance import family_calibration
 from kernels.measurement_tables import MeasurementError
 from kernels.measurements import BandwidthMeasurement, GemmMeasurement, PowerMeasurement
 from kernels.survey.store import Store
@@ -54,14 +56,15 @@ def surveyed(name, request, *, ending="finished", has_rows=True):
 
 @pytest.fixture
 def fitted(monkeypatch):
-    """In place of the fits, which have tests of their own: the constants of an H100."""
+    """In place of the fits, which have tests of their own: constants of a family."""
     seen = []
+    h100 = family_calibration("hopper").gemm["bf16"]
 
     def fit(session):
         seen.append(session)
         rows = session.table("gemm.parquet", ("device", "dtype", "m", "n", "k", "latency_us"))
         (name,) = session.by_accelerator(rows)
-        own = {name: Catalogue().accelerator("h100-sxm").calibration}
+        own = {name: Calibration(gemm={"bf16": h100})}
         return CalibrationResult(fitted=own, families={}, reports=fit_reports(own))
 
     monkeypatch.setattr("kernels.calibration.at_hand.calibrate", fit)

@@ -53,7 +53,7 @@ def test_gradients_are_the_slopes_of_the_loss(is_gated_mlp, norm):
 
 
 def test_the_loss_falls_from_that_of_guessing():
-    trainer = HostTrainer(SHAPE)
+    trainer = HostTrainer(SHAPE, new_weights(SHAPE, dtype=np.float64))
     tokens, targets = batch_of(SHAPE)
     losses = [trainer.step(tokens, targets) for _ in range(30)]
     assert losses[0] == pytest.approx(np.log(SHAPE.vocabulary), rel=0.05)
@@ -61,7 +61,7 @@ def test_the_loss_falls_from_that_of_guessing():
 
 
 def test_rows_of_tokens_that_are_gone_have_no_gradient():
-    trainer = HostTrainer(SHAPE)
+    trainer = HostTrainer(SHAPE, new_weights(SHAPE, dtype=np.float64))
     tokens, targets = batch_of(SHAPE)
     trainer.loss_and_gradients(np.zeros_like(tokens), targets)
     trainer.loss_and_gradients(np.ones_like(tokens), targets)
