@@ -22,7 +22,8 @@ ASSUMED_CLOCK_MHZ = 1500.0
 ASSUMED_TDP_W = 400.0
 IDLE_SHARE = 0.12
 
-_TEXT = """# Written by twin calibrate: no profile carried this device. Its peaks and bandwidth are the best
+_TEXT = """\
+# Written by twin calibrate: no profile carried this device. Its peaks and bandwidth are the best
 # that was measured, so shares of them are not shares of a datasheet: put that in their place, and
 # the clock and power limit of the device where they are assumed.
 schema_version = 1

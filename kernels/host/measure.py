@@ -52,7 +52,9 @@ LARGEST_INTERVALS = 40
 LEAST_ROUNDS = 3
 """Visits to each case that a middle needs; they go on past the deadline. [1]"""
 GRACE_S = 20.0
-"""Time by which they may pass it; one round is made in any case. [s]"""
+"""Time by which they may pass it. [s]"""
+HURRIED_ROUNDS = 2
+"""Visits that are made in any case. [1]"""
 
 
 @contextlib.contextmanager
@@ -168,7 +170,7 @@ def measure_plan(plan: HostPlan, journal: Journal, how: Measuring, *, began_s: f
         now_s = how.clock()
         late_s = now_s - deadline_s
         is_over = late_s >= 0.0 and i_round >= LEAST_ROUNDS
-        if is_over or (late_s >= GRACE_S and i_round >= 1):
+        if is_over or (late_s >= GRACE_S and i_round >= HURRIED_ROUNDS):
             how.progress.show("out of time: the rounds so far count", now_s=now_s, is_last=True)
             return "deadline"
         _show(

@@ -86,9 +86,7 @@ def measuring(*, after=None) -> Measuring:
         return lambda: true_time_s(case)
 
     progress = Progress(io.StringIO())
-    return Measuring(
-        timer=MadeUpTimer(), make_call=make_call, progress=progress, pool_bytes=2**10
-    )
+    return Measuring(timer=MadeUpTimer(), make_call=make_call, progress=progress, pool_bytes=2**10)
 
 
 MOST_FITTED = 10
