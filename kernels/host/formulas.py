@@ -92,7 +92,7 @@ NUMBA_BOUNDS = {
     "fill_ratio": ParameterRange(low=0.02, high=50.0, start=1.0, sigma=WIDE),
     "pack_a_ratio": ParameterRange(low=0.01, high=100.0, start=1.5, sigma=WIDE),
     "pack_b_ratio": ParameterRange(low=0.01, high=100.0, start=1.5, sigma=WIDE),
-    "overhead_s": ParameterRange(low=1e-7, high=1e-4, start=5e-6, sigma=WIDE),
+    "overhead_s": ParameterRange(low=1e-7, high=1e-3, start=2e-5, sigma=WIDE),
 }
 """What the project's own kernel differs from the BLAS in."""
 
