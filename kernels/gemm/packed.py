@@ -3,8 +3,8 @@
 There are no waves of tiles: one unit works through the product. What costs beside arithmetic is
 moving operands: both are copied into blocks that fit caches (packing), each element once for each
 pass over the other operand that the cache sizes ask for, which for the shapes of training is close
-to once; and the result is loaded, added to and stored. Packing of operands that a cache holds is
-faster than of those in memory. Nothing of it overlaps, so the parts add up.
+to once; and the result is loaded, added to and stored. All of that is faster where a cache holds
+the product than where memory does. Nothing of it overlaps, so the parts add up.
 
 References
 ----------
@@ -28,13 +28,13 @@ class PackedMachine(NamedTuple):
     """Rate that long products approach. [flop/s]"""
     launch_s: float
     fill_depth: float
-    """Loading and storing the result, as extra depth of the reduction. [elements]"""
+    """Loading and storing a result in memory, as extra depth of the reduction. [elements]"""
     pack_a_s: float
     """Copying one element of A from memory. [s]"""
     pack_b_s: float
     """Copying one element of B from memory. [s]"""
     cached_pack_ratio: float
-    """Speed of copying from the cache over that. [1]"""
+    """Speed of moving what the cache holds over that. [1]"""
     cache_bytes: float
 
 
@@ -66,9 +66,10 @@ def packed_gemm_time(
         Launch, arithmetic and packing, one after the other. [s]
     """
     m, n, k, batch = sizes
-    arithmetic_s = FLOP_PER_MULTIPLY_ADD * m * n * (k + machine.fill_depth) / machine.flop_per_s
     missing = footprint_bytes / (footprint_bytes + machine.cache_bytes)
     share = missing + (1.0 - missing) / machine.cached_pack_ratio
+    depth = k + share * machine.fill_depth
+    arithmetic_s = FLOP_PER_MULTIPLY_ADD * m * n * depth / machine.flop_per_s
     pack_s = share * (m * k * machine.pack_a_s + k * n * machine.pack_b_s)
     return PackedTime(
         machine.launch_s + batch * (arithmetic_s + pack_s), batch * arithmetic_s, batch * pack_s

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kernels.attention.cpu import attention_backward_numba, attention_numba
 from kernels.attention.mask import CAUSAL, FULL
-from kernels.gemm.cpu import gemm_blas, gemm_numba
+from kernels.gemm.cpu import gemm_numba
 from kernels.host.case import ATTENTION, GEMM, HostCase
 from kernels.memory_bound.cpu_activations import (
     gelu_backward_numba,
@@ -40,7 +40,8 @@ __all__ = ["OPERATION_CALLS", "Pool", "case_call"]
 Array = NDArray[np.float32]
 Call = Callable[[], object]
 
-PRODUCTS = {"blas": gemm_blas, "numba": gemm_numba}
+# Products of the BLAS as a training step calls them, without the checks of `gemm_blas`.
+PRODUCTS: dict[str, Callable[..., object]] = {"blas": np.matmul, "numba": gemm_numba}
 
 LINE_ELEMENTS = 16
 """Views begin on cache lines. [elements]"""

@@ -1,8 +1,8 @@
 """Which sizes are measured, and which of them are set aside: decided by rule, before any is.
 
 Sizes that a fit sees are chosen from a grid in two halves: those that tell most about the
-parameters of the family's formula (`design`), and a spread over the range, so that a formula that
-is wrong somewhere cannot hide it. Sizes set aside are drawn log-uniformly over the same range, off
+parameters of the family's formula (`design`), which are mostly corners, and a sample of the whole
+range, so that a formula that is wrong somewhere cannot hide it. Sizes set aside are drawn log-uniformly over the same range, off
 the grid, by a generator whose seed is the family's name: the same on every machine and in every
 run, whatever was measured.
 """
@@ -23,7 +23,9 @@ from kernels.host.design import telling
 
 __all__ = ["Effort", "HostPlan", "host_plan"]
 
-POWERS = (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
+POWERS = tuple(2**p for p in range(5, 14))
+GRID = tuple(sorted({*POWERS, *(3 * power // 2 for power in POWERS)}))
+"""Sizes that a fit may see: two in each octave. [elements]"""
 
 M_RANGE, N_RANGE, K_RANGE = (32, 2048), (64, 8192), (64, 4096)
 """Tokens, and widths of weights, of transformers that a host can train. [elements]"""
@@ -38,7 +40,7 @@ SMALLEST_FLOP = 1e6
 """Below, a product is all call; the floor is told by some at this size. [flop]"""
 
 HEADS, GROUPS, HEAD_DIMS = (1, 2, 4, 8), (1, 2, 4), (32, 64, 128)
-TOKENS = (128, 256, 512, 1024, 2048)
+TOKENS = (128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 
 N_HELDOUT = {"blas": 12, "numba": 10, "fwd": 10, "bwd": 10}
 """Sizes set aside for each part. [1]"""
@@ -135,7 +137,7 @@ def _log_uniform(random: np.random.Generator, bounds: tuple[int, int], *, step: 
 
 def _gemm_cases(part: str, effort: Effort) -> list[HostCase]:
     grid = itertools.product(
-        *([p for p in POWERS if low <= p <= high] for low, high in (M_RANGE, N_RANGE, K_RANGE))
+        *([p for p in GRID if low <= p <= high] for low, high in (M_RANGE, N_RANGE, K_RANGE))
     )
     candidates = [HostCase(family=GEMM, part=part, sizes=sizes) for sizes in grid]
     random = _random(f"gemm-{part}")
@@ -184,7 +186,7 @@ def _is_affordable(case: HostCase, effort: Effort) -> bool:
 def _chosen(
     candidates: Sequence[HostCase], heldout: list[HostCase], effort: Effort
 ) -> list[HostCase]:
-    """Half of what is fitted tells most, half is spread; what is set aside follows."""
+    """Half of what is fitted tells most, half is any; what is set aside follows."""
     taken = {case.sizes for case in heldout}
     n_fitted = effort.n_fitted[candidates[0].part]
     free = [c for c in candidates if _is_affordable(c, effort) and c.sizes not in taken]
@@ -192,20 +194,7 @@ def _chosen(
     free.sort(key=lambda case: zlib.crc32(case.key.encode()))
     first = telling(free, n_fitted // 2)
     rest = [case for case in free if case not in first]
-    return [*first, *_spread(rest, n_fitted - len(first)), *heldout]
-
-
-def _spread(cases: Sequence[HostCase], n: int) -> list[HostCase]:
-    """Cases far from each other in the logarithms of their sizes, one after the other."""
-    if not cases:
-        return []
-    places = np.log2(np.array([case.sizes for case in cases], dtype=np.float64) + 1.0)
-    chosen = [0]
-    distance = np.full(len(cases), np.inf)
-    while len(chosen) < min(n, len(cases)):
-        distance = np.minimum(distance, np.abs(places - places[chosen[-1]]).sum(axis=1))
-        chosen.append(int(np.argmax(distance)))
-    return [cases[i] for i in chosen]
+    return [*first, *rest[: n_fitted - len(first)], *heldout]
 
 
 def _operation_cases(name: str, effort: Effort) -> list[HostCase]:
