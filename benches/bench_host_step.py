@@ -9,7 +9,8 @@ prediction is that of `twin predict` on the calibrated profile with framework `n
 
 `extra_info` has the measured median, the prediction and its error; and, since a shared machine
 may run at another pace than while it was calibrated, the pace now over the pace then (a fixed
-product beside every step) and the error at equal pace.
+product beside every step) and the error at equal pace. A step follows that product less than in
+proportion, so the error of the prediction lies between the two.
 """
 
 from __future__ import annotations
