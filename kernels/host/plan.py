@@ -2,9 +2,9 @@
 
 Sizes that a fit sees are chosen from a grid in two halves: those that tell most about the
 parameters of the family's formula (`design`), which are mostly corners, and a sample of the whole
-range, so that a formula that is wrong somewhere cannot hide it. Sizes set aside are drawn log-uniformly over the same range, off
-the grid, by a generator whose seed is the family's name: the same on every machine and in every
-run, whatever was measured.
+range, so that a formula that is wrong somewhere cannot hide it. Sizes set aside are drawn
+log-uniformly over the same range by a generator whose seed is the family's name: the same on every
+machine and in every run, whatever was measured. None of them is fitted.
 """
 
 from __future__ import annotations
