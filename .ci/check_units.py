@@ -72,6 +72,7 @@ BARE = frozenset(
         "tile_m", "tile_n", "batch", "heads", "kv_heads", "head_dim", "ranks", "fill_depth",
         "oversubscription", "low_latency_slowdown", "flop", "waves", "tile", "depth", "products",
         "query_block", "narrow_query_block", "least_query_block", "launches",
+        "key_block", "least_head_dim",
     }
 )  # fmt: skip
 

@@ -131,6 +131,10 @@ class GemmImplementation(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """Pipeline fill over the device's own. [1]"""
     is_batch_seen: bool = True
     """Whether kernels are chosen for the whole batch, or as for one product of it."""
+    pack_a_ratio: float = 1.0
+    """Packing of A on a processor over the device's own. [1]"""
+    pack_b_ratio: float = 1.0
+    """The same of B. [1]"""
     overhead_s: float = 0.0
     """Further launches and host time in each timing. [s]"""
     conversion_bytes_per_element: float = 0.0
@@ -168,6 +172,12 @@ class GemmCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Further time of the operand supply where rows begin whole periods apart. [1]"""
     stride_period_bytes: float = 131072.0
     """Distance of addresses that share a memory channel and a cache set. [byte]"""
+    pack_a_s: float = 0.0
+    """Copying one element of A into blocks; above 0 on processors: kernels/gemm/packed.py. [s]"""
+    pack_b_s: float = 0.0
+    """The same of B. [s]"""
+    cached_pack_ratio: float = 1.0
+    """Speed of copying operands that the second-level cache holds over those in memory. [1]"""
     residual: Residual | None = None
     implementations: dict[str, GemmImplementation] = {}
     """By library, as kernels/libraries.toml names them."""
@@ -234,6 +244,10 @@ class AttentionCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     """The same for heads of at most 96. [1]"""
     least_query_block: float = 64.0
     """Rows of the smallest block. [1]"""
+    key_block: float = 128.0
+    """Keys that one step visits. [1]"""
+    least_head_dim: float = 64.0
+    """Narrower heads cost as much; kernels of GPUs pad them. [1]"""
     group_packing_fraction: float = 0.0
     """How far the query heads of a group share blocks of queries. [1]"""
     token_packing_fraction: float = 0.0
@@ -366,6 +380,9 @@ class MemoryBoundCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_u
     """Floor of one kernel on the device, without the framework's host time. [s]"""
     cached_bandwidth_ratio: float = 1.0
     """Bandwidth of data that stays in the second-level cache, over that of memory. [1]"""
+    cache_bytes: float | None = None
+    """Data that the caches of the device keep between kernels, where that was measured; none: the
+    second-level cache. [byte]"""
     operations: dict[str, OperationCalibration] = {}
     """By class of operation; what no class covers is a plain stream."""
     bandwidth: dict[str, BandwidthCalibration] = {}

@@ -25,6 +25,9 @@ from hardware_profiles.schema import KINDS, Table, Thing
 
 __all__ = ["SHIPPED", "Catalogue", "Loaded"]
 
+KIND_FOLDERS = tuple(f"{kind}s" for kind in KINDS)
+"""Names of folders that hold profiles of one kind."""
+
 SHIPPED = Path(__file__).resolve().parent
 """Folder of the profiles that come with the twin."""
 
@@ -226,15 +229,23 @@ class Catalogue:
         return wider
 
     def beside(self, path: Path) -> Catalogue:
-        """Catalogue that also knows the folder in which a file lies, without those below it."""
+        """Catalogue that also knows the folder in which a file lies, without those below it.
+
+        In a folder named after a kind, as those of the shipped profiles are, the folders of the
+        other kinds beside it belong to it.
+        """
         if not path.is_file():
             msg = f"{path}: cannot be read: no such file"
             raise ProfileError(msg)
         if any(path in folder for folder in self._folders):
             return self
         wider = Catalogue()
-        folder = Folder(path.parent, is_recursive=False)
-        wider._folders = [*self._folders[:-1], folder, self._folders[-1]]
+        near = [Folder(path.parent, is_recursive=False)]
+        if path.absolute().parent.name in KIND_FOLDERS:
+            top = path.absolute().parent.parent
+            others = [top / name for name in KIND_FOLDERS if name != path.absolute().parent.name]
+            near += [Folder(other) for other in others if other.is_dir()]
+        wider._folders = [*self._folders[:-1], *near, self._folders[-1]]
         return wider
 
     def _referred(

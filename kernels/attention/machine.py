@@ -37,6 +37,8 @@ TAKEN_OVER = (
     "backward_matrix_efficiency_fraction",
     "backward_latency_ratio",
     "backward_side_ratio",
+    "key_block",
+    "least_head_dim",
 )
 """Parameters that do not depend on the clock: the machine has them as the profile does."""
 

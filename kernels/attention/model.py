@@ -43,8 +43,8 @@ BACKWARD_TRAFFIC_RATIO = 3.0
 """Traffic of the backward pass over Q, K, V and O once: they and dO are read, dQ (fp32) read and
 written, dK and dV written. [1]"""
 
-KEY_BLOCK = 128.0
-"""Keys that one step visits. [1]"""
+FULL_QUERY_BLOCK = 128.0
+"""Rows of the block of queries that the latency of an item refers to. [1]"""
 
 REFERENCE_HEAD_DIM = 128.0
 """Head dim whose cost the ratios of the other head dims refer to. [1]"""
@@ -133,6 +133,10 @@ class AttentionMachine(NamedTuple):
     backward_side_ratio: float
     """Traffic before and after the backward kernel over that of Q and O. [1]"""
     backward_launch_s: float
+    key_block: float = 128.0
+    """Keys that one step visits. [1]"""
+    least_head_dim: float = 64.0
+    """Heads narrower than this cost as much. [1]"""
 
 
 class AttentionShape(NamedTuple):
@@ -209,7 +213,7 @@ def _head_cost(head_dim: float, machine: AttentionMachine) -> float:
     if head_dim <= 96.0:
         cost /= machine.head_128_over_96_ratio
     if head_dim <= 64.0:
-        cost /= machine.head_96_over_64_ratio
+        cost *= max(head_dim, machine.least_head_dim) / 64.0 / machine.head_96_over_64_ratio
     if head_dim > 128.0:
         cost *= machine.head_192_over_128_ratio
     if head_dim > 192.0:
@@ -273,7 +277,7 @@ def _block_times_s(
     machine: AttentionMachine, way: _Pass, *, query_block: float, head_cost: float
 ) -> tuple[float, float]:
     """One step over a key block: among other items on the unit, and alone. [s]"""
-    pairs = query_block * KEY_BLOCK
+    pairs = query_block * machine.key_block
     rate = way.efficiency_fraction * machine.peak_flop_per_s / machine.n_units
     matrix_s = 2.0 * way.products * pairs * head_cost / rate
     exponential_s = pairs / (machine.exponentials_per_clock_per_unit * machine.clock_hz)
@@ -290,12 +294,12 @@ def _n_items(shape: AttentionShape, way: _Pass, query_block: float) -> float:
     return shape.batch * (apart + way.packing_fraction * (packed - apart))
 
 
-def _mean_blocks(shape: AttentionShape, diagonal_blocks: float) -> float:
+def _mean_blocks(shape: AttentionShape, machine: AttentionMachine) -> float:
     """Key blocks that an item visits on average; a mask's edge cuts through some of them. [1]"""
-    blocks = shape.key_len / KEY_BLOCK
+    blocks = shape.key_len / machine.key_block
     visible = blocks * shape.visible_fraction
     if shape.visible_fraction < 1.0:
-        visible = min(blocks, visible + diagonal_blocks)
+        visible = min(blocks, visible + machine.diagonal_blocks)
     return max(visible, 1.0)
 
 
@@ -308,11 +312,11 @@ def _schedule(
         machine, way, query_block=query_block, head_cost=head_cost
     )
     fixed = machine.item_latency_fixed_fraction
-    item_share = fixed + (1.0 - fixed) * query_block / KEY_BLOCK
+    item_share = fixed + (1.0 - fixed) * query_block / FULL_QUERY_BLOCK
     item_s = machine.item_latency_s * way.latency_ratio * item_share
     items = _n_items(shape, way, query_block)
-    mean_blocks = _mean_blocks(shape, machine.diagonal_blocks)
-    most_blocks = max(shape.key_len / KEY_BLOCK, 1.0)
+    mean_blocks = _mean_blocks(shape, machine)
+    most_blocks = max(shape.key_len / machine.key_block, 1.0)
     best = _Schedule(NEVER_S, 0.0, 0.0, block_s, query_block, 1.0)
     n_splits = 1.0
     while n_splits <= way.largest_split:

@@ -30,7 +30,14 @@ from hardware_profiles.catalogue import Catalogue
 from hardware_profiles.toml_numbers import write_constants
 from kernels.power_prior import WAITING_FRACTION
 
-__all__ = ["PowerFit", "PowerLoad", "fit_power", "predicted_power_w", "surveyed_loads"]
+__all__ = [
+    "PowerFit",
+    "PowerLoad",
+    "device_loads",
+    "fit_power",
+    "predicted_power_w",
+    "surveyed_loads",
+]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -48,6 +55,9 @@ VOLTAGE_SLOPE = 0.4
 """Held: the loads cannot tell it from busy power. From 0 to 0.7 the mean error goes from 5 to 7 %
 while busy power falls from 386 to 20 W; 0.7 is what power-limit sweeps of V100 and Turing cards
 show, and step times of published runs change by less than their errors. [1]"""
+
+NEEDED = ("tflops", "GBps", "power_w", "clock_mhz")
+"""Columns without which a load tells nothing of the model."""
 
 NAMES = (
     "busy_w",
@@ -119,12 +129,18 @@ def _load(row: dict[str, str], device: Accelerator) -> PowerLoad:
 
 def surveyed_loads(folders: Sequence[Path], catalogue: Catalogue) -> tuple[PowerLoad, ...]:
     """Loads of surveys; a folder is named after the profile of its device."""
-    found = []
+    found: list[PowerLoad] = []
     for folder in folders:
-        device = catalogue.accelerator(folder.name)
-        with (folder / "power.csv").open(encoding="utf-8", newline="") as file:
-            found += [_load(row, device) for row in csv.DictReader(file) if _is_used(row)]
+        found += device_loads(folder / "power.csv", catalogue.accelerator(folder.name))
     return tuple(found)
+
+
+def device_loads(path: Path, device: Accelerator) -> list[PowerLoad]:
+    """Loads of one table of power, those that tell of work and were read by a sensor."""
+    with path.open(encoding="utf-8", newline="") as file:
+        # A column in which every row has its default is not written.
+        rows = [{"duty": "1", **row} for row in csv.DictReader(file) if _is_used(row)]
+    return [_load(row, device) for row in rows if all(row.get(key) for key in NEEDED)]
 
 
 def predicted_power_w(parameters: FloatArray, load: PowerLoad) -> float:

@@ -17,7 +17,7 @@ from kernels.calibration.collective_rows import COLLECTIVE_TABLES
 from kernels.calibration.collectives import collective_calibrations, family_collectives
 from kernels.calibration.gemm import GEMM_TABLES, GemmResult, calibrate_gemm
 from kernels.calibration.report import FitReport, fit_reports
-from kernels.calibration.session import Session
+from kernels.calibration.session import SURVEY_TABLES, Session
 from kernels.calibration.streams import family_memory_bound, memory_bound_calibrations
 from kernels.measurement_tables import MeasurementError
 
@@ -25,7 +25,7 @@ __all__ = ["CalibrationResult", "calibrate"]
 
 logger = logging.getLogger(__name__)
 
-STREAM_TABLES = ("ops.csv", "membw.csv")
+STREAM_TABLES = ("ops.csv", "membw.csv", *SURVEY_TABLES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ from kernels.measurement_tables import (
 )
 from kernels.own_measurements import MEASURED
 
-__all__ = ["Session"]
+__all__ = ["SURVEY_TABLES", "Session"]
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +57,9 @@ POSITIVE_COLUMNS = frozenset(
     }
 )
 """Columns that hold numbers above 0 in every row."""
+
+SURVEY_TABLES = ("memory_bound.csv", "bandwidth.csv")
+"""Tables under names that only surveys give them."""
 
 SUFFIXES = (".parquet", ".csv")
 
@@ -156,6 +159,8 @@ class Session:
 
     def has_table(self, name: str) -> bool:
         """Whether the folder holds this table, or rows of it were imported."""
+        if name in SURVEY_TABLES:
+            return (self.folder / name).is_file()
         return self._path(name) is not None or self._imported(name) is not None
 
     def _imported(self, name: str) -> Table | None:
@@ -179,9 +184,15 @@ class Session:
         return None
 
     def survey_tables(self, name: str, columns: tuple[str, ...]) -> list[Table]:
-        """The project's own surveys of devices that the folder has measurements of too."""
+        """The project's own surveys of devices that the folder has measurements of too.
+
+        A table that only surveys have, in the folder itself, comes with them.
+        """
         known = self._folder_devices()
         paths = [path for path in sorted(MEASURED.glob(f"*/{name}")) if path.parent.name in known]
+        own = self.folder / name
+        if name in SURVEY_TABLES and own.is_file() and own.resolve() not in paths:
+            paths.append(own)
         return [read_table(path, columns, defaults=DEFAULTS) for path in paths]
 
     def _folder_devices(self) -> set[str]:

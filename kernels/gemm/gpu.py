@@ -179,8 +179,7 @@ def _vendor(
                 *(one[index] if one.ndim > 2 else one for one in (a, b, out)),
                 dtype="bf16",
                 transposed=transposed,
-                alpha=alpha,
-                beta=beta,
+                factors=factors,
             )
         return out
     a = a.swapaxes(-1, -2) if "a" in transposed else a

@@ -5,8 +5,9 @@ smooth maximum of three limits: arithmetic in waves of tiles, the supply of oper
 unit, and the compulsory traffic to device memory. On some devices the supply is slower where rows
 begin a large power of two of bytes apart, which share few channels and cache sets. The library is
 assumed to pick the best candidate; hard waves and a single tile are worse than no tiles at all,
-measured on public GEMM tables. All functions are pure scalar functions, so that one source serves
-the explained prediction in plain Python and a compiled sweep.
+measured on public GEMM tables. A thread of a processor has no tiles and waves: `packed` describes
+it. All functions are pure scalar functions, so that one source serves the explained prediction in
+plain Python and a compiled sweep.
 
 References
 ----------
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from kernels.gemm.packed import PackedMachine, packed_gemm_time
 from kernels.smooth import power_mean_join, smooth_waves
 
 __all__ = [
@@ -76,6 +78,14 @@ class GemmMachine(NamedTuple):
     """Further time of the operand supply where rows begin whole periods apart. [1]"""
     stride_period_bytes: float
     """Distance of addresses that share a memory channel and a cache set. [byte]"""
+    pack_a_s: float = 0.0
+    """Copying one element of A into blocks; above 0 on processors only. [s]"""
+    pack_b_s: float = 0.0
+    """The same of B. [s]"""
+    cached_pack_ratio: float = 1.0
+    """Speed of copying operands that the cache holds. [1]"""
+    cache_bytes: float = 0.0
+    """Second-level cache, for packing. [byte]"""
 
 
 class GemmShape(NamedTuple):
@@ -194,6 +204,24 @@ def tile_limits_s(
     return arithmetic_s, feed_s * (1.0 + machine.stride_conflict_ratio * aligned)
 
 
+def _packed(shape: GemmShape, machine: GemmMachine) -> GemmTime:
+    """The product on one thread of a processor; `feed_s` is packing."""
+    thread = PackedMachine(
+        machine.tensor_efficiency_fraction * machine.peak_flop_per_s,
+        machine.launch_s,
+        machine.fill_depth,
+        machine.pack_a_s,
+        machine.pack_b_s,
+        machine.cached_pack_ratio,
+        machine.cache_bytes,
+    )
+    footprint_bytes = compulsory_traffic_bytes(shape) / shape.batch
+    time = packed_gemm_time((shape.m, shape.n, shape.k, shape.batch), footprint_bytes, thread)
+    return GemmTime(
+        time.time_s, time.arithmetic_s, time.pack_s, 0.0, 0.0, machine.launch_s, 1.0, 0.0, 0.0, 1.0
+    )
+
+
 def gemm_time(shape: GemmShape, machine: GemmMachine) -> GemmTime:
     """Time of one matrix product in a tight loop.
 
@@ -216,6 +244,8 @@ def gemm_time(shape: GemmShape, machine: GemmMachine) -> GemmTime:
     monotone functions is monotone. One exception is measured: a depth whose rows share channels
     may cost more than the next depth.
     """
+    if machine.pack_a_s + machine.pack_b_s > 0.0:
+        return _packed(shape, machine)
     memory_s = memory_limit_s(shape, machine)
     common_bytes = common_stride_bytes(shape, machine)
     best = (NEVER_S, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)

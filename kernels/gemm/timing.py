@@ -50,6 +50,8 @@ def library_machine(machine: GemmMachine, one: GemmImplementation | None) -> Gem
         memory_efficiency_fraction=machine.memory_efficiency_fraction * one.memory_ratio,
         feed_ratio=machine.feed_ratio * one.supply_ratio,
         fill_depth=machine.fill_depth * one.fill_ratio,
+        pack_a_s=machine.pack_a_s * one.pack_a_ratio,
+        pack_b_s=machine.pack_b_s * one.pack_b_ratio,
     )
 
 

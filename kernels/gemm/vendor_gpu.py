@@ -35,8 +35,7 @@ def gemm_vendor(
     *,
     dtype: str,
     transposed: str = "",
-    alpha: float = 1.0,
-    beta: float = 0.0,
+    factors: tuple[float, float] = (1.0, 0.0),
 ) -> Array:
     """Queue out = alpha op(a) op(b) + beta out by cuBLAS, summed in float32, on CuPy's stream.
 
@@ -54,8 +53,8 @@ def gemm_vendor(
         bf16 (kept in uint16), fp16, fp32, or tf32 for float32 operands rounded by the library.
     transposed
         Which operands are stored transposed: ``""``, ``"a"``, ``"b"`` or ``"ab"``.
-    alpha, beta
-        Factors of the product and of what out holds. [1]
+    factors
+        Alpha and beta, of the product and of what out holds. [1]
 
     Returns
     -------
@@ -81,8 +80,8 @@ def gemm_vendor(
         int(cublas.CUBLAS_OP_T if name in transposed else cublas.CUBLAS_OP_N) for name in "ba"
     )
     # The factors are read on the host before the call returns.
-    factors = np.array([alpha, beta], dtype=np.float32)
-    at_alpha, at_beta = factors.ctypes.data, factors.ctypes.data + factors.itemsize
+    scalars = np.array(factors, dtype=np.float32)
+    at_alpha, at_beta = scalars.ctypes.data, scalars.ctypes.data + scalars.itemsize
     cublas.gemmEx(
         cupy.cuda.device.get_cublas_handle(),
         *operations,

@@ -31,7 +31,7 @@ SIZE_COLUMNS = ("batch", "heads_q", "heads_kv", "seq_q", "seq_kv", "head_dim")
 
 VISIBLE_CAUSAL_FRACTION = 0.5
 
-ELEMENT_BYTES = {"bf16": 2.0, "fp16": 2.0, "fp8": 1.0}
+ELEMENT_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0}
 """Width of the tensors; the work stays in the tensor units of the same dtype. [byte]"""
 
 DEFAULTS = ("cudnn", "flash-4", "flash-3", "flash-2", "aiter", "ck")

@@ -48,6 +48,7 @@ def gemm_machine(
         n_units=float(accelerator.compute.n_units),
         peak_flop_per_s=peak,
         memory_bandwidth_bytes_per_s=accelerator.memory.bandwidth_bytes_per_s,
+        cache_bytes=accelerator.memory.l2_bytes or 0.0,
         **{name: getattr(fitted, name) for name in PARAMETERS},
     )
 

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import tomllib
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from hardware_profiles.accelerator import Accelerator
-from hardware_profiles.calibration import (
-    Calibration,
-    MemoryBoundCalibration,
-    OperationCalibration,
-)
+from hardware_profiles.calibration import Calibration
 from kernels.compiled_formula import FormulaCompiler, PlainFormulas
 from kernels.measurement_tables import Table
+from kernels.memory_bound.machine import operation_facts, operation_machine
 from kernels.memory_bound.operation import Matrix, OperationMachine, operation_time_s
 from kernels.residual import ResidualGrid, residual_grid, residual_log
 
@@ -40,17 +32,9 @@ ALIGNMENT_BYTES = 16.0
 ALIGNED, UNALIGNED = 1.0, 2.0
 """Places on the third axis of a residual."""
 
-FOLDER = Path(__file__).parent.parent / "memory_bound"
-
-
-@functools.cache
-def _facts() -> dict[str, Any]:
-    with (FOLDER / "operations.toml").open("rb") as file:
-        return tomllib.load(file)
-
 
 def _passes() -> dict[str, float]:
-    return dict(_facts()["passes"])
+    return dict(operation_facts()["passes"])
 
 
 def operation_names() -> frozenset[str]:
@@ -60,7 +44,7 @@ def operation_names() -> frozenset[str]:
 
 def runs_along_rows(name: str) -> bool:
     """Whether an operation reduces over the columns of each row."""
-    return name in _facts()["along_rows"]["names"]
+    return name in operation_facts()["along_rows"]["names"]
 
 
 def operation_class(rows: Table) -> npt.NDArray[np.object_]:
@@ -80,32 +64,6 @@ def matrix_sizes(rows: Table) -> FloatArray:
     is_aligned = (rows["cols"] * element) % ALIGNMENT_BYTES == 0.0
     return np.column_stack(
         [rows["rows"], rows["cols"], element, n_passes, is_aligned.astype(np.float64)]
-    )
-
-
-def operation_machine(
-    accelerator: Accelerator,
-    streams: MemoryBoundCalibration,
-    operation: OperationCalibration | None,
-) -> OperationMachine:
-    """A class of operations on a device as the formula reads it; none is a plain stream."""
-    launch_s, memory = streams.launch_s, accelerator.memory
-    if operation is not None and operation.launch_s is not None:
-        launch_s = operation.launch_s
-    cached = operation or streams
-    return OperationMachine(
-        memory_bandwidth_bytes_per_s=memory.bandwidth_bytes_per_s,
-        bandwidth_efficiency_fraction=streams.bandwidth_efficiency_fraction,
-        cached_bandwidth_ratio=cached.cached_bandwidth_ratio,
-        cache_bytes=memory.l2_bytes or 0.0,
-        n_units=float(accelerator.compute.n_units),
-        launch_s=launch_s,
-        traffic_ratio=operation.traffic_ratio if operation else 1.0,
-        row_s=operation.row_s if operation else 0.0,
-        unaligned_row_s=operation.unaligned_row_s if operation else 0.0,
-        short_row_columns=operation.short_row_columns if operation else 0.0,
-        long_row_bytes=operation.long_row_bytes if operation else 0.0,
-        long_row_traffic_ratio=operation.long_row_traffic_ratio if operation else 1.0,
     )
 
 

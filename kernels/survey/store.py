@@ -87,6 +87,10 @@ class Store:
         """Rows of all tables."""
         return [row for rows in self._tables.values() for row in rows]
 
+    def rows(self, name: str) -> tuple[Measurement, ...]:
+        """Rows of one table."""
+        return tuple(self._tables[name])
+
     def n_rows(self) -> dict[str, int]:
         """Rows per table. [1]."""
         return {name: len(rows) for name, rows in self._tables.items() if rows}

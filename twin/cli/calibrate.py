@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hardware_profiles.errors import ProfileError
-from twin.cli.import_options import import_options, import_request, imported_from
+from twin.cli.calibrate_ways import Calibrated, fitted_from, measured_here
+from twin.cli.import_options import import_options
 from twin.cli.output import current_command, emit_json, progress_on_stderr, table
 from twin.cli.scenario_options import profiles_option
 
@@ -32,72 +32,92 @@ SHOWN = (
 @click.command()
 @click.option(
     "--from",
-    "folder",
-    required=True,
+    "paths",
+    multiple=True,
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="Folder of measurement tables (gemm, attention, collectives, ops, membw) and of files of "
-    "other tools, or one such file; see `twin measurements import --help`.",
+    help="Measure nothing: read a folder of measurement tables (gemm, attention, collectives, ops, "
+    "membw) and of files of other tools, or one such file; may be given several times. See `twin "
+    "measurements import --help`.",
 )
 @click.option(
+    "--backend",
+    metavar="auto|cpu|cuda|rocm",
+    help="Hardware at hand that is measured; auto takes a GPU where one is found.  [default: auto]",
+)
+@click.option("--quick", "is_quick", is_flag=True, help="Measure for less than two minutes.")
+@click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     default=Path("calibrated"),
     show_default=True,
     metavar="DIR",
-    help="Folder for the profiles; fits that are done are kept there when it is interrupted.",
+    help="Folder for the profiles; what was measured and fitted is kept there when it is "
+    "interrupted, and the same command goes on.",
 )
 @import_options
 @profiles_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def calibrate(
     *,
-    folder: Path,
+    paths: tuple[Path, ...],
     out: Path,
     profile_dirs: tuple[Path, ...],
     as_json: bool,
-    **said: str | None,
+    **said: Any,  # noqa: ANN401 -- options by name
 ) -> int:
-    """Fit the kernel models on measurements, judge them on what was set aside, write profiles.
+    """Measure the device at hand, fit the kernel models, judge them, write profiles.
 
-    The profiles below DIR/accelerators can be used at once: --profiles DIR. Constants of whole
-    architectures, for devices that nobody measured, go to DIR/families.
+    Without --from the hardware here is measured: a GPU, else one thread of the processor. Progress
+    goes to stderr. An accelerator, a node and a one-node cluster are written below DIR, which `twin
+    predict --cluster NAME --profiles DIR` can use at once.
+
+    With --from measurements are read. Profiles below DIR/accelerators can be used at once too;
+    constants of whole architectures, for devices that nobody measured, go to DIR/families.
     """
-    from hardware_profiles.catalogue import Catalogue
-    from kernels.calibration.profiles import write_calibrations, write_family_files
-    from kernels.calibration.run import calibrate as run
-    from kernels.calibration.session import Session
-    from kernels.importers.files import joined_tables
-
+    _require_fitting_options(paths, said)
     _require_writable(out)
-    catalogue = Catalogue(profile_dirs)
-    request = import_request(
-        catalogue, device=said["device"], operation=said["operation"], link=said["link"] or ""
-    )
     with progress_on_stderr():
-        session = Session(
-            folder=folder,
-            catalogue=catalogue,
-            cache=out / ".fits",
-            imported=joined_tables(imported_from(folder, request)),
-        )
-        result = run(session)
-    files = write_calibrations(result.fitted, catalogue=catalogue, out=out)
-    files += write_family_files(result.families, out=out)
-    session.drop_cache()
+        if paths:
+            done = fitted_from(paths, out=out, profile_dirs=profile_dirs, said=said)
+        else:
+            done = measured_here(
+                said["backend"], out=out, profile_dirs=profile_dirs, is_quick=said["is_quick"]
+            )
     if as_json:
         payload = {
-            "devices": [_entry(report) for report in result.reports],
-            "files": [str(file) for file in files],
+            "devices": [_entry(report) for report in done.reports],
+            "files": [str(file) for file in done.files],
+            "cluster": done.cluster,
         }
-        emit_json(payload, command=current_command(), profile_hashes=session.profile_hashes)
+        emit_json(payload, command=current_command(), profile_hashes=done.profile_hashes)
     else:
-        click.echo("\n".join(_lines(result.reports, files=files, out=out)))
+        click.echo("\n".join(_lines(done, out=out)))
     return 0
 
 
+MEASURING_OPTIONS = {"backend": "--backend", "is_quick": "--quick"}
+READING_OPTIONS = {"device": "--device", "operation": "--operation", "link": "--link"}
+
+
+def _require_fitting_options(paths: tuple[Path, ...], said: dict[str, Any]) -> None:
+    """Options of one way that are given with the other would do nothing: refuse them."""
+    wrong, why = (
+        (
+            MEASURING_OPTIONS,
+            "measures the device at hand, and --from reads measurements; leave one out",
+        )
+        if paths
+        else (READING_OPTIONS, "says of files what they do not; give the files with --from")
+    )
+    for key, option in wrong.items():
+        if said[key]:
+            msg = f"{option}: {why}"
+            raise click.UsageError(msg)
+
+
 def _require_writable(out: Path) -> None:
-    """Refuse a folder that cannot be written before minutes are spent on fits."""
+    """Refuse a folder that cannot be written before minutes are spent on it."""
     nearest = next(place for place in (out.absolute(), *out.absolute().parents) if place.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         msg = f"--out {out}: cannot be written: {nearest} is no folder that takes files"
@@ -130,17 +150,18 @@ def _errors(provenance: Provenance) -> dict[str, Any]:
     }
 
 
-def _lines(reports: Sequence[FitReport], *, files: Sequence[Path], out: Path) -> list[str]:
+def _lines(done: Calibrated, *, out: Path) -> list[str]:
     header = ["device", "family", "dtype", "part", "fitted", "set aside"]
     header += ["median", "mean", "p90", "left out"]
-    rows = [_cells(_entry(report)) for report in reports]
-    return [
+    rows = [_cells(_entry(report)) for report in done.reports]
+    said = [
         "errors on what was set aside; left out: all rows of a device, from its relatives alone",
         "",
         *table(rows, align="llllrrrrrr", header=header),
         "",
-        f"{len(files)} files in {out}; use them with --profiles {out}",
+        f"{len(done.files)} files in {out}; use them with --profiles {out}",
     ]
+    return said + ([done.example] if done.example else [])
 
 
 def _cells(entry: dict[str, Any]) -> list[str]:

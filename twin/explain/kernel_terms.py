@@ -22,6 +22,20 @@ INPUT_GRADIENT = ", input gradient"
 WEIGHT_GRADIENT = ", weight gradient"
 
 
+def _is_packed(limits: GemmTime) -> bool:
+    """Whether this is the product of one thread of a processor: no tiles, but packing."""
+    return limits.tile_m == 0.0
+
+
+def _gemm_formula(limits: GemmTime) -> str:
+    if _is_packed(limits):
+        return "launch + arithmetic + packing"
+    return (
+        "launch + smooth max(arithmetic, operand supply, memory) + split, "
+        f"tile {limits.tile_m:.0f}×{limits.tile_n:.0f}, {limits.n_splits:.0f} split(s)"
+    )
+
+
 class KernelTerms:
     """Makes terms for the kernels of one layer under one plan and clock."""
 
@@ -68,11 +82,8 @@ class KernelTerms:
             "as serving libraries do it" if is_low else kernel.name,
             limits.time_s,
             "s",
-            relation="maximum",
-            formula=(
-                "launch + smooth max(arithmetic, operand supply, memory) + split, "
-                f"tile {limits.tile_m:.0f}×{limits.tile_n:.0f}, {limits.n_splits:.0f} split(s)"
-            ),
+            relation="formula" if _is_packed(limits) else "maximum",
+            formula=_gemm_formula(limits),
             children=children,
         )
         return self._in_training(kernel, product) if is_low else product
@@ -95,12 +106,17 @@ class KernelTerms:
         self, shape: GemmShape, kernel: KernelTime, limits: GemmTime
     ) -> tuple[Term, ...]:
         """Sizes of one product and the limits it runs into."""
-        formulas = (
+        formulas: tuple[tuple[str, float, str], ...] = (
             ("arithmetic", limits.arithmetic_s, "waves · tile work / (efficiency · peak · clock)"),
             ("operand supply", limits.feed_s, "waves · tile operands / (feed ratio · bandwidth)"),
             ("memory", limits.memory_s, "operands and result once / (efficiency · bandwidth)"),
             ("split depth", limits.split_s, "partial sums written and added"),
         )
+        if _is_packed(limits):
+            formulas = (
+                ("arithmetic", limits.arithmetic_s, "2·m·n·(k + fill) / (efficiency · peak)"),
+                ("packing", limits.feed_s, "m·k · pack A + k·n · pack B, less from the cache"),
+            )
         return (
             given("m", shape.m, "1", "tokens, model and plan"),
             given("n", shape.n, "1", "model and plan"),
@@ -237,6 +253,37 @@ class KernelTerms:
             ),
         )
 
+    def operation(self, kernel: KernelTime) -> Term:
+        """Calls of one memory-bound operation: floors, traffic over the bandwidth, rows."""
+        device = self._predictor.device
+        fitted = device.memory_bound_calibration.operations.get(kernel.name)
+        if fitted is None:
+            return self.stream(kernel)
+        key = f"accelerator.calibration.memory_bound.operations.{kernel.name}"
+        return computed(
+            kernel.name,
+            kernel.time_s,
+            "s",
+            relation="formula",
+            formula="calls · (floor + rows · row time) + traffic · ratio / bandwidth",
+            children=(
+                computed("traffic", kernel.hbm_bytes, "byte", relation="formula"),
+                self._inputs.figure(
+                    "memory bandwidth",
+                    device.stream().memory_bandwidth_bytes_per_s,
+                    "byte/s",
+                    "accelerator.memory.bandwidth_bytes_per_s",
+                ),
+                self._inputs.parameter(
+                    "traffic ratio",
+                    fitted.traffic_ratio,
+                    "1",
+                    key=f"{key}.traffic_ratio",
+                    provenance=fitted.provenance,
+                ),
+            ),
+        )
+
     def plain(self, kernel: KernelTime) -> Term:
         """A kernel without a breakdown of its own: its work and traffic."""
         return computed(
@@ -260,6 +307,8 @@ class KernelTerms:
                 made.append(self.gemm(kernel))
             elif kind == "attention":
                 made.append(self.attention(kernel, is_forward=is_forward))
+            elif self._predictor.job.framework.operations is not None:
+                made.append(self.operation(kernel))
             else:
                 made.append(self.stream(kernel))
         return tuple(made)

@@ -211,10 +211,13 @@ class _StepTerms:
         source = f"framework {framework.name}"
         per_parameter = framework.traffic.optimizer_bytes_per_parameter
         per_doubling = framework.overlap.straggler_fraction_per_doubling
+        optimizer = "bytes per parameter · parameters of this shard / bandwidth"
+        if framework.operations is not None:
+            optimizer += " · traffic ratio of adamw-fwd + floor"
         return (
             self._simple(
                 "optimizer",
-                "bytes per parameter · parameters of this shard / bandwidth",
+                optimizer,
                 given("bytes per parameter", per_parameter, "byte", source),
                 self._inputs.figure(
                     "memory bandwidth",

@@ -144,6 +144,10 @@ class DeviceModel:
             overlap_exponent=fitted.overlap_exponent,
             stride_conflict_ratio=fitted.stride_conflict_ratio,
             stride_period_bytes=fitted.stride_period_bytes,
+            pack_a_s=fitted.pack_a_s,
+            pack_b_s=fitted.pack_b_s,
+            cached_pack_ratio=fitted.cached_pack_ratio,
+            cache_bytes=self.accelerator.memory.l2_bytes or 0.0,
         )
 
     def attention(self, clock_fraction: float) -> AttentionMachine:

@@ -20,7 +20,15 @@ import msgspec
 from hardware_profiles.errors import TweelingError
 from twin.prediction import MemoryFigure
 
-__all__ = ["Constants", "Framework", "FrameworkError", "framework", "framework_names", "home_of"]
+__all__ = [
+    "Constants",
+    "Counts",
+    "Framework",
+    "FrameworkError",
+    "framework",
+    "framework_names",
+    "home_of",
+]
 
 Constants = Mapping[tuple[str, str], float]
 """Values that stand in for those of files: (file, dotted key) to value."""
@@ -148,6 +156,22 @@ class MemoryUseRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Which of the three figures its logs and tables give."""
 
 
+Counts = dict[str, dict[str, float]]
+"""Calls by operation and width of the matrix: {operation: {width: calls}}."""
+
+
+class OperationCounts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Memory-bound operations, each a call of its own; see `twin.training.operation_time`."""
+
+    forward: Counts
+    """Of one layer."""
+    backward: Counts
+    head_forward: Counts
+    head_backward: Counts
+    step: Counts
+    """Once for each micro-batch, outside the layers: the embedding."""
+
+
 class Framework(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One framework's constants and defaults."""
 
@@ -185,6 +209,8 @@ class Framework(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     relative_spread_fraction: float
     """Standard deviation of log(measured / predicted) of step times, beyond what kernels and links
     account for; from published runs, see `twin.fitting.spread`. [1]"""
+    operations: OperationCounts | None = None
+    """What memory-bound work is, where it is known call by call; none: passes of `traffic`."""
 
 
 def framework_names() -> list[str]:

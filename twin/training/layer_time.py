@@ -15,7 +15,9 @@ from kernels.gemm.model import GemmShape, compulsory_traffic_bytes, gemm_time
 from kernels.memory_bound.model import stream_time_s
 from kernels.smooth import power_mean_join
 from twin.training.device_model import DeviceModel
+from twin.training.framework import Counts
 from twin.training.job import ELEMENT_BYTES, LOW_PRECISIONS, TrainingJob
+from twin.training.operation_time import operation_call_time_s, operation_calls
 from twin.training.operations import (
     Gemm,
     attention_calls,
@@ -110,6 +112,21 @@ class Timer:
         """Streaming kernels."""
         time_s = stream_time_s(traffic_bytes, n_kernels, self.device.stream())
         return KernelTime(name, "stream", time_s, 0.0, traffic_bytes, self.device.core_dtype)
+
+    def operations(self, counts: Counts, direction: str) -> list[KernelTime]:
+        """Memory-bound operations, one by one."""
+        dtype = self.device.core_dtype
+        return [
+            KernelTime(
+                call.name,
+                "stream",
+                operation_call_time_s(call, self.device),
+                0.0,
+                call.traffic_bytes,
+                dtype,
+            )
+            for call in operation_calls(self.job, self.plan, counts, direction=direction)
+        ]
 
 
 def _sequence_split(plan: Plan) -> float:
@@ -220,6 +237,10 @@ def forward_pass(timer: Timer) -> PassTime:
         for gemm in gemms
     ]
     kernels += _attention_kernels(timer, is_forward=True)
+    operations = job.framework.operations
+    if operations is not None:
+        kernels += timer.operations(operations.forward, "fwd")
+        return pass_time(tuple(kernels), _host_s(job, plan, 1.0))
     traffic = (
         stream_traffic_bytes(job, plan)
         + cast_traffic_bytes(job, gemms)
@@ -248,6 +269,11 @@ def backward_pass(timer: Timer) -> PassTime:
         for gemm in gemms
     ]
     kernels += _attention_kernels(timer, is_forward=False)
+    host_s = _host_s(job, plan, job.framework.host.backward_kernels_ratio)
+    operations = job.framework.operations
+    if operations is not None:
+        kernels += timer.operations(operations.backward, "bwd")
+        return pass_time(tuple(kernels), host_s)
     traffic = (
         ratio * stream_traffic_bytes(job, plan)
         + 2.0 * cast_traffic_bytes(job, gemms)
@@ -255,7 +281,7 @@ def backward_pass(timer: Timer) -> PassTime:
         + ring_merge_bytes(job, plan, is_forward=False)
     )
     kernels.append(timer.stream("norms and activation", traffic, ratio * STREAM_KERNELS_FORWARD))
-    return pass_time(tuple(kernels), _host_s(job, plan, job.framework.host.backward_kernels_ratio))
+    return pass_time(tuple(kernels), host_s)
 
 
 def layer_passes(
@@ -274,15 +300,28 @@ def head_passes(
     gemm = head_gemm(job, plan)
     dtype = device.core_dtype
     width = ELEMENT_BYTES[dtype]
+    forward_product = timer.gemm("output head", gemm.forward(width, width), dtype)
+    backward_products = (
+        timer.gemm("output head, input gradient", gemm.input_gradient(width, width), dtype),
+        timer.gemm("output head, weight gradient", gemm.weight_gradient(width), dtype),
+    )
+    operations = job.framework.operations
+    if operations is not None:
+        first = timer.operations(operations.step, "fwd")
+        last = timer.operations(operations.head_backward, "bwd")
+        around = timer.operations(operations.head_forward, "fwd")
+        return (
+            pass_time((forward_product, *first, *around), 0.0),
+            pass_time((*backward_products, *last), 0.0),
+        )
     loss_bytes = job.framework.traffic.logit_bytes * gemm.m * gemm.n
     accumulation = accumulation_traffic_bytes(job, (gemm,))
     forward = (
-        timer.gemm("output head", gemm.forward(width, width), dtype),
+        forward_product,
         timer.stream("loss", 0.5 * loss_bytes, 2.0),
     )
     backward = (
-        timer.gemm("output head, input gradient", gemm.input_gradient(width, width), dtype),
-        timer.gemm("output head, weight gradient", gemm.weight_gradient(width), dtype),
+        *backward_products,
         timer.stream("loss", 0.5 * loss_bytes + accumulation, 2.0),
     )
     return pass_time(forward, 0.0), pass_time(backward, 0.0)

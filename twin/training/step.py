@@ -21,6 +21,7 @@ from twin.training.device_model import DeviceModel
 from twin.training.groups import Communicators
 from twin.training.job import TrainingJob
 from twin.training.layer_time import PassTime, head_passes, layer_passes
+from twin.training.operation_time import OperationCall, operation_call_time_s
 from twin.training.operations import micro_batch_tokens
 from twin.training.plan import Plan
 from twin.training.stages import Stages, parameters_per_rank, stages_of
@@ -273,6 +274,11 @@ def optimizer_bytes(job: TrainingJob, plan: Plan) -> float:
 
 def _optimizer_s(job: TrainingJob, plan: Plan, device: DeviceModel) -> float:
     """Optimizer step on this rank's shard, streaming its states. [s]"""
+    if job.framework.operations is not None:
+        n_weights = parameters_per_rank(job.model, plan)
+        n_columns = float(job.model.hidden)
+        call = OperationCall("adamw-fwd", 1.0, n_weights / n_columns, n_columns)
+        return operation_call_time_s(call, device)
     stream = device.stream()
     bandwidth = stream.bandwidth_efficiency_fraction * stream.memory_bandwidth_bytes_per_s
     return optimizer_bytes(job, plan) / bandwidth

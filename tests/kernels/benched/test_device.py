@@ -87,7 +87,7 @@ def test_the_vendor_scales_the_product_and_adds_to_what_is_there():
         arrays.placed(random.standard_normal(shape), "bf16") for shape in ((4, 3), (3, 6), (4, 6))
     )
     before = host_values(out, "bf16")
-    gemm_vendor(cupy, a, b, out, dtype="bf16", alpha=-0.5, beta=2.0)
+    gemm_vendor(cupy, a, b, out, dtype="bf16", factors=(-0.5, 2.0))
     truth = 2.0 * before - 0.5 * (host_values(a, "bf16") @ host_values(b, "bf16"))
     assert relative_error_fraction(host_values(out, "bf16"), truth) < 5e-3
 

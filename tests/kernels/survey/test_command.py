@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from kernels.measurements import GemmMeasurement, LaunchMeasurement, read_measurements
-from kernels.survey.__main__ import chosen_families, load_seconds, main
+from kernels.survey.__main__ import main
+from kernels.survey.survey import chosen_families, load_seconds
 
 ROOT = Path(__file__).parents[3]
 HOST = ["--backend", "cpu"]

@@ -11,11 +11,14 @@ from hardware_profiles.calibration import Calibration
 from hardware_profiles.catalogue import Catalogue
 from kernels.calibration.profiles import calibrated_profile, write_calibrations
 from kernels.calibration.render import rendered_calibration
+from kernels.calibration.run import CalibrationResult
 from kernels.calibration.session import Session
 from kernels.families.inheritance import completed_calibration
 from kernels.gemm.precision import PRECISIONS
 from kernels.gemm.timing import KERNEL_ALONE
-from kernels.prediction.gemm import GemmTimes, gemm_machine
+from kernels.host.calibrate import calibrate_host
+from kernels.prediction.gemm import GEMM_COLUMNS, GemmTimes, gemm_machine
+from tests.kernels.host.made_up import measuring, small_plan
 from twin.cli.main import run
 
 N_SHAPES = 500
@@ -161,3 +164,87 @@ def test_what_was_not_fitted_keeps_the_constants_of_the_profile(tmp_path):
     assert read.attention == whole.attention
     assert read.collective == whole.collective
     assert read.memory_bound == whole.memory_bound
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--backend", "abacus"), "--backend: 'abacus' is no backend; use auto, cuda, rocm, cpu"),
+        (("--backend", "cuda"), "backend cuda: no Nvidia driver"),
+        (("--from", "x", "--quick"), "--quick: measures the device at hand"),
+        (("--from", "x", "--backend", "cpu"), "--backend: measures the device at hand"),
+        (("--device", "h100-sxm"), "--device: says of files what they do not"),
+    ],
+)
+def test_options_that_cannot_be_met_are_one_line(twin, tmp_path, monkeypatch, options, said):
+    monkeypatch.setattr("kernels.backends._has_driver", lambda _backend: False)
+    monkeypatch.setattr("kernels.backends._accelerator", lambda _backend: None)
+    answer = twin("calibrate", *options, "--out", str(tmp_path / "out"))
+    assert answer.code == 2
+    assert said in answer.err_lines[-1]
+    assert len(answer.err_lines) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_out_folder_that_is_a_file_is_refused_before_anything_is_measured(twin, tmp_path):
+    (tmp_path / "out").write_text("")
+    answer = twin("calibrate", "--backend", "cpu", "--out", str(tmp_path / "out"))
+    assert answer.code == 2
+    assert "is no folder that takes files" in answer.err_lines[-1]
+    assert len(answer.err_lines) == 1
+
+
+def test_files_of_several_paths_are_joined(twin, folder, tmp_path, monkeypatch):
+    """Half of the rows in one folder and half in another are fitted as all of them in one."""
+    head, *rows = (folder / "gemm.csv").read_text().splitlines()
+    for name, own in (("a", rows[::2]), ("b", rows[1::2])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "gemm.csv").write_text("\n".join([head, *own]) + "\n")
+    seen = []
+
+    def fit(session):
+        seen.append(len(session.table("gemm.parquet", GEMM_COLUMNS)))
+        return CalibrationResult(fitted={}, families={}, reports=())
+
+    monkeypatch.setattr("kernels.calibration.run.calibrate", fit)
+    froms = [word for name in "ab" for word in ("--from", str(tmp_path / name))]
+    answer = twin("calibrate", *froms, "--out", str(tmp_path / "out"), "--json")
+    assert answer.code == 0, answer.err
+    assert seen == [N_SHAPES]
+    missing = twin("calibrate", *froms, "--from", "nowhere", "--out", str(tmp_path / "out"))
+    assert missing.code == 2
+    assert "--from nowhere: no such file or folder" in missing.err_lines[-1]
+
+
+def test_the_host_is_measured_fitted_and_predicted_on_at_once(twin, tmp_path, monkeypatch):
+    """The verb from start to end on a made-up thread: document, profile check, prediction."""
+    how, plan = measuring(), small_plan()
+
+    def calibrated_host(out, *, is_quick):
+        assert is_quick
+        return calibrate_host(out, is_quick=True, plan=plan, how=how, prepare=lambda: None)
+
+    monkeypatch.setattr("kernels.host.calibrate.calibrate_host", calibrated_host)
+    out = tmp_path / "mine"
+    answer = twin("calibrate", "--backend", "cpu", "--quick", "--out", str(out), "--json")
+    assert answer.code == 0, answer.err
+    document = json.loads(answer.out)
+    judged = {(one["family"], one["part"]): one for one in document["devices"]}
+    for key in (("gemm", "blas"), ("gemm", "numba"), ("attention", "fwd"), ("attention", "bwd")):
+        assert judged[key]["dtype"] == "fp32"
+        assert judged[key]["n_heldout"] >= 8
+        assert judged[key]["mape_heldout"] <= 0.12
+    checked = twin("profiles", "check", *(str(path) for path in sorted(out.rglob("*.toml"))))
+    assert checked.code == 0, checked.out
+    scenario = ("--cluster", document["cluster"], "--profiles", str(out), "--devices", "1")
+    scenario += ("--model", "gpt2-124m", "--seq-len", "256", "--global-batch", "1")
+    scenario += ("--precision", "fp32", "--framework", "numpy")
+    predicted = json.loads(twin("predict", *scenario, "--json").out)
+    breakdown = predicted["breakdown"]
+    assert sum(breakdown.values()) == pytest.approx(predicted["step_time_s"])
+    # Nothing that only devices behind a host have.
+    assert breakdown["host_launch"] == pytest.approx(0.0, abs=1e-9)
+    assert breakdown["host_step"] == 0.0
+    explained = twin("explain", *scenario, "--depth", "6")
+    assert "packing" in explained.out
+    assert "adamw-fwd" in explained.out

@@ -1,0 +1,53 @@
+"""Machine of the operation model from a profile, and traffic of operations; light to import."""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from hardware_profiles.accelerator import Accelerator
+from hardware_profiles.calibration import MemoryBoundCalibration, OperationCalibration
+from kernels.memory_bound.operation import OperationMachine
+
+__all__ = ["operation_facts", "operation_machine", "traffic_passes"]
+
+
+@functools.cache
+def operation_facts() -> dict[str, Any]:
+    """What ``operations.toml`` says of every operation."""
+    with (Path(__file__).parent / "operations.toml").open("rb") as file:
+        return tomllib.load(file)
+
+
+def traffic_passes(name: str) -> float:
+    """Operands read plus results written by an operation, in matrices of its size. [1]"""
+    return float(operation_facts()["passes"][name])
+
+
+def operation_machine(
+    accelerator: Accelerator,
+    streams: MemoryBoundCalibration,
+    operation: OperationCalibration | None,
+) -> OperationMachine:
+    """A class of operations on a device as the formula reads it; none is a plain stream."""
+    launch_s, memory = streams.launch_s, accelerator.memory
+    if operation is not None and operation.launch_s is not None:
+        launch_s = operation.launch_s
+    cached = operation or streams
+    cache_bytes = memory.l2_bytes if streams.cache_bytes is None else streams.cache_bytes
+    return OperationMachine(
+        memory_bandwidth_bytes_per_s=memory.bandwidth_bytes_per_s,
+        bandwidth_efficiency_fraction=streams.bandwidth_efficiency_fraction,
+        cached_bandwidth_ratio=cached.cached_bandwidth_ratio,
+        cache_bytes=cache_bytes or 0.0,
+        n_units=float(accelerator.compute.n_units),
+        launch_s=launch_s,
+        traffic_ratio=operation.traffic_ratio if operation else 1.0,
+        row_s=operation.row_s if operation else 0.0,
+        unaligned_row_s=operation.unaligned_row_s if operation else 0.0,
+        short_row_columns=operation.short_row_columns if operation else 0.0,
+        long_row_bytes=operation.long_row_bytes if operation else 0.0,
+        long_row_traffic_ratio=operation.long_row_traffic_ratio if operation else 1.0,
+    )
