@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from kernels.gpu.kernel_source import Entry, KernelSource
+from kernels.gpu.tensor_map import BOX_INNER, TensorInMemory
 from tests.kernels.gpu.emulation import HOST, Grid, Schedule, find_compiler
 
-__all__ = ["EmulatedSource"]
+__all__ = ["EmulatedSource", "emulated_map"]
+
+# TensorMap of emulated_wgmma.h.
+TENSOR_MAP = np.dtype(
+    [("base", np.uint64), ("extent", np.int64, 4), ("stride", np.int64, 4), ("box", np.int32, 4)]
+)
+
+
+def emulated_map(tensor: TensorInMemory) -> np.ndarray:
+    """What the emulated copy engine must know of a tensor of four axes."""
+    box = (BOX_INNER, tensor.box_rows, 1, 1)
+    return np.array((tensor.address, tensor.extents, (1, *tensor.strides), box), dtype=TENSOR_MAP)
 
 
 class EmulatedSource:
@@ -39,6 +52,7 @@ class EmulatedSource:
             **next(iter(self.entries.values())).definitions,
             "ENTRY_SOURCE": f'"{source.path}"',
             "ENTRY_ARGUMENTS": arguments,
+            "ENTRY_MAP": "TensorMap" if "maps" in call else "void",
             "ENTRY_CASES": cases,
         }
         subprocess.run(
@@ -53,7 +67,15 @@ class EmulatedSource:
         )
         self.library = ctypes.CDLL(str(library))
 
-    def run(self, name: str, arguments: np.ndarray, *, n_blocks: int, schedule: Schedule) -> None:
+    def run(
+        self,
+        name: str,
+        arguments: np.ndarray,
+        *,
+        n_blocks: int,
+        schedule: Schedule,
+        maps: Sequence[np.ndarray] = (),
+    ) -> None:
         """Run one entry over a grid; threads that wait for each other for ever are a failure."""
         grid = Grid(
             n_blocks=n_blocks,
@@ -64,6 +86,7 @@ class EmulatedSource:
             stride=schedule.stride,
         )
         packed = np.ascontiguousarray(arguments)
-        pointer = ctypes.c_void_p(packed.ctypes.data)
-        status = self.library.run(self.numbers[name], pointer, ctypes.byref(grid))
+        mapped = np.concatenate([np.atleast_1d(one) for one in maps]) if maps else np.zeros(1)
+        pointers = [ctypes.c_void_p(array.ctypes.data) for array in (packed, mapped)]
+        status = self.library.run(self.numbers[name], *pointers, ctypes.byref(grid))
         assert status == 0, "the threads wait for each other for ever"

@@ -13,10 +13,12 @@ struct LaneValue {
 
 }  // namespace emulator
 
+// Lanes that are 32 apart are of one wave of 64.
 inline float shuffle_xor(float value, int mask) {
     emulator::LaneValue mine{value, mask, 0.0f};
-    emulator::meet_in_group(3, 32, &mine, [](void** brought) {
-        for (int l = 0; l < 32; ++l) {
+    const int n_lanes = mask < 32 ? 32 : 64;
+    emulator::meet_in_group(mask < 32 ? 3 : 5, n_lanes, &mine, [=](void** brought) {
+        for (int l = 0; l < n_lanes; ++l) {
             auto* own = static_cast<emulator::LaneValue*>(brought[l]);
             own->received = static_cast<emulator::LaneValue*>(brought[l ^ own->mask])->value;
         }

@@ -6,9 +6,9 @@
 
 struct TensorMap {
     const u16* base;
-    i64 extent[3];  // innermost first; elements of 16 bits
-    i64 stride[3];
-    int box[3];
+    i64 extent[4];  // innermost first; elements of 16 bits
+    i64 stride[4];
+    int box[4];  // 1 along the fourth axis
 };
 static_assert(sizeof(TensorMap) <= 128, "as large as on a device at most");
 
@@ -74,21 +74,22 @@ inline void barrier_wait(u64* barrier, u32 parity) {
 }
 
 inline void tensor_prefetch(const TensorMap*) {}
-inline void tensor_copy(void* to, const TensorMap* map, u64* barrier, int x, int y, int z) {
+inline void tensor_copy(void* to, const TensorMap* map, u64* barrier, int x, int y, int z,
+                        int w = 0) {
     const u32 first = shared_address(to);
     const u32 counter = shared_address(barrier);
     const auto copy = [=] {
         u32 place = first;
+        const bool is_there = w >= 0 && (w == 0 || w < map->extent[3]);
         for (int c = z; c < z + map->box[2]; ++c) {
             for (int b = y; b < y + map->box[1]; ++b) {
                 for (int a = x; a < x + map->box[0]; ++a, place += 2) {
-                    const bool is_inside = a >= 0 && a < map->extent[0] && b >= 0 &&
+                    const bool is_inside = is_there && a >= 0 && a < map->extent[0] && b >= 0 &&
                                            b < map->extent[1] && c >= 0 && c < map->extent[2];
                     const u32 turned = place ^ (place >> 7 & 7u) << 4;
-                    const u16 value =
-                        is_inside
-                            ? map->base[a * map->stride[0] + b * map->stride[1] + c * map->stride[2]]
-                            : 0;
+                    const u16 value = is_inside ? map->base[a * map->stride[0] + b * map->stride[1] +
+                                                            c * map->stride[2] + w * map->stride[3]]
+                                                : 0;
                     std::memcpy(emulator::machine().shared + turned, &value, 2);
                 }
             }
@@ -104,6 +105,33 @@ inline void tensor_copy(void* to, const TensorMap* map, u64* barrier, int x, int
     }
 }
 
+// Named barriers. A device counts warps; here every thread counts, and a phase ends with the last.
+namespace emulator {
+
+inline Barrier& named_barrier(int number) {
+    static Barrier all[16];
+    return all[number];
+}
+inline void arrive_named(int number, u32 n_threads) {
+    Barrier& it = named_barrier(number);
+    it.n_expected = n_threads;
+    ++it.n_arrived;
+    it.settle();
+}
+
+}  // namespace emulator
+
+template <int THREADS>
+inline void group_meet(int number) {
+    const u64 before = emulator::named_barrier(number).phase;
+    emulator::arrive_named(number, THREADS);
+    emulator::wait_until([=] { return emulator::named_barrier(number).phase != before; });
+}
+template <int THREADS>
+inline void group_arrive(int number) {
+    emulator::arrive_named(number, THREADS);
+}
+
 template <int N>
 inline void registers_give() {}
 template <int N>
@@ -115,21 +143,27 @@ inline void product_commit() {
     fibre.products.push_back(std::move(fibre.open_products));
     fibre.open_products.clear();
 }
+// A warp waits as one, because its products read registers of all its lanes. Others run on before
+// and after: whoever overwrites operands does so now.
 template <int N_PENDING>
 inline void product_wait() {
-    // Others run on before a late product and after it: whoever overwrites operands does so now.
     emulator::give_way();
-    auto& products = emulator::self().products;
-    while (products.size() > N_PENDING) {
-        for (const auto& product : products.front()) {
-            product();
+    emulator::meet_in_group(6, 32, &emulator::self(), [](void** brought) {
+        for (int lane = 0; lane < 32; ++lane) {
+            auto& products = static_cast<emulator::Fibre*>(brought[lane])->products;
+            while (products.size() > N_PENDING) {
+                for (const auto& product : products.front()) {
+                    product();
+                }
+                products.pop_front();
+            }
         }
-        products.pop_front();
-    }
+    });
     emulator::give_way();
 }
 template <int N>
 inline void product_pin(float (&)[N]) {}
+inline void product_pin(u32 (&)[4]) {}
 
 namespace emulator {
 
@@ -160,14 +194,45 @@ struct WarpGroupProduct {
     // next four elements being eight columns on.
     template <bool A_ALONG_K, bool B_ALONG_K>
     static void add(float (&d)[N / 2], u64 a, u64 b, u32 keep) {
+        const int thread = static_cast<int>(thread_index()) % 128;
+        start<B_ALONG_K>(d, b, keep, [=](int half, int k) {
+            const int row = thread / 32 * 16 + thread % 32 / 4 + half * 8;
+            return to_float(T{emulator::described(a, A_ALONG_K, row, k)});
+        });
+    }
+
+    // The first operand from registers, as mma.m16n8k16 has it. A thread needs those of its whole
+    // quad, and a device reads them when the product runs: whoever writes them before is found out.
+    template <bool B_ALONG_K>
+    static void add_rows(float (&d)[N / 2], const u32 (&a)[4], u64 b, u32 keep) {
+        Quad mine{a, {}};
+        emulator::meet_in_group(4, 4, &mine, [](void** brought) {
+            for (int t = 0; t < 16; ++t) {
+                static_cast<Quad*>(brought[t / 4])->words[t % 4] =
+                    static_cast<Quad*>(brought[t % 4])->own;
+            }
+        });
+        start<B_ALONG_K>(d, b, keep, [=](int half, int k) {
+            const u32 word = mine.words[k % 8 / 2][half + 2 * (k / 8)];
+            return to_float(T{static_cast<u16>(word >> k % 2 * 16)});
+        });
+    }
+
+  private:
+    struct Quad {
+        const u32* own;
+        const u32* words[4];
+    };
+
+    template <bool B_ALONG_K, class Left>
+    static void start(float (&d)[N / 2], u64 b, u32 keep, Left left) {
         float* sums = d;
         const int thread = static_cast<int>(thread_index()) % 128;
         const auto product = [=] {
             float a_rows[2][16];
             for (int half = 0; half < 2; ++half) {
                 for (int k = 0; k < 16; ++k) {
-                    const int row = thread / 32 * 16 + thread % 32 / 4 + half * 8;
-                    a_rows[half][k] = to_float(T{emulator::described(a, A_ALONG_K, row, k)});
+                    a_rows[half][k] = left(half, k);
                 }
             }
             for (int j = 0; j < N / 8; ++j) {

@@ -30,6 +30,7 @@
 namespace emulator {
 
 constexpr int MAX_THREADS = 512;
+constexpr int MEETING_KINDS = 7;  // operations of a warp, a wave or a quad, each with its own
 constexpr std::size_t STACK_BYTES = 128 * 1024;
 constexpr std::size_t SHARED_BYTES = 256 * 1024;
 
@@ -54,7 +55,7 @@ struct Meeting {
 
 struct Machine {
     Fibre fibre[MAX_THREADS];
-    Meeting block, group[4][MAX_THREADS / 32];
+    Meeting block, group[MEETING_KINDS][MAX_THREADS / 4];
     ucontext_t scheduler;
     unsigned char* shared;
     Action body;

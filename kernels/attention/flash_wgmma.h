@@ -1,0 +1,142 @@
+// What the flash-attention kernels for Hopper share: tiles that the copy engine brings, their
+// descriptors, rings of them, and rows of sums.
+//
+// A tile of DIM columns is a row of boxes of 64 columns, 128 bytes wide, which is the swizzle's
+// width. Whatever lies outside a sequence or behind its head dim arrives as zeros.
+#pragma once
+
+#include "port_sm90.h"
+
+#include "flash_call.h"
+#include "matrix_fragments.h"
+
+constexpr int GROUP_THREADS = 128;
+constexpr int CONSUMERS = 2;
+constexpr int BLOCK_THREADS = GROUP_THREADS * (1 + CONSUMERS);
+constexpr int GROUP_ROWS = 64;  // of one product of a warp group
+
+PORT_DEVICE int group_index() { return static_cast<int>(thread_index()) / GROUP_THREADS; }
+PORT_DEVICE int group_thread() { return static_cast<int>(thread_index()) % GROUP_THREADS; }
+
+template <int DIM, int ROWS>
+struct BoxedTile {
+    static constexpr u32 BOX_BYTES = ROWS * 128;
+    static constexpr u32 BYTES = DIM / 64 * BOX_BYTES;
+
+    // The barrier counts the bytes of all boxes.
+    PORT_DEVICE static void copy(unsigned char* to, const TensorMap* map, u64* barrier, int row,
+                                 int head, int batch) {
+        PORT_UNROLL
+        for (int i = 0; i < DIM / 64; ++i) {
+            tensor_copy(to + i * BOX_BYTES, map, barrier, i * 64, row, head, batch);
+        }
+    }
+    // Lines of a product from `row` on, depths 16 step to that plus 15: both as they lie.
+    PORT_DEVICE static u64 along(u32 address, int row, int step) {
+        return wgmma_descriptor(address + step / 4 * BOX_BYTES + row * 128 +
+                                    step % 4 * wgmma_part_bytes(true),
+                                0);
+    }
+    // The other way round: depths are rows from 16 step on, and lines are columns from 64 box on.
+    PORT_DEVICE static u64 across(u32 address, int box, int step) {
+        return wgmma_descriptor(address + box * BOX_BYTES + step * wgmma_part_bytes(false),
+                                BOX_BYTES);
+    }
+};
+
+// A place in a ring of STAGES; its parity flips with every round.
+template <int STAGES>
+struct RingPlace {
+    int stage = 0;
+    u32 parity = 0;
+
+    PORT_DEVICE void advance() {
+        stage = stage + 1 == STAGES ? 0 : stage + 1;
+        parity ^= stage == 0 ? 1u : 0u;
+    }
+};
+
+// Tiles on their way from one thread that copies to the warp groups that multiply.
+template <int STAGES>
+struct TileRing {
+    unsigned char* tiles;
+    u64* full;
+    u64* empty;
+
+    PORT_DEVICE void init(int n_readers) const {
+        for (int stage = 0; stage < STAGES; ++stage) {
+            barrier_init(full + stage, 1);
+            barrier_init(empty + stage, n_readers);
+        }
+    }
+    // In the first round nobody has emptied anything: the phase before counts as over.
+    PORT_DEVICE u64* claim(const RingPlace<STAGES>& place, u32 n_bytes) const {
+        barrier_wait(empty + place.stage, place.parity ^ 1u);
+        barrier_expect(full + place.stage, n_bytes);
+        return full + place.stage;
+    }
+    PORT_DEVICE void await(const RingPlace<STAGES>& place) const {
+        barrier_wait(full + place.stage, place.parity);
+    }
+    PORT_DEVICE void release(const RingPlace<STAGES>& place) const {
+        if (lane_index() == 0) {
+            barrier_arrive(empty + place.stage);
+        }
+    }
+};
+
+constexpr int READER_WARPS = CONSUMERS * GROUP_THREADS / 32;
+
+// sums = rows of `left` times rows of `right`: both run along the head dim.
+template <class T, class Left, class Right, int DIM, int N>
+PORT_DEVICE void multiply_lines(float (&sums)[N / 2], u32 left, int left_row, u32 right) {
+    PORT_UNROLL
+    for (int step = 0; step < DIM / 16; ++step) {
+        WarpGroupProduct<T, N>::template add<true, true>(
+            sums, Left::along(left, left_row, step), Right::along(right, 0, step),
+            step == 0 ? 0u : 1u);
+    }
+}
+
+// sums += weights times the rows of `right`, which the weights run along.
+template <class T, class Right, int N, int STEPS>
+PORT_DEVICE void multiply_weights(float (&sums)[N / 2], const u32 (&weights)[STEPS][4], u32 right) {
+    PORT_UNROLL
+    for (int step = 0; step < STEPS; ++step) {
+        WarpGroupProduct<T, N>::template add_rows<false>(
+            sums, weights[step], Right::across(right, 0, step), 1u);
+    }
+}
+
+// Sums become the first operand of a product in place: a thread holds the same rows and columns.
+template <class T, int N, int STEPS>
+PORT_DEVICE void pack_weights(u32 (&to)[STEPS][4], const float (&from)[N]) {
+    static_assert(STEPS * 8 == N, "16 columns a step");
+    PORT_UNROLL
+    for (int step = 0; step < STEPS; ++step) {
+        PORT_UNROLL
+        for (int i = 0; i < 4; ++i) {
+            to[step][i] = pack<T>(from[step * 8 + 2 * i], from[step * 8 + 2 * i + 1]);
+        }
+    }
+}
+
+// Writes a warp group's 64 rows: sums times a factor for each half of a thread's rows.
+template <class T, int N>
+PORT_DEVICE void store_sums(T* base, i64 row_stride, int first_row, int n_rows, int n_columns,
+                            const float (&sums)[N], const float (&factor)[2]) {
+    const int thread = group_thread();
+    PORT_UNROLL
+    for (int half = 0; half < 2; ++half) {
+        const int row = first_row + wgmma_row(thread, 2 * half);
+        T* const line = base + row * row_stride;
+        PORT_UNROLL
+        for (int i = 2 * half; i < N; i += 4) {
+            const int column = wgmma_column(thread, i);
+            if (row < n_rows && column < n_columns) {
+                *reinterpret_cast<u32*>(line + column) =
+                    pack<T>(sums[i] * factor[half], sums[i + 1] * factor[half]);
+            }
+        }
+    }
+}
