@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kernels.attention.flash_entry import ELEMENTS, HEAD_DIMS, FlashEntry, launch_macros
+from kernels.attention.sources_mfma import MFMA_SOURCES
 from kernels.attention.sources_mma import MMA_SOURCES
 from kernels.attention.sources_wgmma import WGMMA_SOURCES
 from kernels.gpu.kernel_source import KernelSource
@@ -33,6 +34,7 @@ DELTA_SOURCE = KernelSource(
 ATTENTION_SOURCES: tuple[KernelSource[FlashEntry], ...] = (
     *MMA_SOURCES,
     *WGMMA_SOURCES,
+    *MFMA_SOURCES,
     DELTA_SOURCE,
 )
 
