@@ -40,22 +40,11 @@ struct Rows {
     }
 
     PORT_DEVICE void hide(float (&scores)[KEYS / 2], int key) const {
-        const int thread = group_thread();
         PORT_UNROLL
         for (int half = 0; half < 2; ++half) {
-            const int query = first_query + wgmma_row(thread, 2 * half);
-            const int first = query + g.first - key;
-            const int last = smaller(query + g.last, g.key_len - 1) - key;
-            PORT_UNROLL
-            for (int i = 2 * half; i < KEYS / 2; i += 4) {
-                PORT_UNROLL
-                for (int e = 0; e < 2; ++e) {
-                    const int column = wgmma_column(thread, i + e);
-                    if (column < first || column > last) {
-                        scores[i + e] = minus_infinity();
-                    }
-                }
-            }
+            const int query = first_query + wgmma_row(group_thread(), 2 * half);
+            const int last = smaller(query + g.last, g.key_len - 1);
+            cut<KEYS>(scores, half, query + g.first - key, last - key, minus_infinity());
         }
     }
 
@@ -132,8 +121,7 @@ struct Forward {
         const int end = smaller(g.key_len, last_query + g.last + 1);
         n_tiles = end > begin ? n_parts(end - begin, KEYS) : 0;
         last_tile = begin + (n_tiles - 1) * KEYS;
-        // The swizzle turns bits of the address, so tiles begin at multiples of eight of its rows.
-        q_tile = memory + (1024u - shared_address(memory) % 1024u) % 1024u;
+        q_tile = first_tile(memory);
         k.tiles = q_tile + Queries::BYTES;
         v.tiles = k.tiles + STAGES * Keys::BYTES;
         q_full = reinterpret_cast<u64*>(v.tiles + STAGES * Keys::BYTES);
@@ -150,12 +138,12 @@ struct Forward {
         barrier_expect(q_full, Queries::BYTES);
         Queries::copy(q_tile, q_map, q_full, first_query, place.head, place.batch);
         for (int i = 0, key = last_tile; i < n_tiles; ++i, key -= KEYS) {
-            u64* const k_full = k.claim(at, Keys::BYTES);
-            Keys::copy(
-                k.tiles + at.stage * Keys::BYTES, k_map, k_full, key, kv_head, place.batch);
-            u64* const v_full = v.claim(at, Keys::BYTES);
-            Keys::copy(
-                v.tiles + at.stage * Keys::BYTES, v_map, v_full, key, kv_head, place.batch);
+            k.await_empty(at);
+            Keys::copy(k.tiles + at.stage * Keys::BYTES, k_map, k.expect(at, Keys::BYTES), key,
+                       kv_head, place.batch);
+            v.await_empty(at);
+            Keys::copy(v.tiles + at.stage * Keys::BYTES, v_map, v.expect(at, Keys::BYTES), key,
+                       kv_head, place.batch);
             at.advance();
         }
     }
@@ -268,8 +256,8 @@ PORT_DEVICE void flash_forward(const FlashArguments& g, const TensorMap& q_map,
         tensor_prefetch(&k_map);
         tensor_prefetch(&v_map);
         barrier_init(block.q_full, 1);
-        block.k.init(READER_WARPS);
-        block.v.init(READER_WARPS);
+        block.k.init(1);
+        block.v.init(1);
         barrier_publish();
     }
     block_barrier();

@@ -13,6 +13,7 @@
 constexpr int GROUP_THREADS = 128;
 constexpr int CONSUMERS = 2;
 constexpr int BLOCK_THREADS = GROUP_THREADS * (1 + CONSUMERS);
+constexpr int READER_WARPS = CONSUMERS * GROUP_THREADS / 32;
 constexpr int GROUP_ROWS = 64;  // of one product of a warp group
 
 PORT_DEVICE int group_index() { return static_cast<int>(thread_index()) / GROUP_THREADS; }
@@ -63,15 +64,17 @@ struct TileRing {
     u64* full;
     u64* empty;
 
-    PORT_DEVICE void init(int n_readers) const {
+    PORT_DEVICE void init(int n_writers) const {
         for (int stage = 0; stage < STAGES; ++stage) {
-            barrier_init(full + stage, 1);
-            barrier_init(empty + stage, n_readers);
+            barrier_init(full + stage, n_writers);
+            barrier_init(empty + stage, READER_WARPS);
         }
     }
     // In the first round nobody has emptied anything: the phase before counts as over.
-    PORT_DEVICE u64* claim(const RingPlace<STAGES>& place, u32 n_bytes) const {
+    PORT_DEVICE void await_empty(const RingPlace<STAGES>& place) const {
         barrier_wait(empty + place.stage, place.parity ^ 1u);
+    }
+    PORT_DEVICE u64* expect(const RingPlace<STAGES>& place, u32 n_bytes) const {
         barrier_expect(full + place.stage, n_bytes);
         return full + place.stage;
     }
@@ -85,7 +88,26 @@ struct TileRing {
     }
 };
 
-constexpr int READER_WARPS = CONSUMERS * GROUP_THREADS / 32;
+// Tiles begin at multiples of eight rows of the swizzle, because it turns bits of their address.
+PORT_DEVICE unsigned char* first_tile(unsigned char* memory) {
+    return memory + (1024u - shared_address(memory) % 1024u) % 1024u;
+}
+
+// Of a thread's row `half` of sums N columns wide, what lies outside columns first to last.
+template <int N>
+PORT_DEVICE void cut(float (&sums)[N / 2], int half, int first, int last, float value) {
+    const int thread = group_thread();
+    PORT_UNROLL
+    for (int i = 2 * half; i < N / 2; i += 4) {
+        PORT_UNROLL
+        for (int e = 0; e < 2; ++e) {
+            const int column = wgmma_column(thread, i + e);
+            if (column < first || column > last) {
+                sums[i + e] = value;
+            }
+        }
+    }
+}
 
 // sums = rows of `left` times rows of `right`: both run along the head dim.
 template <class T, class Left, class Right, int DIM, int N>

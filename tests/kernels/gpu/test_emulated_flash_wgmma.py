@@ -33,3 +33,22 @@ def passes(tmp_path_factory):
 @pytest.mark.parametrize(("sizes", "mask", "dtype"), FORWARD)
 def test_the_forward_pass_agrees_with_float64(passes, sizes, mask, dtype):
     FlashCase(sizes, mask, dtype).run_forward(passes, SCHEDULES[sum(sizes) % len(SCHEDULES)])
+
+
+# The same for both passes.
+BACKWARD = [
+    ((1, 1, 1, 64, 64, 64), FULL, "bf16"),
+    ((2, 2, 1, 150, 200, 40), CAUSAL, "bf16"),
+    ((1, 1, 1, 150, 33, 64), CAUSAL, "bf16"),
+    ((1, 1, 1, 140, 270, 64), Mask(is_causal=True, window=50), "bf16"),
+    ((1, 2, 1, 80, 150, 128), CAUSAL, "fp16"),
+    ((1, 1, 1, 65, 150, 96), Mask(window=20), "fp16"),
+]
+
+
+@pytest.mark.parametrize(("sizes", "mask", "dtype"), BACKWARD)
+def test_the_gradients_agree_with_float64(passes, sizes, mask, dtype):
+    schedule = SCHEDULES[sum(sizes) % len(SCHEDULES)]
+    case = FlashCase(sizes, mask, dtype)
+    case.run_forward(passes, schedule)
+    case.run_backward(passes, schedule)
