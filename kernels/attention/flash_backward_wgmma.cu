@@ -192,6 +192,7 @@ struct KeyBlock {
             multiply_lines<T, Keys, Queries, DIM, QUERIES>(d_scores, values, row, gradients);
             product_commit();
             weigh(scores, lse, first_key + row, query_of(item));
+            product_pin(scores);  // before the wait, and not behind it
             pack_weights<T>(weights, scores);
             product_fence();
             multiply_weights<T, Queries, DIM>(d_v, weights, gradients);
@@ -339,6 +340,7 @@ struct QueryBlock {
                 d_scores, gradients, row, keys + Keys::BYTES);
             product_commit();
             weigh(scores, lse, first_query + row, begin + i * KEYS);
+            product_pin(scores);  // before the wait, and not behind it
             product_wait<0>();
             product_pin(d_scores);
             PORT_UNROLL

@@ -205,9 +205,11 @@ struct Forward {
         pack_weights<T>(weights, scores);
 
         product_pin(out);
+        if (n_tiles > 1) {
+            k.await(k_at);
+        }
         for (int i = 1; i < n_tiles; ++i) {
             key -= KEYS;
-            k.await(k_at);
             await_turn(consumer);
             product_fence();
             multiply_lines<T, Queries, Keys, DIM, KEYS>(
@@ -226,6 +228,12 @@ struct Forward {
                 rows.hide(scores, key);
             }
             rows.soften(scores, kept);
+            product_pin(scores);
+            // Keys of the next round are awaited here and not there: the assembler moves a wait for
+            // products before arithmetic that it should hide, but not across this loop.
+            if (i + 1 < n_tiles) {
+                k.await(k_at);
+            }
             product_wait<0>();
             product_pin(out);
             v.release(v_at);

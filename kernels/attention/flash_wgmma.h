@@ -143,21 +143,44 @@ PORT_DEVICE void pack_weights(u32 (&to)[STEPS][4], const float (&from)[N]) {
     }
 }
 
-// Writes a warp group's 64 rows: sums times a factor for each half of a thread's rows.
+// Lane t of every four gets word t of each of them, in their order.
+PORT_DEVICE void exchange_in_fours(u32 (&word)[4]) {
+    const bool is_odd = lane_index() % 2 != 0;
+    PORT_UNROLL
+    for (int i = 0; i < 4; i += 2) {
+        const u32 received = shuffle_xor_bits(is_odd ? word[i] : word[i + 1], 1);
+        word[i] = is_odd ? received : word[i];
+        word[i + 1] = is_odd ? word[i + 1] : received;
+    }
+    const bool is_high = lane_index() % 4 >= 2;
+    PORT_UNROLL
+    for (int i = 0; i < 2; ++i) {
+        const u32 received = shuffle_xor_bits(is_high ? word[i] : word[i + 2], 2);
+        word[i] = is_high ? received : word[i];
+        word[i + 2] = is_high ? word[i + 2] : received;
+    }
+}
+
+// Writes a warp group's 64 rows by chunks of 16 bytes: sums times a factor for each half of a thread's
+// rows. Rows are whole chunks long.
 template <class T, int N>
 PORT_DEVICE void store_sums(T* base, i64 row_stride, int first_row, int n_rows, int n_columns,
                             const float (&sums)[N], const float (&factor)[2]) {
-    const int thread = group_thread();
     PORT_UNROLL
     for (int half = 0; half < 2; ++half) {
-        const int row = first_row + wgmma_row(thread, 2 * half);
-        T* const line = base + row * row_stride;
+        const int row = first_row + wgmma_row(group_thread(), 2 * half);
         PORT_UNROLL
-        for (int i = 2 * half; i < N; i += 4) {
-            const int column = wgmma_column(thread, i);
+        for (int i = 0; i < N; i += 16) {
+            Chunk chunk;
+            PORT_UNROLL
+            for (int w = 0; w < 4; ++w) {
+                const int at = i + 4 * w + 2 * half;
+                chunk.word[w] = pack<T>(sums[at] * factor[half], sums[at + 1] * factor[half]);
+            }
+            exchange_in_fours(chunk.word);
+            const int column = 2 * i + lane_index() % 4 * 8;
             if (row < n_rows && column < n_columns) {
-                *reinterpret_cast<u32*>(line + column) =
-                    pack<T>(sums[i] * factor[half], sums[i + 1] * factor[half]);
+                *reinterpret_cast<Chunk*>(base + row * row_stride + column) = chunk;
             }
         }
     }

@@ -25,6 +25,13 @@ inline float shuffle_xor(float value, int mask) {
     });
     return mine.received;
 }
+inline u32 shuffle_xor_bits(u32 bits, int mask) {
+    float value, received;
+    std::memcpy(&value, &bits, sizeof(bits));
+    received = shuffle_xor(value, mask);
+    std::memcpy(&bits, &received, sizeof(bits));
+    return bits;
+}
 inline float exp2_fast(float value) { return std::exp2(value); }
 inline float log2_fast(float value) { return std::log2(value); }
 inline float larger_of(float a, float b) { return std::fmax(a, b); }
