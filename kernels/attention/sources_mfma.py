@@ -14,15 +14,18 @@ ROWS = 4 * 32
 
 
 def _entry(
-    kind: str, dtype: str, head_dim: int, *sizes: int, blocks_per_tile: int = 1
+    body: str, dtype: str, head_dim: int, *, n_blocks: int, blocks_per_tile: int = 1
 ) -> FlashEntry:
-    # As many registers as two blocks leave each other; wide heads need those of both.
-    n_blocks = 1 if head_dim > 128 else 2
-    arguments = ", ".join((ELEMENTS[dtype], str(head_dim), *map(str, sizes)))
+    """Entry of a template; `n_blocks` are to share the registers of a compute unit."""
+    name, sizes = body.split("<")
     return FlashEntry(
-        name=f"flash_{kind}_mfma_{dtype}_{head_dim}",
+        name=f"{name}_mfma_{dtype}_{head_dim}",
         n_threads=N_THREADS,
-        macros=launch_macros(f"flash_{kind}<{arguments}>", n_threads=N_THREADS, n_blocks=n_blocks),
+        macros=launch_macros(
+            f"{name}<{ELEMENTS[dtype]}, {head_dim}, {sizes}",
+            n_threads=N_THREADS,
+            n_blocks=n_blocks,
+        ),
         dtype=dtype,
         head_dim=head_dim,
         rows_per_block=ROWS,
@@ -32,7 +35,26 @@ def _entry(
 
 def _forward(dtype: str, head_dim: int) -> FlashEntry:
     # Two tiles of 64 wide rows would fill the local memory.
-    return _entry("forward", dtype, head_dim, 32 if head_dim > 128 else 64)
+    n_keys, n_blocks = (32, 1) if head_dim > 128 else (64, 2)
+    return _entry(f"flash_forward<{n_keys}>", dtype, head_dim, n_blocks=n_blocks)
+
+
+def _d_kv(dtype: str, head_dim: int) -> FlashEntry:
+    n_queries, n_blocks = (32, 1) if head_dim > 64 else (64, 2)
+    n_columns = min(head_dim, 128)
+    return _entry(
+        f"flash_d_kv<{n_columns}, {n_queries}>",
+        dtype,
+        head_dim,
+        n_blocks=n_blocks,
+        blocks_per_tile=head_dim // n_columns,
+    )
+
+
+def _d_q(dtype: str, head_dim: int) -> FlashEntry:
+    n_keys = 32 if head_dim > 64 else 64
+    n_blocks = 1 if head_dim > 128 else 2
+    return _entry(f"flash_d_q<{n_keys}>", dtype, head_dim, n_blocks=n_blocks)
 
 
 MFMA_SOURCES = (
@@ -41,5 +63,13 @@ MFMA_SOURCES = (
         folder="attention",
         architectures=ARCHITECTURES,
         entries=tuple(_forward(dtype, dim) for dim in HEAD_DIMS for dtype in ELEMENTS),
+    ),
+    KernelSource(
+        name="flash_backward_mfma",
+        folder="attention",
+        architectures=ARCHITECTURES,
+        entries=tuple(
+            make(dtype, dim) for make in (_d_kv, _d_q) for dim in HEAD_DIMS for dtype in ELEMENTS
+        ),
     ),
 )

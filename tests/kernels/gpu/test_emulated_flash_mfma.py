@@ -32,3 +32,21 @@ def passes(tmp_path_factory):
 @pytest.mark.parametrize(("sizes", "mask", "dtype"), FORWARD)
 def test_the_forward_pass_agrees_with_float64(passes, sizes, mask, dtype):
     FlashCase(sizes, mask, dtype).run_forward(passes, SCHEDULES[sum(sizes) % len(SCHEDULES)])
+
+
+BACKWARD = [
+    ((2, 2, 1, 130, 140, 40), CAUSAL, "bf16"),
+    ((1, 1, 1, 140, 140, 64), Mask(is_causal=True, window=50), "bf16"),
+    ((1, 2, 1, 50, 140, 128), CAUSAL, "fp16"),
+    ((1, 1, 1, 65, 130, 96), Mask(window=20), "fp16"),
+    ((1, 2, 1, 40, 70, 256), CAUSAL, "fp16"),
+    ((1, 1, 1, 17, 35, 200), FULL, "fp16"),
+]
+
+
+@pytest.mark.parametrize(("sizes", "mask", "dtype"), BACKWARD)
+def test_the_gradients_agree_with_float64(passes, sizes, mask, dtype):
+    schedule = SCHEDULES[sum(sizes) % len(SCHEDULES)]
+    case = FlashCase(sizes, mask, dtype)
+    case.run_forward(passes, schedule)
+    case.run_backward(passes, schedule)
