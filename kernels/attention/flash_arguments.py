@@ -1,4 +1,4 @@
-"""What the flash kernels are given: FlashArguments of flash.h, field by field."""
+"""What the flash kernels are given: FlashArguments of flash_call.h, field by field."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.attention.flash_entry import FlashEntry
 from kernels.attention.mask import Mask
 from kernels.gpu.tensor_map import TensorInMemory
-from kernels.attention.flash_entry import FlashEntry
 
 __all__ = ["FLASH_ARGUMENTS", "FlashCall", "Placed", "n_blocks", "placed"]
 

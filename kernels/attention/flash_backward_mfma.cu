@@ -75,8 +75,8 @@ PORT_DEVICE void flash_d_kv(const FlashArguments& g) {
     for (int item = 0; item < n_items; ++item) {
         block_barrier();  // every wave has read the queries before
         q_next.keep(q_tile);
-        d_next.keep(d_tile);
         q_next.template keep_transposed<COLUMNS>(q_transposed, first_column);
+        d_next.keep(d_tile);
         d_next.template keep_transposed<COLUMNS>(d_transposed, first_column);
         if (thread < QUERIES) {
             lse[thread] = lse_next;
@@ -86,10 +86,12 @@ PORT_DEVICE void flash_d_kv(const FlashArguments& g) {
         if (item + 1 < n_items) {
             fetch(item + 1);
         }
+        keep_order();
 
         const int query = begin + item % n_steps * QUERIES;
         Fragment16 weights[N_SCORES];
         multiply_lines<T>(weights, q_tile, own_k);
+        keep_order();
         const bool is_whole = wave_key >= query + QUERIES - 1 + g.first &&
                               wave_key + WAVE_COLUMNS - 1 <= query + g.last;
         PORT_UNROLL
@@ -103,10 +105,13 @@ PORT_DEVICE void flash_d_kv(const FlashArguments& g) {
                     is_whole || (distance >= g.first && distance <= g.last) ? weight : 0.0f;
             }
         }
+        keep_order();
         multiply_weights<T, QUERIES>(d_v, d_transposed, weights);
+        keep_order();
 
         Fragment16 d_scores[N_SCORES];
         multiply_lines<T>(d_scores, d_tile, own_v);
+        keep_order();
         PORT_UNROLL
         for (int n = 0; n < N_SCORES; ++n) {
             PORT_UNROLL
@@ -115,6 +120,7 @@ PORT_DEVICE void flash_d_kv(const FlashArguments& g) {
                 d_scores[n][i] = weights[n][i] * (d_scores[n][i] - delta[row]);
             }
         }
+        keep_order();
         multiply_weights<T, QUERIES>(d_k, q_transposed, d_scores);
     }
     store_columns(rows_of<T>(g.d_k, batch, kv_head), g.d_k.row_stride, key, g.key_len, first_column,
@@ -169,10 +175,12 @@ PORT_DEVICE void flash_d_q(const FlashArguments& g) {
         block_barrier();
         k_next.fetch(k, g.k.row_stride, key + KEYS, g.key_len, g.head_dim);
         v_next.fetch(v, g.v.row_stride, key + KEYS, g.key_len, g.head_dim);
+        keep_order();
 
         Fragment16 weights[N_SCORES];
         Fragment16 d_scores[N_SCORES];
         multiply_lines<T>(weights, k_tile, own_q);
+        keep_order();
         multiply_lines<T>(d_scores, v_tile, own_d);
         const bool is_whole =
             key >= smaller(wave_query + WAVE_COLUMNS, g.query_len) - 1 + g.first &&
@@ -188,6 +196,7 @@ PORT_DEVICE void flash_d_q(const FlashArguments& g) {
                                      : 0.0f;
             }
         }
+        keep_order();
         multiply_weights<T, KEYS>(d_q, k_transposed, d_scores);
     }
     store_columns(rows_of<T>(g.d_q, place.batch, place.head), g.d_q.row_stride, query, g.query_len,

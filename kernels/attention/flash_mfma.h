@@ -27,18 +27,20 @@ template <int DEPTHS>
 struct FoursTile {
     static constexpr int FOURS = DEPTHS / 4;
 
-    PORT_DEVICE static constexpr int place(int line, int four) {
-        if constexpr (FOURS >= 16) {
-            return line * DEPTHS + ((four ^ (line & 15)) << 2);
-        } else {
-            return line * DEPTHS + ((four ^ ((line >> 1) & 7)) << 2);
-        }
+    PORT_DEVICE static constexpr int turn(int line) {
+        return FOURS >= 16 ? line & 15 : (line >> 1) & 7;
     }
-    // First operand: 32 lines from `line` on, depths 8 step to that plus 7.
+    PORT_DEVICE static constexpr int place(int line, int four) {
+        return line * DEPTHS + ((four ^ turn(line)) << 2);
+    }
+    // First operand: 32 lines from `line`, a multiple of 32, on, depths 8 step to that plus 7. The same
+    // place as above, by an exclusive or of few constants: addresses that differ by more than an
+    // offset cost a register each.
     PORT_DEVICE static u64 load(const u16* tile, int line, int step) {
         const int lane = wave_lane();
+        const int own = (lane % 32) * DEPTHS + ((lane / 32 ^ turn(lane % 32)) << 2);
         return *reinterpret_cast<const u64*>(
-            tile + place(line + lane % 32, 2 * step + lane / 32));
+            tile + (own ^ step % 8 << 3) + line * DEPTHS + step / 8 * 64);
     }
 };
 
@@ -148,8 +150,8 @@ PORT_DEVICE void multiply_lines(Fragment16 (&sums)[N], const u16* tile, const Ow
     }
     PORT_UNROLL
     for (int step = 0; step < DIM / 8; ++step) {
-        if (DIM > 128 && step % 8 == 0) {
-            keep_order();
+        if (step % 4 == 0) {
+            keep_order();  // loads of all steps at once would want as many registers
         }
         PORT_UNROLL
         for (int i = 0; i < N; ++i) {
@@ -164,6 +166,9 @@ PORT_DEVICE void multiply_weights(Fragment16 (&sums)[N], const u16* tile,
                                   const Fragment16 (&weights)[DEPTHS / 32]) {
     PORT_UNROLL
     for (int step = 0; step < DEPTHS / 8; ++step) {
+        if (step % 2 == 0) {
+            keep_order();
+        }
         const Fragment16& from = weights[step / 4];
         const int first = step % 4 * 4;
         const u64 part = joined(pack<T>(from[first], from[first + 1]),

@@ -40,7 +40,7 @@ def _forward(dtype: str, head_dim: int) -> FlashEntry:
 
 
 def _d_kv(dtype: str, head_dim: int) -> FlashEntry:
-    n_queries, n_blocks = (32, 1) if head_dim > 64 else (64, 2)
+    n_queries, n_blocks = 32, 1 if head_dim > 64 else 2
     n_columns = min(head_dim, 128)
     return _entry(
         f"flash_d_kv<{n_columns}, {n_queries}>",

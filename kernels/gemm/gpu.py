@@ -14,6 +14,7 @@ import numpy as np
 from kernels.backends import BackendError
 from kernels.gemm.launch import Operand, Product, launch
 from kernels.gpu.cupy_module import require_cupy
+from kernels.gpu.launch import architecture_of
 
 __all__ = ["KERNELS", "choose_kernel", "gemm_gpu"]
 
@@ -173,17 +174,9 @@ def _resolve(cupy: Any, product: Product, *, kernel: str) -> str:  # noqa: ANN40
         return kernel
     return choose_kernel(
         dtype=product.dtype,
-        architecture=_architecture(cupy),
+        architecture=architecture_of(cupy),
         is_mappable=product.why_not_mappable() is None,
     )
-
-
-def _architecture(cupy: Any) -> str:  # noqa: ANN401 -- module
-    device = cupy.cuda.Device()
-    if cupy.cuda.runtime.is_hip:
-        properties = cupy.cuda.runtime.getDeviceProperties(device.id)
-        return bytes(properties["gcnArchName"]).decode().split(":")[0]
-    return f"sm_{device.compute_capability}"
 
 
 def _vendor(

@@ -54,7 +54,7 @@ class TensorInMemory:
     strides: tuple[int, ...]
     """Elements from one to the next along each axis but the innermost. [1]"""
     box_rows: int
-    """Rows (second axis) that one copy brings, at most 256; it is one thick along the others. [1]"""
+    """Rows (second axis) that one copy brings, at most 256; of other axes it brings one. [1]"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,9 @@ import numpy as np
 
 from kernels.gpu.kernel_source import Entry, KernelSource
 from kernels.gpu.tensor_map import BOX_INNER, TensorInMemory
-from tests.kernels.gpu.emulation import HOST, Grid, Schedule, find_compiler
+from tests.kernels.gpu.emulation import HOST, SCHEDULES, Grid, Schedule, find_compiler
 
-__all__ = ["EmulatedSource", "emulated_map"]
+__all__ = ["EmulatedSource", "HostFunction", "emulated_map"]
 
 # TensorMap of emulated_wgmma.h.
 TENSOR_MAP = np.dtype(
@@ -90,3 +90,20 @@ class EmulatedSource:
         pointers = [ctypes.c_void_p(array.ctypes.data) for array in (packed, mapped)]
         status = self.library.run(self.numbers[name], *pointers, ctypes.byref(grid))
         assert status == 0, "the threads wait for each other for ever"
+
+
+class HostFunction:
+    """An entry that a launch runs on the host instead of a device."""
+
+    kernel = 0
+
+    def __init__(self, source: EmulatedSource, name: str) -> None:
+        self.source, self.name = source, name
+        self.n_calls = 0
+
+    def __call__(self, grid, block, values, shared_mem=0):
+        entry = self.source.entries[self.name]
+        assert (block, shared_mem) == ((entry.n_threads, 1, 1), entry.dynamic_shared_bytes)
+        *maps, given = values
+        self.n_calls += 1
+        self.source.run(self.name, given, n_blocks=grid[0], schedule=SCHEDULES[0], maps=tuple(maps))

@@ -8,19 +8,33 @@ import numpy as np
 
 from kernels.attention.flash_arguments import FlashCall, n_blocks, placed
 from kernels.attention.flash_entry import FlashEntry
+from kernels.attention.gpu import attention_backward_gpu, attention_gpu
+from kernels.attention.mask import CAUSAL
 from kernels.attention.operands import softmax_scale
 from kernels.attention.reference import attention_backward_reference, attention_reference
-from kernels.attention.sources import flash_entry
+from kernels.attention.sources import ATTENTION_SOURCES, flash_entry
 from kernels.gemm.reference import relative_error_fraction
 from kernels.gpu.kernel_source import KernelSource
-from tests.kernels.gpu.emulated_entries import EmulatedSource, emulated_map
+from tests.kernels.gpu.emulated_entries import EmulatedSource, HostFunction, emulated_map
 from tests.kernels.gpu.emulated_gemm import aligned
-from tests.kernels.gpu.emulation import loaded, round_to, stored
+from tests.kernels.gpu.emulation import SCHEDULES, bf16_bits, bf16_values, loaded, round_to, stored
+from tests.kernels.gpu.fake_cupy import on_device
 
-__all__ = ["BACKWARD", "TOLERANCE", "FlashCase", "FlashPasses", "flash_call_form"]
+__all__ = [
+    "BACKWARD",
+    "TOLERANCE",
+    "FlashCase",
+    "FlashPasses",
+    "agree_with_float64",
+    "flash_call_form",
+    "require_indifference_to_order",
+    "require_large_scores",
+]
 
 TOLERANCE = {"bf16": 1e-2, "fp16": 2e-3}
 LSE_TOLERANCE = 1e-5
+Sizes = tuple[int, int, int, int, int, int]
+"""batch, heads, kv heads, query_len, key_len, head_dim"""
 BACKWARD = ("delta", "d_kv", "d_q")
 
 
@@ -34,20 +48,78 @@ def flash_call_form(source: KernelSource[FlashEntry]) -> str:
 class FlashPasses:
     """The sources of one kernel (mma, wgmma or mfma), each built when it is first asked for."""
 
-    def __init__(self, kernel: str, folder: Path, *, names: tuple[str, ...] = ()) -> None:
-        self.kernel, self.folder, self.names = kernel, folder, names
+    def __init__(self, kernel: str, folder: Path, *, kinds: tuple[str, ...] = ("",)) -> None:
+        """`kinds` are the types and head dims to build, as names of entries end; all if not given."""
+        self.kernel, self.folder, self.kinds = kernel, folder, kinds
         self.built: dict[str, EmulatedSource] = {}
 
     def of(self, source: KernelSource[FlashEntry]) -> EmulatedSource:
         if source.name not in self.built:
+            kinds = ("",) if source.name == "flash_delta" else self.kinds
             self.built[source.name] = EmulatedSource(
                 source,
                 self.folder,
                 arguments="FlashArguments",
                 call=flash_call_form(source),
-                names=tuple(e.name for e in source.entries if e.name in self.names),
+                names=tuple(e.name for e in source.entries if e.name.endswith(kinds)),
             )
         return self.built[source.name]
+
+    def function(self, name: str) -> HostFunction:
+        """What a launch takes for a loaded entry."""
+        source = next(
+            source
+            for source in ATTENTION_SOURCES
+            if any(entry.name == name for entry in source.entries)
+        )
+        return HostFunction(self.of(source), name)
+
+
+def require_indifference_to_order(passes: FlashPasses, sizes: Sizes) -> None:
+    """Both directions give the same bits in every order of threads, copies and products."""
+    found = []
+    for schedule in SCHEDULES:
+        case = FlashCase(sizes, CAUSAL, "bf16")
+        for kind in ("forward", *BACKWARD):
+            case.run(passes, kind, schedule)
+        found.append([case.arrays[name] for name in ("out", "d_q", "d_k", "d_v")])
+    for others in found[1:]:
+        for first, second in zip(found[0], others, strict=True):
+            np.testing.assert_array_equal(first, second)
+
+
+def require_large_scores(passes: FlashPasses) -> None:
+    """Scores of thousands neither overflow nor vanish, and equal values come out as they are."""
+    case = FlashCase((1, 1, 1, 64, 64, 64), CAUSAL, "bf16", size=40.0)
+    case.run_forward(passes, SCHEDULES[0])
+    assert np.abs(case.lse).max() > 1e3
+    case = FlashCase((1, 2, 1, 50, 90, 64), CAUSAL, "bf16", size=40.0)
+    case.arrays["v"][...] = stored(np.full(case.arrays["v"].shape, 0.75), "bf16")
+    case.run(passes, "forward", SCHEDULES[0])
+    np.testing.assert_array_equal(loaded(case.arrays["out"], "bf16"), 0.75)
+
+
+def agree_with_float64(kernel: str = "auto") -> None:
+    """Both directions from the call to the result, on a device that a test has pretended."""
+    random = np.random.default_rng(3)
+    shapes = ((2, 2, 70, 48), (2, 1, 90, 48), (2, 1, 90, 48), (2, 2, 70, 48))
+    # Sequences before heads, as many programs have them.
+    bits = [
+        on_device(bf16_bits(random.standard_normal(shape).astype(np.float32)).swapaxes(1, 2))
+        for shape in shapes
+    ]
+    *operands, d_out = (array.swapaxes(1, 2) for array in bits)
+    q, k, v, gradient = (
+        bf16_values(np.asarray(array)).astype(np.float64) for array in (*operands, d_out)
+    )
+    result = attention_gpu(*operands, mask=CAUSAL, kernel=kernel)
+    truth = attention_reference(q, k, v, mask=CAUSAL)
+    assert relative_error_fraction(bf16_values(np.asarray(result.out)), truth.out) < 1e-2
+    assert relative_error_fraction(np.asarray(result.lse), truth.lse) < LSE_TOLERANCE
+    found = attention_backward_gpu(tuple(operands), result, d_out, mask=CAUSAL, kernel=kernel)
+    expected = attention_backward_reference(q, k, v, gradient, mask=CAUSAL)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert relative_error_fraction(bf16_values(np.asarray(ours)), theirs) < 1e-2
 
 
 class FlashCase:
