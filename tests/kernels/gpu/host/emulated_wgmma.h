@@ -188,72 +188,98 @@ inline u16 described(u64 descriptor, bool is_along_k, int line, int depth) {
 
 }  // namespace emulator
 
+namespace emulator {
+
+using RowElement = std::function<float(int half, int depth)>;
+
+// PTX, wgmma.m64nNk16: warp w of the group holds rows 16 w to 16 w + 15 of d as mma.sync does, the next
+// four elements being eight columns on. This thread's share: its two rows of the first operand times
+// all columns of the second.
+struct GroupProduct {
+    float* sums;
+    int n_columns;
+    RowElement row;
+    u64 b;
+    bool is_b_along_k, is_kept;
+    float (*of)(u16);
+    int thread = static_cast<int>(thread_index()) % 128;
+
+    void operator()() const {
+        float rows[2][16];
+        for (int half = 0; half < 2; ++half) {
+            for (int k = 0; k < 16; ++k) {
+                rows[half][k] = row(half, k);
+            }
+        }
+        for (int j = 0; j < n_columns / 8; ++j) {
+            for (int e = 0; e < 2; ++e) {
+                const int column = j * 8 + thread % 4 * 2 + e;
+                float low = 0, high = 0;
+                for (int k = 0; k < 16; ++k) {
+                    const float value = of(described(b, is_b_along_k, column, k));
+                    low += rows[0][k] * value;
+                    high += rows[1][k] * value;
+                }
+                sums[j * 4 + e] = (is_kept ? sums[j * 4 + e] : 0.0f) + low;
+                sums[j * 4 + 2 + e] = (is_kept ? sums[j * 4 + 2 + e] : 0.0f) + high;
+            }
+        }
+    }
+};
+
+inline void start(const GroupProduct& product) {
+    if (machine().are_products_late) {
+        self().open_products.push_back(product);
+    } else {
+        product();
+    }
+}
+
+struct Quad {
+    const u32* own;
+    const u32* words[4];
+};
+
+// A thread needs what its whole quad holds of the first operand, and a device reads it when the product
+// runs: whoever writes it before is found out.
+inline Quad quad_of(const u32* own) {
+    Quad mine{own, {}};
+    meet_in_group(4, 4, &mine, [](void** brought) {
+        for (int t = 0; t < 16; ++t) {
+            static_cast<Quad*>(brought[t / 4])->words[t % 4] =
+                static_cast<Quad*>(brought[t % 4])->own;
+        }
+    });
+    return mine;
+}
+
+template <class T>
+float element_value(u16 bits) {
+    return to_float(T{bits});
+}
+
+}  // namespace emulator
+
 template <class T, int N>
 struct WarpGroupProduct {
-    // PTX, wgmma.m64nNk16: warp w of the group holds rows 16 w to 16 w + 15 of d as mma.sync does, the
-    // next four elements being eight columns on.
     template <bool A_ALONG_K, bool B_ALONG_K>
     static void add(float (&d)[N / 2], u64 a, u64 b, u32 keep) {
-        const int thread = static_cast<int>(thread_index()) % 128;
-        start<B_ALONG_K>(d, b, keep, [=](int half, int k) {
-            const int row = thread / 32 * 16 + thread % 32 / 4 + half * 8;
-            return to_float(T{emulator::described(a, A_ALONG_K, row, k)});
-        });
+        const int row = static_cast<int>(thread_index()) % 128 / 32 * 16 + thread_index() % 32 / 4;
+        const auto element = [=](int half, int k) {
+            return emulator::element_value<T>(
+                emulator::described(a, A_ALONG_K, row + half * 8, k));
+        };
+        emulator::start({d, N, element, b, B_ALONG_K, keep != 0, emulator::element_value<T>});
     }
 
-    // The first operand from registers, as mma.m16n8k16 has it. A thread needs those of its whole
-    // quad, and a device reads them when the product runs: whoever writes them before is found out.
+    // The first operand from registers, laid out as for mma.m16n8k16.
     template <bool B_ALONG_K>
     static void add_rows(float (&d)[N / 2], const u32 (&a)[4], u64 b, u32 keep) {
-        Quad mine{a, {}};
-        emulator::meet_in_group(4, 4, &mine, [](void** brought) {
-            for (int t = 0; t < 16; ++t) {
-                static_cast<Quad*>(brought[t / 4])->words[t % 4] =
-                    static_cast<Quad*>(brought[t % 4])->own;
-            }
-        });
-        start<B_ALONG_K>(d, b, keep, [=](int half, int k) {
-            const u32 word = mine.words[k % 8 / 2][half + 2 * (k / 8)];
-            return to_float(T{static_cast<u16>(word >> k % 2 * 16)});
-        });
-    }
-
-  private:
-    struct Quad {
-        const u32* own;
-        const u32* words[4];
-    };
-
-    template <bool B_ALONG_K, class Left>
-    static void start(float (&d)[N / 2], u64 b, u32 keep, Left left) {
-        float* sums = d;
-        const int thread = static_cast<int>(thread_index()) % 128;
-        const auto product = [=] {
-            float a_rows[2][16];
-            for (int half = 0; half < 2; ++half) {
-                for (int k = 0; k < 16; ++k) {
-                    a_rows[half][k] = left(half, k);
-                }
-            }
-            for (int j = 0; j < N / 8; ++j) {
-                for (int e = 0; e < 2; ++e) {
-                    float low = 0, high = 0;
-                    for (int k = 0; k < 16; ++k) {
-                        const int column = j * 8 + thread % 4 * 2 + e;
-                        const float value =
-                            to_float(T{emulator::described(b, B_ALONG_K, column, k)});
-                        low += a_rows[0][k] * value;
-                        high += a_rows[1][k] * value;
-                    }
-                    sums[j * 4 + e] = (keep ? sums[j * 4 + e] : 0.0f) + low;
-                    sums[j * 4 + 2 + e] = (keep ? sums[j * 4 + 2 + e] : 0.0f) + high;
-                }
-            }
+        const emulator::Quad quad = emulator::quad_of(a);
+        const auto element = [=](int half, int k) {
+            const u32 word = quad.words[k % 8 / 2][half + 2 * (k / 8)];
+            return emulator::element_value<T>(static_cast<u16>(word >> k % 2 * 16));
         };
-        if (emulator::machine().are_products_late) {
-            emulator::self().open_products.push_back(product);
-        } else {
-            product();
-        }
+        emulator::start({d, N, element, b, B_ALONG_K, keep != 0, emulator::element_value<T>});
     }
 };

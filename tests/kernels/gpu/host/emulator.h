@@ -219,12 +219,19 @@ inline u16 bf16_bits(float value) {
 inline float bf16_value(u16 bits) { return bit_copy<float>(static_cast<u32>(bits) << 16); }
 
 inline float fp16_value(u16 bits) {
-    const int exponent = bits >> 10 & 31;
-    const int fraction = bits & 1023;
-    float value = exponent == 31 ? (fraction ? NAN : INFINITY)
-                  : exponent == 0 ? std::ldexp(static_cast<float>(fraction), -24)
-                                  : std::ldexp(static_cast<float>(fraction + 1024), exponent - 25);
-    return bits & 0x8000 ? -value : value;
+    static const std::vector<float> all = [] {
+        std::vector<float> values(1 << 16);
+        for (int i = 0; i < 1 << 16; ++i) {
+            const int exponent = i >> 10 & 31, fraction = i & 1023;
+            const float size = exponent == 31 ? (fraction ? NAN : INFINITY)
+                               : exponent == 0
+                                   ? std::ldexp(static_cast<float>(fraction), -24)
+                                   : std::ldexp(static_cast<float>(fraction + 1024), exponent - 25);
+            values[i] = i & 0x8000 ? -size : size;
+        }
+        return values;
+    }();
+    return all[bits];
 }
 inline u16 fp16_bits(float value) {
     const u16 sign = std::signbit(value) ? 0x8000 : 0;
