@@ -56,18 +56,20 @@ inline void barrier_expect(u64* barrier, u32 n_bytes) {
     ++it.n_arrived;
     it.settle();
 }
+// A late copy lands when somebody waits for it: one box for each look at the barrier that counts it.
+// A wait for anything else does not help it, so that every wait is seen to be needed.
 inline void barrier_wait(u64* barrier, u32 parity) {
-    const auto& it = emulator::barriers().at(shared_address(barrier));
+    const u32 counter = shared_address(barrier);
+    const auto& it = emulator::barriers().at(counter);
     emulator::wait_until([&] {
-        if ((it.phase & 1) != parity) {
-            return true;
-        }
-        // Somebody waits, so the copy engine gets its turn: one box for each look.
         auto& engine = emulator::machine().memory_engine;
-        if (!engine.empty()) {
-            const auto copy = engine.front();
-            engine.erase(engine.begin());
-            copy();
+        for (auto copy = engine.begin(); (it.phase & 1) == parity && copy != engine.end(); ++copy) {
+            if (copy->first == counter) {
+                const auto land = copy->second;
+                engine.erase(copy);
+                land();
+                break;
+            }
         }
         return (it.phase & 1) != parity;
     });
@@ -99,7 +101,7 @@ inline void tensor_copy(void* to, const TensorMap* map, u64* barrier, int x, int
         it.settle();
     };
     if (emulator::machine().are_copies_late) {
-        emulator::machine().memory_engine.push_back(copy);
+        emulator::machine().memory_engine.push_back({counter, copy});
     } else {
         copy();
     }

@@ -63,7 +63,8 @@ struct Machine {
     u32 block_index, batch_index, n_blocks;
     u64 progress;  // grows whenever somebody need not wait any longer
     bool are_copies_late, are_products_late;
-    std::vector<Action> memory_engine;  // bulk copies that nobody has waited for yet
+    // Bulk copies that nobody has waited for yet, and the barriers that count their bytes.
+    std::vector<std::pair<u32, Action>> memory_engine;
 };
 
 inline Machine& machine() {
