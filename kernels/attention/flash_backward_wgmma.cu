@@ -100,7 +100,8 @@ struct KeyBlock {
     PORT_DEVICE void produce(const TensorMap* q_map, const TensorMap* k_map,
                              const TensorMap* v_map, const TensorMap* d_map) const {
         const int lane = lane_index();
-        if (lane == 0) {
+        // Nobody would wait for keys that no query sees, and no copy may outlive the block.
+        if (lane == 0 && n_items() > 0) {
             memory.copy_staying(k_map, v_map, first_key, kv_head, batch);
         }
         RingPlace<STAGES> at;
@@ -254,7 +255,8 @@ struct QueryBlock {
 
     PORT_DEVICE void produce(const TensorMap* q_map, const TensorMap* k_map,
                              const TensorMap* v_map, const TensorMap* d_map) const {
-        if (thread_index() != 0) {
+        // Nobody would wait for queries that see no key, and no copy may outlive the block.
+        if (thread_index() != 0 || n_tiles == 0) {
             return;
         }
         const int kv_head = place.head / (g.n_heads / g.n_kv_heads);

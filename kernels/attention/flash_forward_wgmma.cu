@@ -134,18 +134,30 @@ struct Forward {
     PORT_DEVICE void produce(const TensorMap* q_map, const TensorMap* k_map,
                              const TensorMap* v_map) const {
         const int kv_head = place.head / (g.n_heads / g.n_kv_heads);
-        RingPlace<STAGES> at;
+        if (n_tiles == 0) {
+            return;  // nobody would wait for the queries, and no copy may outlive the block
+        }
+        RingPlace<STAGES> k_at;
+        RingPlace<STAGES> v_at;
         barrier_expect(q_full, Queries::BYTES);
         Queries::copy(q_tile, q_map, q_full, first_query, place.head, place.batch);
-        for (int i = 0, key = last_tile; i < n_tiles; ++i, key -= KEYS) {
-            k.await_empty(at);
-            Keys::copy(k.tiles + at.stage * Keys::BYTES, k_map, k.expect(at, Keys::BYTES), key,
-                       kv_head, place.batch);
-            v.await_empty(at);
-            Keys::copy(v.tiles + at.stage * Keys::BYTES, v_map, v.expect(at, Keys::BYTES), key,
-                       kv_head, place.batch);
-            at.advance();
+        // In the order in which stages are emptied: scores of a tile come before values of the last.
+        for (int i = 0, key = last_tile; i <= n_tiles; ++i, key -= KEYS) {
+            if (i < n_tiles) {
+                copy_tile(k, k_at, k_map, key, kv_head);
+            }
+            if (i > 0) {
+                copy_tile(v, v_at, v_map, key + KEYS, kv_head);
+            }
         }
+    }
+
+    PORT_DEVICE void copy_tile(const TileRing<STAGES>& ring, RingPlace<STAGES>& at,
+                               const TensorMap* map, int key, int kv_head) const {
+        ring.await_empty(at);
+        Keys::copy(ring.tiles + at.stage * Keys::BYTES, map, ring.expect(at, Keys::BYTES), key,
+                   kv_head, place.batch);
+        at.advance();
     }
 
     PORT_DEVICE u32 tile_address(const TileRing<STAGES>& ring,

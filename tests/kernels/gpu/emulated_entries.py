@@ -89,7 +89,7 @@ class EmulatedSource:
         mapped = np.concatenate([np.atleast_1d(one) for one in maps]) if maps else np.zeros(1)
         pointers = [ctypes.c_void_p(array.ctypes.data) for array in (packed, mapped)]
         status = self.library.run(self.numbers[name], *pointers, ctypes.byref(grid))
-        assert status == 0, "the threads wait for each other for ever"
+        assert status == 0, "the threads wait for each other for ever, or left a copy behind"
 
 
 class HostFunction:

@@ -133,7 +133,8 @@ inline void start(Fibre& fibre) {
     makecontext(&fibre.context, fibre_main, 0);
 }
 
-// Runs one block; `stride` orders its threads. False when all wait and nobody can go on.
+// Runs one block; `stride` orders its threads. False when all wait and nobody can go on, or when the
+// block ends before a copy into its shared memory has.
 inline bool run_block(int stride) {
     Machine& it = machine();
     std::memset(it.shared, 0xff, SHARED_BYTES);
@@ -161,14 +162,14 @@ inline bool run_block(int stride) {
             return false;
         }
     }
-    return true;
+    return it.memory_engine.empty();
 }
 
 struct Grid {
     int n_blocks, n_batches, n_threads, are_copies_late, are_products_late, stride;
 };
 
-// 0, or 1 when a block got stuck.
+// 0, or 1 when a block got stuck or left a copy behind.
 inline int launch(const Grid& grid, const Action& body) {
     Machine& it = machine();
     static std::vector<unsigned char> memory(SHARED_BYTES + 1024);
