@@ -71,9 +71,7 @@ def test_both_passes_agree_with_float64(cupy, kernel, sizes, mask, dtype):
     lse = cupy.asnumpy(result.lse)
     np.testing.assert_array_equal(np.isfinite(lse), seen)
     assert relative_error_fraction(lse[seen], truth.lse[seen]) < 1e-4
-    found = attention_backward_gpu(
-        tuple(on_device), result, d_out, mask=mask, kernel=kernel
-    )
+    found = attention_backward_gpu(tuple(on_device), result, d_out, mask=mask, kernel=kernel)
     expected = attention_backward_reference(q, k, v, gradient, mask=mask)
     for ours, theirs in zip(found, expected, strict=True):
         assert error(ours, theirs) < TOLERANCE[dtype]
