@@ -83,11 +83,6 @@ PORT_DEVICE void flash_d_kv(const FlashArguments& g) {
             delta[thread] = delta_next;
         }
         block_barrier();
-        if (item + 1 < n_items) {
-            fetch(item + 1);
-        }
-        keep_order();
-
         const int query = begin + item % n_steps * QUERIES;
         Fragment16 weights[N_SCORES];
         multiply_lines<T>(weights, q_tile, own_k);
@@ -107,6 +102,11 @@ PORT_DEVICE void flash_d_kv(const FlashArguments& g) {
         }
         keep_order();
         multiply_weights<T, QUERIES>(d_v, d_transposed, weights);
+        keep_order();
+        // Two products are left to hide it; asked for before all four, it would want more registers.
+        if (item + 1 < n_items) {
+            fetch(item + 1);
+        }
         keep_order();
 
         Fragment16 d_scores[N_SCORES];
