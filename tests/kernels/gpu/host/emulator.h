@@ -7,6 +7,7 @@
 // too early. Shared memory begins as NaN.
 #pragma once
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <cmath>
@@ -37,9 +38,10 @@ constexpr std::size_t SHARED_BYTES = 256 * 1024;
 using Action = std::function<void()>;
 
 struct Fibre {
-    ucontext_t context;
+    ucontext_t context;  // where it begins; afterwards it goes on where it left
+    jmp_buf place;
     std::unique_ptr<unsigned char[]> stack;
-    bool is_done;
+    bool is_begun, is_done;
     std::vector<Action> open;                 // copies not yet in a group
     std::deque<std::vector<Action>> groups;   // groups of copies, oldest first
     std::vector<Action> open_products;        // the same for wgmma
@@ -56,7 +58,7 @@ struct Meeting {
 struct Machine {
     Fibre fibre[MAX_THREADS];
     Meeting block, group[MEETING_KINDS][MAX_THREADS / 4];
-    ucontext_t scheduler;
+    jmp_buf scheduler;
     unsigned char* shared;
     Action body;
     int n_threads, current;
@@ -74,16 +76,32 @@ inline Machine& machine() {
 
 inline Fibre& self() { return machine().fibre[machine().current]; }
 
+// Jumps and not swapcontext, which asks the kernel to keep the signal mask each time.
+[[gnu::noinline]] inline void enter(Fibre& fibre) {
+    if (_setjmp(machine().scheduler) == 0) {
+        if (fibre.is_begun) {
+            _longjmp(fibre.place, 1);
+        }
+        fibre.is_begun = true;
+        setcontext(&fibre.context);
+    }
+}
+[[gnu::noinline]] inline void leave() {
+    if (_setjmp(self().place) == 0) {
+        _longjmp(machine().scheduler, 1);
+    }
+}
+
 template <class Condition>
 void wait_until(Condition condition) {
     while (!condition()) {
-        swapcontext(&self().context, &machine().scheduler);
+        leave();
     }
     ++machine().progress;
 }
 
 inline void give_way() {
-    swapcontext(&self().context, &machine().scheduler);
+    leave();
     ++machine().progress;
 }
 
@@ -114,14 +132,14 @@ inline void fibre_main() {
     machine().body();
     self().is_done = true;
     ++machine().progress;
-    swapcontext(&self().context, &machine().scheduler);
+    leave();
 }
 
 inline void start(Fibre& fibre) {
     if (!fibre.stack) {
         fibre.stack.reset(new unsigned char[STACK_BYTES]);
     }
-    fibre.is_done = false;
+    fibre.is_begun = fibre.is_done = false;
     fibre.open.clear();
     fibre.groups.clear();
     fibre.open_products.clear();
@@ -155,7 +173,7 @@ inline bool run_block(int stride) {
             it.current = static_cast<int>(static_cast<long>(i) * stride % it.n_threads);
             if (!self().is_done) {
                 is_running = true;
-                swapcontext(&it.scheduler, &self().context);
+                enter(self());
             }
         }
         if (is_running && it.progress == before) {
