@@ -15,7 +15,7 @@ from kernels.gpu.sources import SOURCES
 __all__ = ["Row", "architectures", "compile_row", "rows", "table", "why_skipped"]
 
 HEADINGS = ("source", "entry", "arch", "regs", "spill B", "shared B", "blocks", "occupancy")
-FORM = "{:<22}{:<30}{:<9}{:>5}{:>9}{:>10}{:>8}{:>11}"
+FORM = "{:<22}{:<40}{:<9}{:>5}{:>9}{:>10}{:>8}{:>11}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +110,7 @@ def table(found: Iterable[Row]) -> Iterator[str]:
     yield FORM.format(*HEADINGS)
     for row in found:
         if row.failure:
-            yield f"{row.source:<22}{row.entry:<30}{row.architecture:<9} FAILED: {row.failure}"
+            yield f"{row.source:<22}{row.entry:<40}{row.architecture:<9} FAILED: {row.failure}"
             continue
         line = FORM.format(
             row.source,
