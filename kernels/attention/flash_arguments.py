@@ -1,4 +1,4 @@
-"""What the flash kernels are given: FlashArguments of flash.h, field by field."""
+"""What the flash kernels are given: FlashArguments of flash_call.h, field by field."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.attention.flash_entry import FlashEntry
 from kernels.attention.mask import Mask
-from kernels.attention.sources import FlashEntry
+from kernels.gpu.tensor_map import TensorInMemory
 
 __all__ = ["FLASH_ARGUMENTS", "FlashCall", "Placed", "n_blocks", "placed"]
 
@@ -59,6 +60,22 @@ class FlashCall(NamedTuple):
     """Address of (batch, heads, query_len) in fp32, contiguous."""
     delta: int = 0
     """The same, for the backward pass."""
+
+    def tensors(self, entry: FlashEntry) -> tuple[TensorInMemory, ...]:
+        """Operands that an entry reads through tensor maps: head_dim, sequence, heads, batch."""
+        found = []
+        for name, box_rows in entry.mapped:
+            shape = self.key_shape if name in {"k", "v"} else self.query_shape
+            address, strides = self.heads[name]
+            tensor = TensorInMemory(
+                address=address,
+                dtype=entry.dtype,
+                extents=shape[::-1],
+                strides=strides[::-1],
+                box_rows=box_rows,
+            )
+            found.append(tensor)
+        return tuple(found)
 
     def arguments(self) -> NDArray[np.void]:
         """FlashArguments of this call."""

@@ -4,37 +4,13 @@
 // gradients from all queries, another owns queries. That is seven products in place of five, but
 // the result does not depend on the order of blocks and needs no buffer in fp32.
 //
-//   P = exp(S - lse),  dS = P (dO V' - delta),  delta = rows of dO O
+//   P = exp(S - lse),  dS = P (dO V' - delta),  delta = rows of dO O (flash_delta.cu)
 //   dV = P' dO,  dK = scale dS' Q,  dQ = scale dS K
 #include "port.h"
 
 #include "flash.h"
 
 namespace {
-
-// One warp a row. All kernels here take the block's shared memory; this one needs none.
-template <class T, int WARPS>
-PORT_DEVICE void flash_delta(const FlashArguments& g, unsigned char*) {
-    const int n_groups = n_parts(g.query_len, WARPS);
-    const Place place(static_cast<int>(block_index()), n_groups, g.n_heads);
-    const int query = place.tile * WARPS + warp_index();
-    float sum = 0.0f;
-    if (query < g.query_len) {
-        const T* out = rows_of<const T>(g.out, place.batch, place.head) + query * g.out.row_stride;
-        const T* d_out =
-            rows_of<const T>(g.d_out, place.batch, place.head) + query * g.d_out.row_stride;
-        for (int column = lane_index(); column < g.head_dim; column += 32) {
-            sum += to_float(out[column]) * to_float(d_out[column]);
-        }
-    }
-    for (int step = 16; step > 0; step /= 2) {
-        sum += shuffle_xor(sum, step);
-    }
-    if (lane_index() == 0 && query < g.query_len) {
-        const i64 head = static_cast<i64>(place.batch) * g.n_heads + place.head;
-        g.delta[head * g.query_len + query] = sum;
-    }
-}
 
 // Gradients of keys and values. A warp owns 16 keys; scores are computed transposed, so that they
 // are the first operand of both sums without leaving the registers. COLUMNS of the head dim are

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from kernels.attention.flash_arguments import FlashCall, n_blocks, placed
+from kernels.attention.flash_arguments import FlashCall, placed
+from kernels.attention.flash_entry import HEAD_DIMS
+from kernels.attention.launch import BACKWARD, FORWARD, KERNELS, launch
 from kernels.attention.mask import FULL, Mask
 from kernels.attention.operands import (
     Gradients,
@@ -17,11 +19,9 @@ from kernels.attention.operands import (
     require_operands,
     softmax_scale,
 )
-from kernels.attention.sources import HEAD_DIMS, flash_entry
 from kernels.gpu.cupy_module import require_cupy
-from kernels.gpu.launch import by_value, function_of
 
-__all__ = ["attention_backward_gpu", "attention_gpu", "attention_unfused_gpu"]
+__all__ = ["KERNELS", "attention_backward_gpu", "attention_gpu", "attention_unfused_gpu"]
 
 DTYPES = {"float16": "fp16", "uint16": "bf16", "bfloat16": "bf16"}
 ALIGNMENT_BYTES = 16
@@ -35,6 +35,7 @@ def attention_gpu(
     *,
     mask: Mask = FULL,
     scale: float | None = None,
+    kernel: str = "auto",
 ) -> Result:
     """Flash attention forward.
 
@@ -48,6 +49,9 @@ def attention_gpu(
         Which keys a query sees.
     scale
         Factor on the scores; one over the root of head_dim where it is not given. [1]
+    kernel
+        One of `KERNELS`: wgmma for Hopper, mma for sm_80 and later, mfma for AMD's CDNA; auto is
+        the fastest that the device has and the operands fit.
 
     Returns
     -------
@@ -57,7 +61,8 @@ def attention_gpu(
     Raises
     ------
     BackendError
-        When CuPy, a device or a kernel for it is missing.
+        When CuPy, a device or a kernel for it is missing, or the kernel does not take the
+        operands.
     ValueError
         When shapes, types or strides do not fit.
     """
@@ -75,7 +80,7 @@ def attention_gpu(
         | {"out": placed(out)},
         lse=_address(lse),
     )
-    _run(cupy, call, "forward", dtype=DTYPES[str(q.dtype)])
+    launch(cupy, call, FORWARD, kernel=kernel, dtype=DTYPES[str(q.dtype)])
     return Result(out, lse)
 
 
@@ -86,6 +91,7 @@ def attention_backward_gpu(
     *,
     mask: Mask = FULL,
     scale: float | None = None,
+    kernel: str = "auto",
 ) -> Gradients:
     """Gradients of `attention_gpu`, the same whatever the order of blocks.
 
@@ -99,6 +105,8 @@ def attention_backward_gpu(
         Gradient by the output, laid out as q.
     mask, scale
         As in the forward pass.
+    kernel
+        As in the forward pass; wgmma takes heads up to 128 wide.
 
     Returns
     -------
@@ -108,7 +116,8 @@ def attention_backward_gpu(
     Raises
     ------
     BackendError
-        When CuPy, a device or a kernel for it is missing.
+        When CuPy, a device or a kernel for it is missing, or the kernel does not take the
+        operands.
     ValueError
         When shapes, types or strides do not fit.
     """
@@ -136,8 +145,7 @@ def attention_backward_gpu(
         lse=_address(result.lse),
         delta=_address(delta),
     )
-    for kind in ("delta", "d_kv", "d_q"):
-        _run(cupy, call, kind, dtype=DTYPES[str(q.dtype)])
+    launch(cupy, call, BACKWARD, kernel=kernel, dtype=DTYPES[str(q.dtype)])
     return found
 
 
@@ -199,14 +207,3 @@ def _require_layout(*arrays: Any) -> None:  # noqa: ANN401 -- CuPy's arrays
         if array.shape[3] > HEAD_DIMS[-1]:
             msg = f"head_dim {array.shape[3]}: expected at most {HEAD_DIMS[-1]}"
             raise ValueError(msg)
-
-
-def _run(cupy: Any, call: FlashCall, kind: str, *, dtype: str) -> None:  # noqa: ANN401 -- module
-    """Queue one kernel on CuPy's current stream."""
-    source, entry = flash_entry(kind, dtype=dtype, head_dim=call.query_shape[3])
-    blocks = n_blocks(call, entry, over_keys=kind == "d_kv")
-    if blocks == 0:
-        return
-    function = function_of(cupy, source, entry)
-    values = (by_value(cupy, call.arguments()),)
-    function((blocks, 1, 1), (entry.n_threads, 1, 1), values, shared_mem=entry.dynamic_shared_bytes)

@@ -15,6 +15,7 @@ from kernels.gemm.launch import Operand, Product, launch
 from kernels.gemm.operands import product_shape, require_operand
 from kernels.gemm.vendor_gpu import gemm_vendor
 from kernels.gpu.cupy_module import require_cupy
+from kernels.gpu.launch import architecture_of
 
 __all__ = ["KERNELS", "choose_kernel", "gemm_gpu"]
 
@@ -146,17 +147,9 @@ def _resolve(cupy: Any, product: Product, *, kernel: str) -> str:  # noqa: ANN40
         return kernel
     return choose_kernel(
         dtype=product.dtype,
-        architecture=_architecture(cupy),
+        architecture=architecture_of(cupy),
         is_mappable=product.why_not_mappable() is None,
     )
-
-
-def _architecture(cupy: Any) -> str:  # noqa: ANN401 -- module
-    device = cupy.cuda.Device()
-    if cupy.cuda.runtime.is_hip:
-        properties = cupy.cuda.runtime.getDeviceProperties(device.id)
-        return bytes(properties["gcnArchName"]).decode().split(":")[0]
-    return f"sm_{device.compute_capability}"
 
 
 def _vendor(

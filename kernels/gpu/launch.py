@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from kernels.backends import BackendError
 from kernels.gpu.kernel_source import Entry, KernelSource
 
-__all__ = ["by_value", "function_of"]
+__all__ = ["architecture_of", "by_value", "function_of"]
+
+
+def architecture_of(cupy: Any, i_device: int | None = None) -> str:  # noqa: ANN401 -- module
+    """Architecture of a device, the current one if none is named: ``sm_90``, ``gfx942``."""
+    device = cupy.cuda.Device() if i_device is None else cupy.cuda.Device(i_device)
+    if cupy.cuda.runtime.is_hip:
+        properties = cupy.cuda.runtime.getDeviceProperties(device.id)
+        return bytes(properties["gcnArchName"]).decode().split(":")[0]
+    return f"sm_{device.compute_capability}"
 
 
 def by_value(cupy: Any, value: NDArray[Any]) -> Any:  # noqa: ANN401 -- module, CuPy's carrier
@@ -49,12 +58,8 @@ def _function(cupy: Any, source: KernelSource[Entry], name: str, i_device: int) 
 
 def _target(cupy: Any, source: KernelSource[Entry], i_device: int) -> str:  # noqa: ANN401 -- module
     """Architecture to compile for: the device's own, with the features that the source needs."""
-    runtime = cupy.cuda.runtime
-    if runtime.is_hip:
-        found = bytes(runtime.getDeviceProperties(i_device)["gcnArchName"]).decode().split(":")[0]
-    else:
-        found = f"sm_{cupy.cuda.Device(i_device).compute_capability}"
-    vendor = "gfx" if runtime.is_hip else "sm_"
+    found = architecture_of(cupy, i_device)
+    vendor = "gfx" if cupy.cuda.runtime.is_hip else "sm_"
     if f"{found}a" in source.architectures:
         return f"{found}a"
     needs_features = all(name.endswith("a") for name in source.architectures)

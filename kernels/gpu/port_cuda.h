@@ -20,6 +20,9 @@ constexpr int WAVE = 32;
 PORT_DEVICE float shuffle_xor(float value, int mask) {
     return __shfl_xor_sync(0xffffffffu, value, mask);
 }
+PORT_DEVICE u32 shuffle_xor_bits(u32 bits, int mask) {
+    return __shfl_xor_sync(0xffffffffu, bits, mask);
+}
 PORT_DEVICE float exp2_fast(float value) {
     float power;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(value));

@@ -6,8 +6,11 @@
 #define __shared__ __attribute__((shared))
 #define PORT_DEVICE __device__ inline __attribute__((always_inline))
 #define PORT_SHARED __shared__
+// A compute unit has four SIMDs; the registers must suffice for as many blocks at once.
 #define PORT_KERNEL(threads, blocks)                                             \
-    extern "C" __global__ void __attribute__((amdgpu_flat_work_group_size(threads, threads)))
+    extern "C" __global__ void __attribute__((                                   \
+        amdgpu_flat_work_group_size(threads, threads),                           \
+        amdgpu_waves_per_eu(((threads) * (blocks) + 255) / 256)))
 #define PORT_UNROLL _Pragma("unroll")
 #define PORT_NO_UNROLL _Pragma("unroll 1")
 #define PORT_UNROLL_BY_2 _Pragma("unroll 2")
@@ -55,6 +58,9 @@ PORT_DEVICE u16 fp16_bits(float value) {
 PORT_DEVICE float fp16_value(u16 bits) {
     return static_cast<float>(__builtin_bit_cast(_Float16, bits));
 }
+
+// The compiler moves nothing across: what it would bring forward wants registers.
+PORT_DEVICE void keep_order() { __builtin_amdgcn_sched_barrier(0); }
 
 using Fragment16 = __attribute__((ext_vector_type(16))) float;
 

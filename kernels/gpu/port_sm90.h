@@ -58,6 +58,27 @@ PORT_DEVICE void tensor_copy(void* to, const TensorMap* map, u64* barrier, int x
         : "memory");
 }
 
+// The same of a tensor of four axes.
+PORT_DEVICE void tensor_copy(void* to, const TensorMap* map, u64* barrier, int x, int y, int z,
+                             int w) {
+    asm volatile(
+        "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes "
+        "[%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(shared_address(to)),
+        "l"(map), "r"(shared_address(barrier)), "r"(x), "r"(y), "r"(z), "r"(w)
+        : "memory");
+}
+
+// Named barriers: whole warps arrive, and those that meet wait until THREADS have come. Number 0
+// is block_barrier's.
+template <int THREADS>
+PORT_DEVICE void group_meet(int number) {
+    asm volatile("bar.sync %0, %1;" ::"r"(number), "n"(THREADS) : "memory");
+}
+template <int THREADS>
+PORT_DEVICE void group_arrive(int number) {
+    asm volatile("bar.arrive %0, %1;" ::"r"(number), "n"(THREADS) : "memory");
+}
+
 template <int N>
 PORT_DEVICE void registers_give() {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N));
@@ -80,6 +101,10 @@ PORT_DEVICE void product_pin(float (&d)[N]) {
     for (int i = 0; i < N; ++i) {
         asm volatile("" : "+f"(d[i])::"memory");
     }
+}
+
+PORT_DEVICE void product_pin(u32 (&a)[4]) {
+    asm volatile("" : "+r"(a[0]), "+r"(a[1]), "+r"(a[2]), "+r"(a[3])::"memory");
 }
 
 template <class T, int N>

@@ -15,6 +15,7 @@ from kernels.gpu.sources import SOURCES
 __all__ = ["Row", "architectures", "compile_row", "rows", "table", "why_skipped"]
 
 HEADINGS = ("source", "entry", "arch", "regs", "spill B", "shared B", "blocks", "occupancy")
+FORM = "{:<22}{:<40}{:<9}{:>5}{:>9}{:>10}{:>8}{:>11}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,8 @@ class Row:
     """Blocks that one multiprocessor or compute unit holds. [1]"""
     occupancy_fraction: float = 0.0
     """Resident waves over the most there could be. [1]"""
+    remark: str = ""
+    """What the assembler says against its speed, in a few words."""
     failure: str = ""
     """What the compiler said, when it refused."""
 
@@ -77,6 +80,8 @@ def compile_row(source: KernelSource[Entry], entry: Entry, architecture: str) ->
         shared_bytes=shared_bytes,
         n_blocks=n_blocks,
         occupancy_fraction=occupancy_fraction(limits, n_threads=entry.n_threads, n_blocks=n_blocks),
+        # The assembler waits for each wgmma where sums are touched in flight, and says so.
+        remark="products wait for each other" if "serializ" in compiled.log.lower() else "",
     )
 
 
@@ -102,13 +107,12 @@ def rows(wanted: Iterable[str], *, every: bool = False) -> Iterator[Row]:
 
 def table(found: Iterable[Row]) -> Iterator[str]:
     """Lines of text, one for each row, under a line of headings."""
-    form = "{:<12}{:<26}{:<9}{:>5}{:>9}{:>10}{:>8}{:>11}"
-    yield form.format(*HEADINGS)
+    yield FORM.format(*HEADINGS)
     for row in found:
         if row.failure:
-            yield f"{row.source:<12}{row.entry:<26}{row.architecture:<9} FAILED: {row.failure}"
+            yield f"{row.source:<22}{row.entry:<40}{row.architecture:<9} FAILED: {row.failure}"
             continue
-        yield form.format(
+        line = FORM.format(
             row.source,
             row.entry,
             row.architecture,
@@ -118,3 +122,4 @@ def table(found: Iterable[Row]) -> Iterator[str]:
             row.n_blocks,
             f"{row.occupancy_fraction:.0%}",
         )
+        yield f"{line}  {row.remark}".rstrip()

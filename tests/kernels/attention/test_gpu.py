@@ -54,10 +54,13 @@ def operands(sizes, dtype):
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])
 @pytest.mark.parametrize("mask", [FULL, CAUSAL, Mask(is_causal=True, window=100)])
 @pytest.mark.parametrize("sizes", SIZES)
-def test_both_passes_agree_with_float64(cupy, sizes, mask, dtype):
+@pytest.mark.parametrize("kernel", ["auto", "mma"])
+def test_both_passes_agree_with_float64(cupy, kernel, sizes, mask, dtype):
+    if kernel == "mma" and cupy.cuda.runtime.is_hip:
+        pytest.skip("mma.sync is Nvidia's")
     bits, (q, k, v, gradient) = operands(sizes, dtype)
     *on_device, d_out = (cupy.asarray(array) for array in bits)
-    result = attention_gpu(*on_device, mask=mask)
+    result = attention_gpu(*on_device, mask=mask, kernel=kernel)
     truth = attention_reference(q, k, v, mask=mask)
 
     def error(found, expected):
@@ -68,7 +71,7 @@ def test_both_passes_agree_with_float64(cupy, sizes, mask, dtype):
     lse = cupy.asnumpy(result.lse)
     np.testing.assert_array_equal(np.isfinite(lse), seen)
     assert relative_error_fraction(lse[seen], truth.lse[seen]) < 1e-4
-    found = attention_backward_gpu(tuple(on_device), result, d_out, mask=mask)
+    found = attention_backward_gpu(tuple(on_device), result, d_out, mask=mask, kernel=kernel)
     expected = attention_backward_reference(q, k, v, gradient, mask=mask)
     for ours, theirs in zip(found, expected, strict=True):
         assert error(ours, theirs) < TOLERANCE[dtype]

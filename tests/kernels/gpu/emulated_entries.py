@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from kernels.gpu.kernel_source import Entry, KernelSource
-from tests.kernels.gpu.emulation import HOST, Grid, Schedule, find_compiler
+from kernels.gpu.tensor_map import BOX_INNER, TensorInMemory
+from tests.kernels.gpu.emulation import HOST, SCHEDULES, Grid, Schedule, find_compiler
 
-__all__ = ["EmulatedSource"]
+__all__ = ["EmulatedSource", "HostFunction", "emulated_map"]
+
+# TensorMap of emulated_wgmma.h.
+TENSOR_MAP = np.dtype(
+    [("base", np.uint64), ("extent", np.int64, 4), ("stride", np.int64, 4), ("box", np.int32, 4)]
+)
+
+
+def emulated_map(tensor: TensorInMemory) -> np.ndarray:
+    """What the emulated copy engine must know of a tensor of four axes."""
+    box = (BOX_INNER, tensor.box_rows, 1, 1)
+    return np.array((tensor.address, tensor.extents, (1, *tensor.strides), box), dtype=TENSOR_MAP)
 
 
 class EmulatedSource:
@@ -41,6 +54,7 @@ class EmulatedSource:
             **next(iter(self.entries.values())).definitions,
             "ENTRY_SOURCE": f'"{source.path}"',
             "ENTRY_ARGUMENTS": arguments,
+            "ENTRY_MAP": "TensorMap" if "maps" in call else "void",
             "ENTRY_CASES": cases,
             **({"ENTRY_THREADS": str(n_threads)} if n_threads else {}),
         }
@@ -56,7 +70,15 @@ class EmulatedSource:
         )
         self.library = ctypes.CDLL(str(library))
 
-    def run(self, name: str, arguments: np.ndarray, *, n_blocks: int, schedule: Schedule) -> None:
+    def run(
+        self,
+        name: str,
+        arguments: np.ndarray,
+        *,
+        n_blocks: int,
+        schedule: Schedule,
+        maps: Sequence[np.ndarray] = (),
+    ) -> None:
         """Run one entry over a grid; threads that wait for each other for ever are a failure."""
         grid = Grid(
             n_blocks=n_blocks,
@@ -67,6 +89,24 @@ class EmulatedSource:
             stride=schedule.stride,
         )
         packed = np.ascontiguousarray(arguments)
-        pointer = ctypes.c_void_p(packed.ctypes.data)
-        status = self.library.run(self.numbers[name], pointer, ctypes.byref(grid))
-        assert status == 0, "the threads wait for each other for ever"
+        mapped = np.concatenate([np.atleast_1d(one) for one in maps]) if maps else np.zeros(1)
+        pointers = [ctypes.c_void_p(array.ctypes.data) for array in (packed, mapped)]
+        status = self.library.run(self.numbers[name], *pointers, ctypes.byref(grid))
+        assert status == 0, "the threads wait for each other for ever, or left a copy behind"
+
+
+class HostFunction:
+    """An entry that a launch runs on the host instead of a device."""
+
+    kernel = 0
+
+    def __init__(self, source: EmulatedSource, name: str) -> None:
+        self.source, self.name = source, name
+        self.n_calls = 0
+
+    def __call__(self, grid, block, values, shared_mem=0):
+        entry = self.source.entries[self.name]
+        assert (block, shared_mem) == ((entry.n_threads, 1, 1), entry.dynamic_shared_bytes)
+        *maps, given = values
+        self.n_calls += 1
+        self.source.run(self.name, given, n_blocks=grid[0], schedule=SCHEDULES[0], maps=tuple(maps))

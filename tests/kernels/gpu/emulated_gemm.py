@@ -105,5 +105,5 @@ def emulated_error(library: ctypes.CDLL, i_entry: int, entry: GemmEntry, problem
     )
     arguments = operands.arguments(problem)
     status = library.run(i_entry, ctypes.byref(arguments), ctypes.byref(grid))
-    assert status == 0, "the threads wait for each other for ever"
+    assert status == 0, "the threads wait for each other for ever, or left a copy behind"
     return relative_error_fraction(operands.result(), operands.truth)

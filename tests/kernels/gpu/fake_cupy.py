@@ -43,7 +43,11 @@ def on_device(array):
 
 
 def install_fake_cupy(monkeypatch: pytest.MonkeyPatch, functions, *, capability: str) -> None:
-    """Let kernels be launched on the host; `functions` finds an entry by its name."""
+    """Let kernels be launched on the host; `functions` finds an entry by its name.
+
+    The device is one of Nvidia's of a compute capability (90), or AMD's by its name (gfx942).
+    """
+    is_hip = capability.startswith("gfx")
     units = SimpleNamespace(
         id=0, compute_capability=capability, attributes={"MultiProcessorCount": UNITS}
     )
@@ -51,7 +55,10 @@ def install_fake_cupy(monkeypatch: pytest.MonkeyPatch, functions, *, capability:
     fake = SimpleNamespace(
         cuda=SimpleNamespace(
             Device=lambda *_: units,
-            runtime=SimpleNamespace(is_hip=False),
+            runtime=SimpleNamespace(
+                is_hip=is_hip,
+                getDeviceProperties=lambda _: {"gcnArchName": f"{capability}:xnack-".encode()},
+            ),
             function=SimpleNamespace(CNumpyArray=lambda value: value),
         ),
         RawModule=lambda path: module,

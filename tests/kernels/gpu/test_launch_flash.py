@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 
 from kernels.attention import gpu as attention
-from kernels.attention.mask import CAUSAL
-from kernels.attention.reference import attention_backward_reference, attention_reference
 from kernels.attention.sources import flash_source
 from kernels.backends import BackendError
 from kernels.gemm.reference import relative_error_fraction
@@ -16,8 +14,9 @@ from kernels.gpu import launch as device_launch
 from kernels.memory_bound import gpu as memory_bound
 from kernels.memory_bound import reference
 from kernels.memory_bound.sources import memory_bound_source
-from tests.kernels.gpu.emulated_entries import EmulatedSource
-from tests.kernels.gpu.emulation import SCHEDULES, bf16_bits, bf16_values, find_compiler
+from tests.kernels.gpu.emulated_entries import EmulatedSource, HostFunction
+from tests.kernels.gpu.emulated_flash import agree_with_float64, flash_call_form
+from tests.kernels.gpu.emulation import bf16_bits, bf16_values, find_compiler
 from tests.kernels.gpu.fake_cupy import install_fake_cupy, on_device
 
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no C++ compiler for the host")
@@ -26,6 +25,7 @@ FLASH = ("flash_forward_bf16_64", "flash_delta_bf16", "flash_d_kv_bf16_64", "fla
 SOURCES = {
     "flash_forward": (flash_source, "FlashArguments", FLASH),
     "flash_backward": (flash_source, "FlashArguments", FLASH),
+    "flash_delta": (flash_source, "FlashArguments", FLASH),
     "norms": (memory_bound_source, "NormArguments", ()),
     "sum_rows": (memory_bound_source, "SumArguments", ()),
     "elementwise": (memory_bound_source, "ElementArguments", ()),
@@ -34,27 +34,13 @@ SOURCES = {
 }
 
 
-class HostFunction:
-    """An entry that runs on the host instead of a device."""
-
-    kernel = 0
-
-    def __init__(self, source, name):
-        self.source, self.name = source, name
-
-    def __call__(self, grid, block, values, shared_mem=0):
-        entry = self.source.entries[self.name]
-        assert (block, shared_mem) == ((entry.n_threads, 1, 1), entry.dynamic_shared_bytes)
-        (given,) = values
-        self.source.run(self.name, given, n_blocks=grid[0], schedule=SCHEDULES[0])
-
-
 @pytest.fixture(scope="module")
 def functions(tmp_path_factory):
     folder, found = tmp_path_factory.mktemp("launched"), {}
     for name, (find, structure, names) in SOURCES.items():
-        call = "{body}(g, shared)" if structure == "FlashArguments" else "{body}(g)"
-        source = EmulatedSource(find(name), folder, arguments=structure, call=call, names=names)
+        source = find(name)
+        call = flash_call_form(source) if structure == "FlashArguments" else "{body}(g)"
+        source = EmulatedSource(source, folder, arguments=structure, call=call, names=names)
         found |= {entry: HostFunction(source, entry) for entry in source.entries}
     return found
 
@@ -68,19 +54,7 @@ def device(monkeypatch, functions):
 
 
 def test_attention_in_both_directions():
-    random = np.random.default_rng(3)
-    shapes = ((2, 2, 70, 48), (2, 1, 90, 48), (2, 1, 90, 48), (2, 2, 70, 48))
-    bits = [bf16_bits(random.standard_normal(shape).astype(np.float32)) for shape in shapes]
-    q, k, v, gradient = (bf16_values(array).astype(np.float64) for array in bits)
-    *operands, d_out = (on_device(array) for array in bits)
-    result = attention.attention_gpu(*operands, mask=CAUSAL)
-    truth = attention_reference(q, k, v, mask=CAUSAL)
-    assert relative_error_fraction(bf16_values(np.asarray(result.out)), truth.out) < 1e-2
-    assert relative_error_fraction(np.asarray(result.lse), truth.lse) < 1e-5
-    found = attention.attention_backward_gpu(tuple(operands), result, d_out, mask=CAUSAL)
-    expected = attention_backward_reference(q, k, v, gradient, mask=CAUSAL)
-    for ours, theirs in zip(found, expected, strict=True):
-        assert relative_error_fraction(bf16_values(np.asarray(ours)), theirs) < 1e-2
+    agree_with_float64()
 
 
 def test_heads_that_no_kernel_takes_are_refused_in_one_line():

@@ -47,3 +47,4 @@ inline void mfma_bf16(Fragment16& d, u64 a, u64 b) {
 inline void mfma_fp16(Fragment16& d, u64 a, u64 b) {
     emulator::multiply_wave(d, a, b, fp16_value);
 }
+inline void keep_order() {}

@@ -7,6 +7,7 @@
 // too early. Shared memory begins as NaN.
 #pragma once
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <cmath>
@@ -30,15 +31,17 @@
 namespace emulator {
 
 constexpr int MAX_THREADS = 512;
+constexpr int MEETING_KINDS = 7;  // operations of a warp, a wave or a quad, each with its own
 constexpr std::size_t STACK_BYTES = 128 * 1024;
 constexpr std::size_t SHARED_BYTES = 256 * 1024;
 
 using Action = std::function<void()>;
 
 struct Fibre {
-    ucontext_t context;
+    ucontext_t context;  // where it begins; afterwards it goes on where it left
+    jmp_buf place;
     std::unique_ptr<unsigned char[]> stack;
-    bool is_done;
+    bool is_begun, is_done;
     std::vector<Action> open;                 // copies not yet in a group
     std::deque<std::vector<Action>> groups;   // groups of copies, oldest first
     std::vector<Action> open_products;        // the same for wgmma
@@ -54,15 +57,16 @@ struct Meeting {
 
 struct Machine {
     Fibre fibre[MAX_THREADS];
-    Meeting block, group[4][MAX_THREADS / 32];
-    ucontext_t scheduler;
+    Meeting block, group[MEETING_KINDS][MAX_THREADS / 4];
+    jmp_buf scheduler;
     unsigned char* shared;
     Action body;
     int n_threads, current;
     u32 block_index, batch_index, n_blocks;
     u64 progress;  // grows whenever somebody need not wait any longer
     bool are_copies_late, are_products_late;
-    std::vector<Action> memory_engine;  // bulk copies that nobody has waited for yet
+    // Bulk copies that nobody has waited for yet, and the barriers that count their bytes.
+    std::vector<std::pair<u32, Action>> memory_engine;
     std::vector<Action> unpublished, published;  // stores that other devices do not see yet
 };
 
@@ -78,16 +82,32 @@ inline Machine& machine() {
 
 inline Fibre& self() { return machine().fibre[machine().current]; }
 
+// Jumps and not swapcontext, which asks the kernel to keep the signal mask each time.
+[[gnu::noinline]] inline void enter(Fibre& fibre) {
+    if (_setjmp(machine().scheduler) == 0) {
+        if (fibre.is_begun) {
+            _longjmp(fibre.place, 1);
+        }
+        fibre.is_begun = true;
+        setcontext(&fibre.context);
+    }
+}
+[[gnu::noinline]] inline void leave() {
+    if (_setjmp(self().place) == 0) {
+        _longjmp(machine().scheduler, 1);
+    }
+}
+
 template <class Condition>
 void wait_until(Condition condition) {
     while (!condition()) {
-        swapcontext(&self().context, &machine().scheduler);
+        leave();
     }
     ++machine().progress;
 }
 
 inline void give_way() {
-    swapcontext(&self().context, &machine().scheduler);
+    leave();
     ++machine().progress;
 }
 
@@ -118,14 +138,14 @@ inline void fibre_main() {
     machine().body();
     self().is_done = true;
     ++machine().progress;
-    swapcontext(&self().context, &machine().scheduler);
+    leave();
 }
 
 inline void start(Fibre& fibre) {
     if (!fibre.stack) {
         fibre.stack.reset(new unsigned char[STACK_BYTES]);
     }
-    fibre.is_done = false;
+    fibre.is_begun = fibre.is_done = false;
     fibre.open.clear();
     fibre.groups.clear();
     fibre.open_products.clear();
@@ -154,7 +174,8 @@ inline void begin_block() {
     }
 }
 
-// Runs one block; `stride` orders its threads. False when all wait and nobody can go on.
+// Runs one block; `stride` orders its threads. False when all wait and nobody can go on, or when the
+// block ends before a copy into its shared memory has.
 inline bool run_block(int stride) {
     Machine& it = machine();
     begin_block();
@@ -165,21 +186,21 @@ inline bool run_block(int stride) {
             it.current = static_cast<int>(static_cast<long>(i) * stride % it.n_threads);
             if (!self().is_done) {
                 is_running = true;
-                swapcontext(&it.scheduler, &self().context);
+                enter(self());
             }
         }
         if (is_running && it.progress == before) {
             return false;
         }
     }
-    return true;
+    return it.memory_engine.empty();
 }
 
 struct Grid {
     int n_blocks, n_batches, n_threads, are_copies_late, are_products_late, stride;
 };
 
-// 0, or 1 when a block got stuck.
+// 0, or 1 when a block got stuck or left a copy behind.
 inline int launch(const Grid& grid, const Action& body) {
     Machine& it = machine();
     static std::vector<unsigned char> memory(SHARED_BYTES + 1024);
@@ -231,12 +252,19 @@ inline u16 bf16_bits(float value) {
 inline float bf16_value(u16 bits) { return bit_copy<float>(static_cast<u32>(bits) << 16); }
 
 inline float fp16_value(u16 bits) {
-    const int exponent = bits >> 10 & 31;
-    const int fraction = bits & 1023;
-    float value = exponent == 31 ? (fraction ? NAN : INFINITY)
-                  : exponent == 0 ? std::ldexp(static_cast<float>(fraction), -24)
-                                  : std::ldexp(static_cast<float>(fraction + 1024), exponent - 25);
-    return bits & 0x8000 ? -value : value;
+    static const std::vector<float> all = [] {
+        std::vector<float> values(1 << 16);
+        for (int i = 0; i < 1 << 16; ++i) {
+            const int exponent = i >> 10 & 31, fraction = i & 1023;
+            const float size = exponent == 31 ? (fraction ? NAN : INFINITY)
+                               : exponent == 0
+                                   ? std::ldexp(static_cast<float>(fraction), -24)
+                                   : std::ldexp(static_cast<float>(fraction + 1024), exponent - 25);
+            values[i] = i & 0x8000 ? -size : size;
+        }
+        return values;
+    }();
+    return all[bits];
 }
 inline u16 fp16_bits(float value) {
     const u16 sign = std::signbit(value) ? 0x8000 : 0;
