@@ -51,7 +51,7 @@ def table_of(sizes, times_s, libraries, dtype="bf16"):
     return Table(columns=columns | {"latency_us": times_s * 1e6})
 
 
-def rows_of(device, n_shapes=1200, *, libraries=("trtllm-1",), dtype="bf16", truth=TRUTH):
+def rows_of(device, n_shapes=450, *, libraries=("trtllm-1",), dtype="bf16", truth=TRUTH):
     """Times of the model itself, for each library."""
     sizes = np.vstack([sizes_of(n_shapes)] * len(libraries))
     names = [name for name in libraries for _ in range(n_shapes)]
@@ -62,8 +62,8 @@ def rows_of(device, n_shapes=1200, *, libraries=("trtllm-1",), dtype="bf16", tru
 
 def aligned_rows_of(device, truth):
     """Shapes of which some have a depth of 32768, at times of the model itself."""
-    sizes = sizes_of(1200)
-    sizes[::10, 2] = 32768.0
+    sizes = sizes_of(600)
+    sizes[::5, 2] = 32768.0
     names = ["trtllm-1"] * len(sizes)
     rows = gemm_rows(table_of(sizes, np.ones(len(sizes)), names, "fp32"), "fp32")
     times_s = FITTER.rows_times_s(rows, device, truth)
@@ -95,7 +95,7 @@ def test_conflicts_of_strides_are_fitted_where_rows_show_them(h100):
 
 
 def test_what_one_library_adds_stays_with_it(h100):
-    rows = rows_of(h100, libraries=("trtllm-1", "vllm-2"))
+    rows = rows_of(h100, 700, libraries=("trtllm-1", "vllm-2"))
     fitted = FITTER.fit(rows, h100)
     vllm, trtllm = fitted.implementations["vllm"], fitted.implementations["trtllm"]
     # Shapes are merged by their median, so that half of the 4 us counts as launch.
@@ -109,7 +109,7 @@ def test_conversions_do_not_end_up_in_the_launch_floor(h100):
         overhead_s=10e-6, conversion_bytes_per_element=8.0, provenance=PROVENANCE
     )
     truth = msgspec.structs.replace(TRUTH, implementations={"trtllm": converting})
-    fitted = FITTER.fit(rows_of(h100, dtype="fp8", truth=truth), h100)
+    fitted = FITTER.fit(rows_of(h100, 600, dtype="fp8", truth=truth), h100)
     found = fitted.implementations["trtllm"]
     assert found.overhead_s == pytest.approx(10e-6, rel=0.2)
     assert found.conversion_bytes_per_element == pytest.approx(8.0, rel=0.2)

@@ -54,5 +54,5 @@ inline void signal_release(u64* signal, u64 value) {
 }
 inline u64 signal_look(const u64* signal) { return *signal; }
 inline void signal_pause() {
-    swapcontext(&emulator::self().context, &emulator::machine().scheduler);
+    emulator::leave();
 }

@@ -132,7 +132,7 @@ class Runner {
             }
             is_running = true;
             if (is_complete || chance() % 8 != 0) {
-                swapcontext(&it.scheduler, &emulator::self().context);
+                emulator::enter(emulator::self());
             }
         }
         if (!is_running) {
