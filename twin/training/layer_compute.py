@@ -67,8 +67,11 @@ class LayerFloor(NamedTuple):
     """Seconds that a layer and the head do not fall below at the clock that the cap leaves."""
 
     forward_s: float
-    """Kernels, launches, exposed traffic of tensor and context ranks. [s]"""
+    """Kernels and launches. [s]"""
+    forward_traffic_s: float
+    """What exposed traffic of tensor and context ranks adds. [s]"""
     backward_s: float
+    """Kernels, launches and that traffic. [s]"""
     head_s: float
 
 
@@ -172,7 +175,8 @@ class KernelCache:
         backward_exposed_s = traffic.exposed_s - traffic.forward_exposed_s
         head_forward, head_backward = head_passes(self._timer(plan, FULL_CLOCK_FRACTION))
         return LayerFloor(
-            forward.time_s + traffic.forward_exposed_s,
+            forward.time_s,
+            traffic.forward_exposed_s,
             backward.time_s + backward_exposed_s,
             head_forward.time_s + head_backward.time_s,
         )

@@ -75,6 +75,8 @@ class _Held(NamedTuple):
     weights_bytes: float
     gradients_bytes: float
     optimizer_bytes: float
+    states_bytes: float
+    """Sum of these three. [byte]"""
     standing_bytes: float
     """Buffers of both moments: gathered parameters, placeholders of gradients. [byte]"""
     reduced_bytes: float
@@ -86,6 +88,16 @@ class _Flowing(NamedTuple):
 
     activations: LayerActivations
     loss_bytes: float
+
+
+class _StageUse(NamedTuple):
+    """What one stage needs under one plan."""
+
+    total_bytes: float
+    held: _Held
+    activations_bytes: float
+    buffers_bytes: float
+    fragmentation_bytes: float
 
 
 def _in_flight(plan: Plan, n_micro_batches: int, i_stage: int) -> float:
@@ -201,26 +213,33 @@ def _reduced_bytes(job: TrainingJob, plan: Plan, layer: _Layer) -> float:
 
 
 def _held(job: TrainingJob, plan: Plan) -> tuple[_Held, ...]:
-    """Libraries that add weight gradients to their buffer inside the product hand the framework a
+    """What first, second and last stage hold.
+
+    Libraries that add weight gradients to their buffer inside the product hand the framework a
     placeholder of each weight's shape, and keep one per shape: the matrices of one layer.
     """
     layer = _Layer(
         layer_parameters(job.model) / plan.tp, layer_matrix_parameters(job.model) / plan.tp
     )
     placeholders_bytes = job.framework.memory.placeholder_gradient_bytes * layer.matrices
-    return tuple(
-        _Held(
+    found = []
+    for stage in _stages(job, plan, layer):
+        weights_bytes = _weights_bytes(job, plan, stage, layer)
+        gradients_bytes = _gradients_bytes(job, plan, stage)
+        optimizer_bytes = _optimizer_bytes(job, plan, stage)
+        held = _Held(
             n_layers=stage.n_layers,
             i_stage=stage.i_stage,
             has_head=stage.has_head,
-            weights_bytes=_weights_bytes(job, plan, stage, layer),
-            gradients_bytes=_gradients_bytes(job, plan, stage),
-            optimizer_bytes=_optimizer_bytes(job, plan, stage),
+            weights_bytes=weights_bytes,
+            gradients_bytes=gradients_bytes,
+            optimizer_bytes=optimizer_bytes,
+            states_bytes=weights_bytes + gradients_bytes + optimizer_bytes,
             standing_bytes=_gathered_bytes(job, plan, stage, layer) + placeholders_bytes,
             reduced_bytes=_reduced_bytes(job, plan, layer),
         )
-        for stage in _stages(job, plan, layer)
-    )
+        found.append(held)
+    return tuple(found)
 
 
 class MemoryCache:
@@ -238,37 +257,45 @@ class MemoryCache:
         holds more layers where embedding and head are counted as layers; the fullest of them
         counts.
         """
-        n_micro_batches = _n_micro_batches(self.job, plan)
-        flowing = self._flowing_of(plan)
-        uses = [
-            self._stage_use(
-                held, flowing, plan.vpp, _in_flight(plan, n_micro_batches, held.i_stage)
-            )
-            for held in self._held_of(plan, n_micro_batches)
-        ]
-        return max(uses, key=lambda use: use.total_bytes)
-
-    def _stage_use(
-        self, held: _Held, flowing: _Flowing, n_chunks: int, in_flight: float
-    ) -> MemoryUse:
-        """Memory of one stage, with the buffers of the fuller of two moments: the loss, and the
-        backward pass of one layer.
-        """
-        rules, activations = self.job.framework.memory, flowing.activations
-        kept = activations.kept_bytes * held.n_layers + activations.boundary_bytes * n_chunks
-        backward_bytes = activations.working_bytes + held.reduced_bytes
-        loss_bytes = flowing.loss_bytes if held.has_head else 0.0
-        buffers = held.standing_bytes + max(loss_bytes, backward_bytes)
-        in_flight_bytes = kept * in_flight
+        fullest = max(self._stages(plan), key=lambda stage: stage.total_bytes)
         return MemoryUse(
-            weights_bytes=held.weights_bytes,
-            gradients_bytes=held.gradients_bytes,
-            optimizer_bytes=held.optimizer_bytes,
-            activations_bytes=in_flight_bytes,
-            buffers_bytes=buffers,
-            fragmentation_bytes=rules.fragmentation_fraction * (in_flight_bytes + buffers),
-            overhead_bytes=rules.fixed_overhead_bytes,
+            weights_bytes=fullest.held.weights_bytes,
+            gradients_bytes=fullest.held.gradients_bytes,
+            optimizer_bytes=fullest.held.optimizer_bytes,
+            activations_bytes=fullest.activations_bytes,
+            buffers_bytes=fullest.buffers_bytes,
+            fragmentation_bytes=fullest.fragmentation_bytes,
+            overhead_bytes=self.job.framework.memory.fixed_overhead_bytes,
         )
+
+    def total_bytes(self, plan: Plan) -> float:
+        """Sum of all components on the fullest device. [byte]"""
+        return max(stage.total_bytes for stage in self._stages(plan))
+
+    def _stages(self, plan: Plan) -> list[_StageUse]:
+        """What stages need, with the buffers of the fuller of two moments.
+
+        These are the loss, and the backward pass of one layer.
+        """
+        rules = self.job.framework.memory
+        n_micro_batches = _n_micro_batches(self.job, plan)
+        activations, loss_bytes = self._flowing_of(plan)
+        boundary_bytes = activations.boundary_bytes * plan.vpp
+        stages = []
+        for held in self._held_of(plan, n_micro_batches):
+            kept_bytes = activations.kept_bytes * held.n_layers + boundary_bytes
+            in_flight_bytes = kept_bytes * _in_flight(plan, n_micro_batches, held.i_stage)
+            backward_bytes = activations.working_bytes + held.reduced_bytes
+            moment_bytes = max(loss_bytes, backward_bytes) if held.has_head else backward_bytes
+            buffers_bytes = held.standing_bytes + moment_bytes
+            unused_bytes = rules.fragmentation_fraction * (in_flight_bytes + buffers_bytes)
+            # Added up in the order of `MemoryUse.total_bytes`, to the last bit.
+            total_bytes = held.states_bytes + in_flight_bytes + buffers_bytes + unused_bytes
+            total_bytes += rules.fixed_overhead_bytes
+            stages.append(
+                _StageUse(total_bytes, held, in_flight_bytes, buffers_bytes, unused_bytes)
+            )
+        return stages
 
     def _held_of(self, plan: Plan, n_micro_batches: int) -> tuple[_Held, ...]:
         """What stages hold depends on shards, and on whether gradients are accumulated at all."""

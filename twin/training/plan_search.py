@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from twin.scenario.scenario import PlanRequest
 from twin.training.memory import MemoryCache
-from twin.training.plan import Plan
+from twin.training.plan import Plan, Recompute
 from twin.training.plan_candidates import Layout, layouts
 from twin.training.predictor import StepPredictor
 from twin.training.step_bounds import ROUNDING_FRACTION
@@ -29,8 +30,8 @@ __all__ = ["choose_plan"]
 COMFORTABLE_SHARE = 0.95
 """Plans are sought within this share of memory; fuller ones only when nothing else fits. [1]"""
 
-LAYOUT, CHEAP, UNSHARDED = range(3)
-"""How much a bound knows: any plan of a layout, one plan cheaply, one that fits more closely."""
+LAYOUT, CHEAP, CLOSE = range(3)
+"""What a bound is of: a whole layout, its plans of one recomputation, one plan that fits."""
 
 
 class _Place(NamedTuple):
@@ -45,8 +46,9 @@ class _Open(NamedTuple):
 
     bound_s: float
     place: _Place
+    """Of the first plan that the bound is of."""
     known: int
-    """What the bound knows."""
+    """What the bound is of."""
 
 
 class _Search:
@@ -79,7 +81,7 @@ class _Search:
             lowest = heapq.heappop(waiting)
             if lowest.bound_s > best_s * (1.0 + ROUNDING_FRACTION):
                 break
-            if lowest.known < UNSHARDED:
+            if lowest.known != CLOSE:
                 for closer in self._refined(lowest, limit_bytes):
                     heapq.heappush(waiting, closer)
                 continue
@@ -97,15 +99,21 @@ class _Search:
         heapq.heapify(found)
         return found
 
-    def _refined(self, of: _Open, limit_bytes: float) -> list[_Open]:
+    def _refined(self, of: _Open, limit_bytes: float) -> Iterator[_Open]:
         """Closer bounds of the same plans, but for those that do not fit."""
-        bounds = self._predictor.bounds
+        bounds, places = self._predictor.bounds, self._places(of.place.i_layout)
         if of.known == LAYOUT:
-            places = self._places(of.place.i_layout)
-            return [_Open(bounds.cheap_s(self._plan(place)), place, CHEAP) for place in places]
-        if self._needed_bytes(of.place) > limit_bytes:
-            return []
-        return [_Open(bounds.unsharded_s(self._plan(of.place)), of.place, UNSHARDED)]
+            first = {self._recompute(place): place for place in reversed(places)}
+            for place in first.values():
+                yield _Open(bounds.cheap_s(self._plan(place)), place, CHEAP)
+            return
+        recompute = self._recompute(of.place)
+        for place in places:
+            if self._recompute(place) == recompute and self._needed_bytes(place) <= limit_bytes:
+                yield _Open(bounds.unsharded_s(self._plan(place)), place, CLOSE)
+
+    def _recompute(self, place: _Place) -> Recompute:
+        return self._layouts[place.i_layout].states[place.i_states].recompute
 
     def _places(self, i_layout: int) -> list[_Place]:
         return [_Place(i_layout, i) for i in range(len(self._layouts[i_layout].states))]
@@ -117,7 +125,7 @@ class _Search:
     def _needed_bytes(self, place: _Place) -> float:
         found = self._needed.get(place)
         if found is None:
-            found = self._needed[place] = self._memory.use(self._plan(place)).total_bytes
+            found = self._needed[place] = self._memory.total_bytes(self._plan(place))
         return found
 
 

@@ -37,7 +37,10 @@ class StepBounds:
         """
         floor = self._cache.layer_floor(plan)
         share = recompute_share(self._cache.job, plan)
-        layer_s = (1.0 + share) * floor.forward_s + floor.backward_s
+        repeated_s = floor.forward_s
+        if plan.recompute == "full":
+            repeated_s += floor.forward_traffic_s
+        layer_s = floor.forward_s + floor.forward_traffic_s + floor.backward_s + share * repeated_s
         return self._step_s(plan, layer_s, floor.head_s)
 
     def unsharded_s(self, plan: Plan) -> float:
