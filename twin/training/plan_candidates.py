@@ -168,7 +168,7 @@ class Layout(NamedTuple):
     def with_states(self, states: States) -> Plan:
         """One of the plans."""
         plan = self.plan
-        # Thousands are made: `replace` takes five times as long.
+        # More than a thousand are made, and `replace` takes longer.
         return Plan(
             tp=plan.tp,
             pp=plan.pp,
