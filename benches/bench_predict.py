@@ -42,16 +42,18 @@ def bench_explain(benchmark, predictor):
     benchmark(predictor.explain, GIVEN)
 
 
-def bench_edit_to_lines(benchmark):
+@pytest.mark.parametrize("plan", ["given", "open"])
+def bench_edit_to_lines(benchmark, plan):
     """Everything between an edit and the lines that Textual draws."""
+    scenario = GIVEN if plan == "given" else example_scenario()
     compute = Compute(RealTwin())
 
     def edit():
-        prediction = compute.answer(GIVEN, 1).prediction
+        prediction = compute.answer(scenario, 1).prediction
         content(headline_lines(prediction, HeadlineStyle()))
         content(breakdown_lines(prediction, width=46, height=9, as_table=False))
         content(memory_lines(prediction, width=46))
         content(power_lines(prediction, width=46))
 
-    benchmark.extra_info["what"] = "predict and make all panes of Compose"
+    benchmark.extra_info["what"] = f"predict and make all panes of Compose, plan {plan}"
     benchmark(edit)

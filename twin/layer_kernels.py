@@ -12,11 +12,11 @@ from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.errors import TweelingError
 from twin.roofline import DeviceRoofs, device_roofs, roof_s
 from twin.scenario.resolve import Catalogues
-from twin.training.device_model import DeviceModel
+from twin.training.device_model import ClockedDevice, DeviceModel
 from twin.training.framework import framework
 from twin.training.groups import Communicators
 from twin.training.job import TrainingJob
-from twin.training.layer_time import KernelTime, layer_passes
+from twin.training.layer_time import KernelTime, Timer, layer_passes
 from twin.training.operations import attention_shape, layer_gemms, micro_batch_tokens
 from twin.training.plan import Plan
 from twin.training.plan_rules import check_plan
@@ -134,7 +134,9 @@ def layer_kernels(
     for setting, job, plan in _jobs(accelerator, catalogues, machine_name, settings=wanted):
         device = DeviceModel(accelerator, job.precision, job.framework.attention_implementations)
         origin = setting.words
-        forward, backward = layer_passes(job, plan, device, FULL_CLOCK_FRACTION)
+        forward, backward = layer_passes(
+            Timer(job, plan, ClockedDevice(device, FULL_CLOCK_FRACTION))
+        )
         sizes = _sizes(job, plan)
         for direction, layer in (("fwd", forward), ("bwd", backward)):
             found += [

@@ -323,11 +323,13 @@ def _schedule(
         waves = smooth_waves(items * n_splits / machine.n_units, machine.wave_smoothing_fraction)
         all_s = waves * (max(mean_blocks / n_splits, 1.0) * block_s + item_s)
         longest_s = max(most_blocks / n_splits, 1.0) * lone_block_s + item_s
-        busy_s = power_mean_join(all_s, longest_s, ITEM_JOIN_EXPONENT)
-        if n_splits > 1.0:
-            busy_s += machine.split_s
-        if busy_s < best.busy_s:
-            best = _Schedule(busy_s, all_s, longest_s, block_s, query_block, n_splits)
+        # The smooth maximum is at least the hard one: most splits end here.
+        if max(all_s, longest_s) < best.busy_s:
+            busy_s = power_mean_join(all_s, longest_s, ITEM_JOIN_EXPONENT)
+            if n_splits > 1.0:
+                busy_s += machine.split_s
+            if busy_s < best.busy_s:
+                best = _Schedule(busy_s, all_s, longest_s, block_s, query_block, n_splits)
         if n_splits >= most_blocks:
             break
         n_splits *= 2.0

@@ -262,6 +262,8 @@ def gemm_time(shape: GemmShape, machine: GemmMachine) -> GemmTime:
             if max(arithmetic_s, feed_s, memory_s) >= best[0]:
                 continue
             body_s = power_mean_join(arithmetic_s, feed_s, machine.overlap_exponent)
+            if body_s >= best[0]:
+                continue
             body_s = power_mean_join(body_s, memory_s, machine.overlap_exponent)
             split_s = _reduction_time_s(shape, machine, n_splits)
             if body_s + split_s < best[0]:

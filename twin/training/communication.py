@@ -22,7 +22,7 @@ from twin.workload.parameters import (
 )
 
 if TYPE_CHECKING:
-    from twin.training.step import LayerCompute
+    from twin.training.layer_compute import LayerCompute
 
 __all__ = ["DataTraffic", "LayerTraffic", "data_traffic", "gather_bytes", "layer_traffic"]
 

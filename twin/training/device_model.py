@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from hardware_profiles.accelerator import Accelerator
@@ -26,7 +27,7 @@ from kernels.power_prior import datasheet_power_calibration
 from kernels.prediction.machines import collective_machine
 from twin.training.job import LOW_PRECISIONS
 
-__all__ = ["DeviceModel", "PrecisionError"]
+__all__ = ["ClockedDevice", "DeviceModel", "PrecisionError"]
 
 
 BLOCK_SCALED = frozenset({"mxfp8"})
@@ -174,3 +175,30 @@ class DeviceModel:
         """Machine of one collective operation inside a node."""
         fitted = self.collective_calibration(operation)
         return collective_machine(fitted, switch_adds=has_in_switch_reduction)
+
+
+class ClockedDevice:
+    """A device at one clock: the machines of its kernel models, each made once."""
+
+    def __init__(self, device: DeviceModel, clock_fraction: float) -> None:
+        self.device = device
+        self.clock_fraction = clock_fraction
+        self.core_dtype = device.core_dtype
+        self._gemm: dict[str, GemmMachine] = {}
+
+    def gemm(self, dtype: str) -> GemmMachine:
+        """GEMM machine of a dtype."""
+        found = self._gemm.get(dtype)
+        if found is None:
+            found = self._gemm[dtype] = self.device.gemm(dtype, self.clock_fraction)
+        return found
+
+    @functools.cached_property
+    def attention(self) -> AttentionMachine:
+        """Attention machine of the core dtype."""
+        return self.device.attention(self.clock_fraction)
+
+    @functools.cached_property
+    def stream(self) -> StreamMachine:
+        """Streaming machine."""
+        return self.device.stream()

@@ -6,7 +6,7 @@ tensor-parallel groups stay inside a node as long as they fit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kernels.all_reduce.model import (
     PATTERNS,
@@ -19,10 +19,13 @@ from twin.training.device_model import DeviceModel
 from twin.training.job import TrainingJob
 from twin.training.plan import Plan
 
-__all__ = ["Communicators"]
+__all__ = ["Communicators", "KnownTimes"]
 
 BROADCAST_CHUNK_BYTES = 2.0**20
 """What NCCL passes on at once: one slice of its buffer of 4 MiB. [byte]"""
+
+KnownTimes = dict[tuple[str, float, int, int], float]
+"""Seconds of the collectives of one job: by operation, message [byte], ranks and stride [1]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,8 @@ class Communicators:
     job: TrainingJob
     plan: Plan
     device: DeviceModel
+    known: KnownTimes = field(default_factory=dict, compare=False, repr=False)
+    """Shared by all plans of the same job on the same device."""
 
     def _domain_n_devices(self) -> int:
         domain = self.job.machine.node.intra_node.domain_n_devices
@@ -111,6 +116,17 @@ class Communicators:
         """Time of one collective of a group. [s]"""
         if n_ranks <= 1:
             return 0.0
+        key = (operation, message_bytes, n_ranks, stride)
+        found = self.known.get(key)
+        if found is None:
+            found = self.known[key] = self._new_time_s(
+                operation, message_bytes, n_ranks=n_ranks, stride=stride
+            )
+        return found
+
+    def _new_time_s(
+        self, operation: str, message_bytes: float, *, n_ranks: int, stride: int
+    ) -> float:
         has_switch = self.job.machine.node.intra_node.has_in_switch_reduction
         machine = self.device.collective(operation, has_switch)
         group = self.group(n_ranks, stride)

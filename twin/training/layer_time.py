@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from kernels.attention.model import (
     BACKWARD_PRODUCTS,
@@ -14,7 +16,7 @@ from kernels.attention.model import (
 from kernels.gemm.model import GemmShape, compulsory_traffic_bytes, gemm_time
 from kernels.memory_bound.model import stream_time_s
 from kernels.smooth import power_mean_join
-from twin.training.device_model import DeviceModel
+from twin.training.device_model import ClockedDevice
 from twin.training.framework import Counts
 from twin.training.job import ELEMENT_BYTES, LOW_PRECISIONS, TrainingJob
 from twin.training.operation_time import operation_call_time_s, operation_calls
@@ -29,7 +31,15 @@ from twin.training.operations import (
 )
 from twin.training.plan import Plan
 
-__all__ = ["KernelTime", "PassTime", "head_passes", "layer_passes"]
+__all__ = [
+    "KernelTime",
+    "KnownKernels",
+    "PassTime",
+    "Timer",
+    "head_passes",
+    "layer_passes",
+    "pass_time_s",
+]
 
 HOST_JOIN_EXPONENT = 8.0
 """Smooth maximum between device time and host launches of a layer. [1]"""
@@ -38,8 +48,7 @@ STREAM_KERNELS_FORWARD = 4.0
 """Fused streaming kernels of a layer, forward: two norms, rotary, activation. [1]"""
 
 
-@dataclass(frozen=True, slots=True)
-class KernelTime:
+class KernelTime(NamedTuple):
     """One kernel or one group of streaming kernels."""
 
     name: str
@@ -50,6 +59,10 @@ class KernelTime:
     hbm_bytes: float
     dtype: str
     """Width of the operands decides the energy of an operation."""
+
+
+KnownKernels = dict[tuple[object, ...], tuple[KernelTime, ...]]
+"""Kernels of one job by what they depend on, so that plans which share them evaluate them once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,41 +89,60 @@ class PassTime:
 
     def lengthened_s(self, traffic_s: float) -> float:
         """What traffic between the kernels adds: a pass that waits for its host has room. [s]"""
-        device_s = self.device_s + traffic_s
-        return power_mean_join(device_s, self.host_s, HOST_JOIN_EXPONENT) - self.time_s
+        return pass_time_s(self.device_s + traffic_s, self.host_s) - self.time_s
 
     def kind_s(self, kind: str) -> float:
         """Kernel time of one kind. [s]"""
         return sum(kernel.time_s for kernel in self.kernels if kernel.kind == kind)
 
 
+def pass_time_s(device_s: float, host_s: float) -> float:
+    """Time of a pass from that of its kernels and that of their launches. [s]"""
+    return power_mean_join(device_s, host_s, HOST_JOIN_EXPONENT)
+
+
 def pass_time(kernels: tuple[KernelTime, ...], host_s: float) -> PassTime:
     """The pass that these kernels make; summed once, since a search asks for it often."""
     device_s = sum(kernel.time_s for kernel in kernels)
-    time_s = power_mean_join(device_s, host_s, HOST_JOIN_EXPONENT)
-    return PassTime(kernels, host_s, device_s, time_s)
+    return PassTime(kernels, host_s, device_s, pass_time_s(device_s, host_s))
 
 
 @dataclass(frozen=True, slots=True)
 class Timer:
-    """Kernel times of one job and plan at one clock."""
+    """Kernel times of one job and plan on a device at one clock."""
 
     job: TrainingJob
     plan: Plan
-    device: DeviceModel
-    clock_fraction: float
+    device: ClockedDevice
+    known: KnownKernels = field(default_factory=dict)
+    """Kernels of the same job and device, under any plan."""
 
-    def gemm(self, name: str, shape: GemmShape, dtype: str) -> KernelTime:
-        """One matrix product."""
-        time_s = gemm_time(shape, self.device.gemm(dtype, self.clock_fraction)).time_s
-        if dtype in LOW_PRECISIONS:
-            time_s *= self.job.framework.low_precision_gemm_ratio
-        flop = 2.0 * shape.m * shape.n * shape.k
-        return KernelTime(name, "gemm", time_s, flop, compulsory_traffic_bytes(shape), dtype)
+    def once(
+        self, what: tuple[object, ...], kernels: Callable[[], tuple[KernelTime, ...]]
+    ) -> tuple[KernelTime, ...]:
+        """Kernels that depend on the clock and on what is named, evaluated if they are new."""
+        key = (*what, self.device.clock_fraction)
+        found = self.known.get(key)
+        if found is None:
+            found = self.known[key] = kernels()
+        return found
+
+    def gemms(self, shapes: list[tuple[str, GemmShape]], dtype: str) -> tuple[KernelTime, ...]:
+        """Matrix products of one dtype."""
+        machine = self.device.gemm(dtype)
+        kernels = []
+        for name, shape in shapes:
+            time_s = gemm_time(shape, machine).time_s
+            if dtype in LOW_PRECISIONS:
+                time_s *= self.job.framework.low_precision_gemm_ratio
+            flop = 2.0 * shape.m * shape.n * shape.k
+            traffic_bytes = compulsory_traffic_bytes(shape)
+            kernels.append(KernelTime(name, "gemm", time_s, flop, traffic_bytes, dtype))
+        return tuple(kernels)
 
     def stream(self, name: str, traffic_bytes: float, n_kernels: float) -> KernelTime:
         """Streaming kernels."""
-        time_s = stream_time_s(traffic_bytes, n_kernels, self.device.stream())
+        time_s = stream_time_s(traffic_bytes, n_kernels, self.device.stream)
         return KernelTime(name, "stream", time_s, 0.0, traffic_bytes, self.device.core_dtype)
 
     def operations(self, counts: Counts, direction: str) -> list[KernelTime]:
@@ -120,7 +152,7 @@ class Timer:
             KernelTime(
                 call.name,
                 "stream",
-                operation_call_time_s(call, self.device),
+                operation_call_time_s(call, self.device.device),
                 0.0,
                 call.traffic_bytes,
                 dtype,
@@ -181,7 +213,7 @@ def _unfused_scores(timer: Timer, *, is_forward: bool) -> tuple[KernelTime, ...]
     rows = heads * shape.query_len
     products = FORWARD_PRODUCTS if is_forward else 2.0 * FORWARD_PRODUCTS
     one = GemmShape(shape.query_len, shape.key_len, shape.head_dim, width, width, width, heads)
-    time = gemm_time(one, timer.device.gemm(dtype, timer.clock_fraction))
+    time = gemm_time(one, timer.device.gemm(dtype))
     flop = 2.0 * rows * shape.key_len * shape.head_dim
     score_bytes = rows * shape.key_len * width
     traffic = job.framework.traffic
@@ -199,9 +231,15 @@ def _unfused_scores(timer: Timer, *, is_forward: bool) -> tuple[KernelTime, ...]
 
 
 def _attention_kernels(timer: Timer, *, is_forward: bool) -> tuple[KernelTime, ...]:
+    plan = timer.plan
+    what = ("attention", is_forward, plan.tp, plan.cp, plan.micro_batch, plan.attention)
+    return timer.once(what, lambda: _new_attention_kernels(timer, is_forward=is_forward))
+
+
+def _new_attention_kernels(timer: Timer, *, is_forward: bool) -> tuple[KernelTime, ...]:
     if timer.plan.attention == "unfused":
         return _unfused_scores(timer, is_forward=is_forward)
-    machine = timer.device.attention(timer.clock_fraction)
+    machine = timer.device.attention
     dtype = timer.device.core_dtype
     compute = attention_forward_time if is_forward else attention_backward_time
     products = FORWARD_PRODUCTS if is_forward else BACKWARD_PRODUCTS
@@ -227,101 +265,95 @@ def _host_s(job: TrainingJob, plan: Plan, ratio: float) -> float:
     return n_kernels * ratio * host.kernel_host_s
 
 
+def _forward_shapes(job: TrainingJob, gemms: tuple[Gemm, ...]) -> list[tuple[str, GemmShape]]:
+    width = ELEMENT_BYTES[job.precision]
+    return [(gemm.name, gemm.forward(width, job.activation_bytes)) for gemm in gemms]
+
+
+def _backward_shapes(job: TrainingJob, gemms: tuple[Gemm, ...]) -> list[tuple[str, GemmShape]]:
+    width = ELEMENT_BYTES[job.precision]
+    inputs = [
+        (f"{gemm.name}, input gradient", gemm.input_gradient(width, job.activation_bytes))
+        for gemm in gemms
+    ]
+    weights = [(f"{gemm.name}, weight gradient", gemm.weight_gradient(width)) for gemm in gemms]
+    return inputs + weights
+
+
 def forward_pass(timer: Timer) -> PassTime:
     """One layer forward on one device."""
     job, plan = timer.job, timer.plan
     gemms = layer_gemms(job, plan)
-    width = ELEMENT_BYTES[job.precision]
-    kernels = [
-        timer.gemm(gemm.name, gemm.forward(width, job.activation_bytes), job.precision)
-        for gemm in gemms
-    ]
-    kernels += _attention_kernels(timer, is_forward=True)
+    products = timer.once(
+        ("forward", plan.tp, micro_batch_tokens(job, plan)),
+        lambda: timer.gemms(_forward_shapes(job, gemms), job.precision),
+    )
+    attention = _attention_kernels(timer, is_forward=True)
     operations = job.framework.operations
     if operations is not None:
-        kernels += timer.operations(operations.forward, "fwd")
-        return pass_time(tuple(kernels), _host_s(job, plan, 1.0))
+        around = timer.operations(operations.forward, "fwd")
+        return pass_time((*products, *attention, *around), _host_s(job, plan, 1.0))
     traffic = (
         stream_traffic_bytes(job, plan)
         + cast_traffic_bytes(job, gemms)
         + ring_merge_bytes(job, plan, is_forward=True)
     )
-    kernels.append(timer.stream("norms and activation", traffic, STREAM_KERNELS_FORWARD))
-    return pass_time(tuple(kernels), _host_s(job, plan, 1.0))
+    norms = timer.stream("norms and activation", traffic, STREAM_KERNELS_FORWARD)
+    return pass_time((*products, *attention, norms), _host_s(job, plan, 1.0))
 
 
 def backward_pass(timer: Timer) -> PassTime:
     """One layer backward on one device: input gradients, weight gradients, accumulation."""
     job, plan = timer.job, timer.plan
     gemms = layer_gemms(job, plan)
-    width = ELEMENT_BYTES[job.precision]
     ratio = job.framework.traffic.backward_ratio
-    kernels = [
-        timer.gemm(
-            f"{gemm.name}, input gradient",
-            gemm.input_gradient(width, job.activation_bytes),
-            job.precision,
-        )
-        for gemm in gemms
-    ]
-    kernels += [
-        timer.gemm(f"{gemm.name}, weight gradient", gemm.weight_gradient(width), job.precision)
-        for gemm in gemms
-    ]
-    kernels += _attention_kernels(timer, is_forward=False)
+    products = timer.once(
+        ("backward", plan.tp, micro_batch_tokens(job, plan)),
+        lambda: timer.gemms(_backward_shapes(job, gemms), job.precision),
+    )
+    attention = _attention_kernels(timer, is_forward=False)
     host_s = _host_s(job, plan, job.framework.host.backward_kernels_ratio)
     operations = job.framework.operations
     if operations is not None:
-        kernels += timer.operations(operations.backward, "bwd")
-        return pass_time(tuple(kernels), host_s)
+        around = timer.operations(operations.backward, "bwd")
+        return pass_time((*products, *attention, *around), host_s)
     traffic = (
         ratio * stream_traffic_bytes(job, plan)
         + 2.0 * cast_traffic_bytes(job, gemms)
         + accumulation_traffic_bytes(job, gemms)
         + ring_merge_bytes(job, plan, is_forward=False)
     )
-    kernels.append(timer.stream("norms and activation", traffic, ratio * STREAM_KERNELS_FORWARD))
-    return pass_time(tuple(kernels), host_s)
+    norms = timer.stream("norms and activation", traffic, ratio * STREAM_KERNELS_FORWARD)
+    return pass_time((*products, *attention, norms), host_s)
 
 
-def layer_passes(
-    job: TrainingJob, plan: Plan, device: DeviceModel, clock_fraction: float
-) -> tuple[PassTime, PassTime]:
-    """Forward and backward pass of one layer at a clock."""
-    timer = Timer(job, plan, device, clock_fraction)
+def layer_passes(timer: Timer) -> tuple[PassTime, PassTime]:
+    """Forward and backward pass of one layer."""
     return forward_pass(timer), backward_pass(timer)
 
 
-def head_passes(
-    job: TrainingJob, plan: Plan, device: DeviceModel, clock_fraction: float
-) -> tuple[PassTime, PassTime]:
+def head_passes(timer: Timer) -> tuple[PassTime, PassTime]:
     """Forward and backward of final norm, output head and loss on the last stage."""
-    timer = Timer(job, plan, device, clock_fraction)
+    job, plan, dtype = timer.job, timer.plan, timer.device.core_dtype
     gemm = head_gemm(job, plan)
-    dtype = device.core_dtype
     width = ELEMENT_BYTES[dtype]
-    forward_product = timer.gemm("output head", gemm.forward(width, width), dtype)
-    backward_products = (
-        timer.gemm("output head, input gradient", gemm.input_gradient(width, width), dtype),
-        timer.gemm("output head, weight gradient", gemm.weight_gradient(width), dtype),
-    )
+    shapes = [
+        ("output head", gemm.forward(width, width)),
+        ("output head, input gradient", gemm.input_gradient(width, width)),
+        ("output head, weight gradient", gemm.weight_gradient(width)),
+    ]
+    logits, *gradients = timer.once(("head", plan.tp, gemm.m), lambda: timer.gemms(shapes, dtype))
     operations = job.framework.operations
     if operations is not None:
         first = timer.operations(operations.step, "fwd")
         last = timer.operations(operations.head_backward, "bwd")
         around = timer.operations(operations.head_forward, "fwd")
         return (
-            pass_time((forward_product, *first, *around), 0.0),
-            pass_time((*backward_products, *last), 0.0),
+            pass_time((logits, *first, *around), 0.0),
+            pass_time((*gradients, *last), 0.0),
         )
     loss_bytes = job.framework.traffic.logit_bytes * gemm.m * gemm.n
     accumulation = accumulation_traffic_bytes(job, (gemm,))
-    forward = (
-        forward_product,
-        timer.stream("loss", 0.5 * loss_bytes, 2.0),
-    )
-    backward = (
-        *backward_products,
-        timer.stream("loss", 0.5 * loss_bytes + accumulation, 2.0),
-    )
+    forward = (logits, timer.stream("loss", 0.5 * loss_bytes, 2.0))
+    backward = (*gradients, timer.stream("loss", 0.5 * loss_bytes + accumulation, 2.0))
     return pass_time(forward, 0.0), pass_time(backward, 0.0)

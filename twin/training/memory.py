@@ -32,7 +32,7 @@ from twin.workload.parameters import (
     layer_parameters,
 )
 
-__all__ = ["memory_use"]
+__all__ = ["MemoryCache", "memory_use"]
 
 GATHERED_LAYERS = 2.0
 """Layers whose full parameters are present at once under ZeRO-3: current and prefetched. [1]"""
@@ -62,14 +62,47 @@ class _Stage(NamedTuple):
     parameters: float
     """Of one tensor-parallel rank, embedding and head included. [1]"""
     n_layers: int
-    in_flight: float
-    """Micro-batches whose activations it keeps at once. [1]"""
+    i_stage: int
     has_head: bool
 
 
-def _in_flight(plan: Plan, n_micro_batches: int, index: int) -> float:
+class _Held(NamedTuple):
+    """Bytes of one stage that no activation has a part in: many plans share them."""
+
+    n_layers: int
+    i_stage: int
+    has_head: bool
+    weights_bytes: float
+    gradients_bytes: float
+    optimizer_bytes: float
+    states_bytes: float
+    """Sum of these three. [byte]"""
+    standing_bytes: float
+    """Buffers of both moments: gathered parameters, placeholders of gradients. [byte]"""
+    reduced_bytes: float
+    """Buffers of a layer's backward pass. [byte]"""
+
+
+class _Flowing(NamedTuple):
+    """Bytes of one micro-batch: activations of a layer, and the loss."""
+
+    activations: LayerActivations
+    loss_bytes: float
+
+
+class _StageUse(NamedTuple):
+    """What one stage needs under one plan."""
+
+    total_bytes: float
+    held: _Held
+    activations_bytes: float
+    buffers_bytes: float
+    fragmentation_bytes: float
+
+
+def _in_flight(plan: Plan, n_micro_batches: int, i_stage: int) -> float:
     """Micro-batches in flight on a stage: p - i for 1F1B; interleaving keeps more chunks. [1]"""
-    after = plan.pp - index - 1
+    after = plan.pp - i_stage - 1
     if plan.vpp == 1:
         kept = float(after + 1)
     else:
@@ -83,13 +116,11 @@ def _n_micro_batches(job: TrainingJob, plan: Plan) -> int:
 
 def _stages(job: TrainingJob, plan: Plan, layer: _Layer) -> list[_Stage]:
     """First, second and last stage: one of them is the fullest."""
-    n_micro_batches = _n_micro_batches(job, plan)
     first, last = stage_parameters(job.model, plan)
     layers = stages_of(job.model, plan)
 
-    def stage(index: int, parameters: float, n_layers: int) -> _Stage:
-        in_flight = _in_flight(plan, n_micro_batches, index)
-        return _Stage(parameters, n_layers, in_flight, has_head=index == plan.pp - 1)
+    def stage(i_stage: int, parameters: float, n_layers: int) -> _Stage:
+        return _Stage(parameters, n_layers, i_stage, has_head=i_stage == plan.pp - 1)
 
     found = [stage(0, first, layers.first_layers)]
     if plan.pp > MOST_STAGES_WITHOUT_MIDDLE:
@@ -165,10 +196,8 @@ def _gathered_bytes(job: TrainingJob, plan: Plan, stage: _Stage, layer: _Layer) 
     return gathered * job.activation_bytes
 
 
-def _loss_bytes(job: TrainingJob, plan: Plan, stage: _Stage) -> float:
+def _loss_bytes(job: TrainingJob, plan: Plan) -> float:
     """Logits with what the loss makes of them, and the gradient of the head. [byte]"""
-    if not stage.has_head:
-        return 0.0
     rules = job.framework.memory
     per_logit = rules.sharded_logit_bytes if plan.tp > 1 else rules.logit_bytes
     logits = micro_batch_tokens(job, plan) * job.model.vocabulary / plan.tp
@@ -183,47 +212,111 @@ def _reduced_bytes(job: TrainingJob, plan: Plan, layer: _Layer) -> float:
     return (job.activation_bytes + job.framework.gradient_reduce_bytes) * layer.parameters
 
 
-def _stage_use(
-    job: TrainingJob, plan: Plan, stage: _Stage, *, layer: _Layer, activations: LayerActivations
-) -> MemoryUse:
-    """Memory of one stage.
+def _held(job: TrainingJob, plan: Plan) -> tuple[_Held, ...]:
+    """What first, second and last stage hold.
 
-    Buffers are those of the fuller of two moments: the loss, and the backward pass of one layer.
     Libraries that add weight gradients to their buffer inside the product hand the framework a
     placeholder of each weight's shape, and keep one per shape: the matrices of one layer.
     """
-    rules = job.framework.memory
-    kept = activations.kept_bytes * stage.n_layers + activations.boundary_bytes * plan.vpp
-    backward = activations.working_bytes + _reduced_bytes(job, plan, layer)
-    buffers = (
-        _gathered_bytes(job, plan, stage, layer)
-        + rules.placeholder_gradient_bytes * layer.matrices
-        + max(_loss_bytes(job, plan, stage), backward)
-    )
-    in_flight_bytes = kept * stage.in_flight
-    return MemoryUse(
-        weights_bytes=_weights_bytes(job, plan, stage, layer),
-        gradients_bytes=_gradients_bytes(job, plan, stage),
-        optimizer_bytes=_optimizer_bytes(job, plan, stage),
-        activations_bytes=in_flight_bytes,
-        buffers_bytes=buffers,
-        fragmentation_bytes=rules.fragmentation_fraction * (in_flight_bytes + buffers),
-        overhead_bytes=rules.fixed_overhead_bytes,
-    )
-
-
-def memory_use(job: TrainingJob, plan: Plan) -> MemoryUse:
-    """Memory of the fullest device.
-
-    The first stage keeps most micro-batches, the last one has the logits, and one between holds
-    more layers where embedding and head are counted as layers; the fullest of them counts.
-    """
-    activations = layer_activations(job, plan)
     layer = _Layer(
         layer_parameters(job.model) / plan.tp, layer_matrix_parameters(job.model) / plan.tp
     )
-    uses = [
-        _stage_use(job, plan, stage, layer=layer, activations=activations)
-        for stage in _stages(job, plan, layer)
-    ]
-    return max(uses, key=lambda use: use.total_bytes)
+    placeholders_bytes = job.framework.memory.placeholder_gradient_bytes * layer.matrices
+    found = []
+    for stage in _stages(job, plan, layer):
+        weights_bytes = _weights_bytes(job, plan, stage, layer)
+        gradients_bytes = _gradients_bytes(job, plan, stage)
+        optimizer_bytes = _optimizer_bytes(job, plan, stage)
+        held = _Held(
+            n_layers=stage.n_layers,
+            i_stage=stage.i_stage,
+            has_head=stage.has_head,
+            weights_bytes=weights_bytes,
+            gradients_bytes=gradients_bytes,
+            optimizer_bytes=optimizer_bytes,
+            states_bytes=weights_bytes + gradients_bytes + optimizer_bytes,
+            standing_bytes=_gathered_bytes(job, plan, stage, layer) + placeholders_bytes,
+            reduced_bytes=_reduced_bytes(job, plan, layer),
+        )
+        found.append(held)
+    return tuple(found)
+
+
+class MemoryCache:
+    """Memory of one job under any plan, keeping what plans share: a search asks for thousands."""
+
+    def __init__(self, job: TrainingJob) -> None:
+        self.job = job
+        self._held: dict[tuple[object, ...], tuple[_Held, ...]] = {}
+        self._flowing: dict[tuple[object, ...], _Flowing] = {}
+
+    def use(self, plan: Plan) -> MemoryUse:
+        """Memory of the fullest device.
+
+        The first stage keeps most micro-batches, the last one has the logits, and one between
+        holds more layers where embedding and head are counted as layers; the fullest of them
+        counts.
+        """
+        fullest = max(self._stages(plan), key=lambda stage: stage.total_bytes)
+        return MemoryUse(
+            weights_bytes=fullest.held.weights_bytes,
+            gradients_bytes=fullest.held.gradients_bytes,
+            optimizer_bytes=fullest.held.optimizer_bytes,
+            activations_bytes=fullest.activations_bytes,
+            buffers_bytes=fullest.buffers_bytes,
+            fragmentation_bytes=fullest.fragmentation_bytes,
+            overhead_bytes=self.job.framework.memory.fixed_overhead_bytes,
+        )
+
+    def total_bytes(self, plan: Plan) -> float:
+        """Sum of all components on the fullest device. [byte]"""
+        return max(stage.total_bytes for stage in self._stages(plan))
+
+    def _stages(self, plan: Plan) -> list[_StageUse]:
+        """What stages need, with the buffers of the fuller of two moments.
+
+        These are the loss, and the backward pass of one layer.
+        """
+        rules = self.job.framework.memory
+        n_micro_batches = _n_micro_batches(self.job, plan)
+        activations, loss_bytes = self._flowing_of(plan)
+        boundary_bytes = activations.boundary_bytes * plan.vpp
+        stages = []
+        for held in self._held_of(plan, n_micro_batches):
+            kept_bytes = activations.kept_bytes * held.n_layers + boundary_bytes
+            in_flight_bytes = kept_bytes * _in_flight(plan, n_micro_batches, held.i_stage)
+            backward_bytes = activations.working_bytes + held.reduced_bytes
+            moment_bytes = max(loss_bytes, backward_bytes) if held.has_head else backward_bytes
+            buffers_bytes = held.standing_bytes + moment_bytes
+            unused_bytes = rules.fragmentation_fraction * (in_flight_bytes + buffers_bytes)
+            # Added up in the order of `MemoryUse.total_bytes`, to the last bit.
+            total_bytes = held.states_bytes + in_flight_bytes + buffers_bytes + unused_bytes
+            total_bytes += rules.fixed_overhead_bytes
+            stages.append(
+                _StageUse(total_bytes, held, in_flight_bytes, buffers_bytes, unused_bytes)
+            )
+        return stages
+
+    def _held_of(self, plan: Plan, n_micro_batches: int) -> tuple[_Held, ...]:
+        """What stages hold depends on shards, and on whether gradients are accumulated at all."""
+        sharding = (plan.zero, plan.n_shards, n_micro_batches > 1)
+        key = (plan.tp, plan.pp, plan.vpp, plan.counts_ends_as_layers, *sharding)
+        found = self._held.get(key)
+        if found is None:
+            found = self._held[key] = _held(self.job, plan)
+        return found
+
+    def _flowing_of(self, plan: Plan) -> _Flowing:
+        sizes = (plan.tp, plan.cp, plan.micro_batch, plan.pp > 1)
+        kept = (plan.sequence_parallel, plan.attention, plan.recompute, plan.recompute_layers)
+        key = (*sizes, *kept)
+        found = self._flowing.get(key)
+        if found is None:
+            activations = layer_activations(self.job, plan)
+            found = self._flowing[key] = _Flowing(activations, _loss_bytes(self.job, plan))
+        return found
+
+
+def memory_use(job: TrainingJob, plan: Plan) -> MemoryUse:
+    """Memory of the fullest device under one plan."""
+    return MemoryCache(job).use(plan)

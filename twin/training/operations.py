@@ -6,7 +6,6 @@ the kernel models in `layer_time`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from kernels.attention.model import AttentionShape
@@ -33,8 +32,7 @@ GRADIENT_BYTES = 4.0
 """Weight gradients are written in fp32. [byte]"""
 
 
-@dataclass(frozen=True, slots=True)
-class Gemm:
+class Gemm(NamedTuple):
     """One linear layer's product: tokens times a weight of n by k."""
 
     name: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twin.training.job import TrainingJob
 from twin.training.plan import Plan, PlanError
 
-__all__ = ["check_plan", "divisors"]
+__all__ = ["check_layout", "check_plan", "check_states", "divisors"]
 
 MAXIMUM_ZERO = 3
 
@@ -98,22 +98,29 @@ def _check_data(job: TrainingJob, plan: Plan) -> None:
         raise PlanError(msg)
 
 
-def _check_choices(job: TrainingJob, plan: Plan) -> None:
-    for name in ("tp", "pp", "vpp", "cp", "ep", "dp", "micro_batch"):
-        value = getattr(plan, name)
-        if value < 1:
-            msg = f"{name.replace('_', '-')}={value}; expected a whole number of at least 1"
-            raise PlanError(msg)
+def _check_sizes(plan: Plan) -> None:
+    sizes = (plan.tp, plan.pp, plan.vpp, plan.cp, plan.ep, plan.dp, plan.micro_batch)
+    if min(sizes) >= 1:
+        return
+    names = ("tp", "pp", "vpp", "cp", "ep", "dp", "micro-batch")
+    name, value = next((name, size) for name, size in zip(names, sizes, strict=True) if size < 1)
+    msg = f"{name}={value}; expected a whole number of at least 1"
+    raise PlanError(msg)
+
+
+def _check_zero(plan: Plan) -> None:
     if not 0 <= plan.zero <= MAXIMUM_ZERO:
         msg = f"zero={plan.zero}; expected 0, 1, 2 or 3"
         raise PlanError(msg)
+
+
+def _check_choices(plan: Plan) -> None:
     if plan.sequence_parallel and plan.tp == 1:
         msg = "sequence-parallel needs tp > 1; with tp=1 switch it off"
         raise PlanError(msg)
     if plan.ep != 1:
         msg = f"ep={plan.ep}; expert parallelism needs a mixture-of-experts model: use 1"
         raise PlanError(msg)
-    _check_recomputation(job, plan)
 
 
 def _check_recomputation(job: TrainingJob, plan: Plan) -> None:
@@ -164,6 +171,39 @@ def _check_sharding(job: TrainingJob, plan: Plan) -> None:
         raise PlanError(msg)
 
 
+def _check_layers(job: TrainingJob, plan: Plan) -> None:
+    _check_tensor(job, plan)
+    _check_pipeline(job, plan)
+    _check_data(job, plan)
+    _check_schedule(job, plan)
+
+
+def check_layout(job: TrainingJob, plan: Plan) -> None:
+    """The rules that neither the ZeRO stage nor recomputation has a part in.
+
+    Raises
+    ------
+    PlanError
+        As `check_plan` does.
+    """
+    _check_sizes(plan)
+    _check_choices(plan)
+    _check_layers(job, plan)
+
+
+def check_states(job: TrainingJob, plan: Plan) -> None:
+    """The other rules: they see no more of a layout than its stages and gradient ranks.
+
+    Raises
+    ------
+    PlanError
+        As `check_plan` does.
+    """
+    _check_zero(plan)
+    _check_recomputation(job, plan)
+    _check_sharding(job, plan)
+
+
 def check_plan(job: TrainingJob, plan: Plan) -> None:
     """Refuse a plan that no framework could run.
 
@@ -172,9 +212,9 @@ def check_plan(job: TrainingJob, plan: Plan) -> None:
     PlanError
         Names the rule, the values, and the valid ones.
     """
-    _check_choices(job, plan)
-    _check_tensor(job, plan)
-    _check_pipeline(job, plan)
-    _check_data(job, plan)
-    _check_schedule(job, plan)
+    _check_sizes(plan)
+    _check_zero(plan)
+    _check_choices(plan)
+    _check_recomputation(job, plan)
+    _check_layers(job, plan)
     _check_sharding(job, plan)

@@ -1,198 +1,132 @@
-"""The best plan for a job: exhaustive over what the user left open.
+"""The best plan for a job: the fastest that fits, of all that the user left open.
 
-Every candidate keeps the rules of `plan_rules`. Candidates that do not fit in memory are dropped
-before their time is computed; when none fits, the one that needs least memory is returned, so
-that the answer can say by how much it misses.
+Every plan counts, few are evaluated whole. The search goes on where the lowest bound of a step is,
+refines that bound, and ends when the lowest is above the fastest step found (`step_bounds`). When
+none fits, the plan that needs least memory is returned, so that the answer can say by how much it
+misses.
+
+References
+----------
+A. Land, A. Doig, An Automatic Method of Solving Discrete Programming Problems, Econometrica 28(3),
+1960 (branch and bound).
 """
 
 from __future__ import annotations
 
+import heapq
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import TypeVar, get_args
+from typing import NamedTuple
 
 from twin.scenario.scenario import PlanRequest
-from twin.training.job import TrainingJob
-from twin.training.memory import memory_use
-from twin.training.plan import Attention, Plan, PlanError, Recompute
-from twin.training.plan_rules import check_plan, divisors
+from twin.training.memory import MemoryCache
+from twin.training.plan import Plan, Recompute
+from twin.training.plan_candidates import Layout, layouts
 from twin.training.predictor import StepPredictor
+from twin.training.step_bounds import ROUNDING_FRACTION
 
 __all__ = ["choose_plan"]
-
-Choice = TypeVar("Choice", bound=str)
-
-SHORTEST_CONTEXT_SHARE = 4_096
-"""Context ranks are not given less of a sequence than this unless asked. [token]"""
 
 COMFORTABLE_SHARE = 0.95
 """Plans are sought within this share of memory; fuller ones only when nothing else fits. [1]"""
 
-LARGEST_MICRO_BATCH = 16
-MOST_STAGES = 64
-MOST_CHUNKS = 8
-LARGEST_CONTEXT = 16
+LAYOUT, CHEAP, CLOSE = range(3)
+"""What a bound is of: a whole layout, its plans of one recomputation, one plan that fits."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Open:
-    """Candidate values of each field of a plan."""
+class _Place(NamedTuple):
+    """Where a plan stands among candidates."""
 
-    tp: list[int]
-    pp: list[int]
-    cp: list[int]
-    zero: list[int]
-    recompute: list[Recompute]
-    attention: Attention
+    i_layout: int
+    i_states: int
 
 
-def _one_of(option: str, value: str, choices: tuple[Choice, ...]) -> Choice:
-    for choice in choices:
-        if choice == value:
-            return choice
-    msg = f"--{option} {value}: expected one of {', '.join(str(choice) for choice in choices)}"
-    raise PlanError(msg)
+class _Open(NamedTuple):
+    """What is still to be looked at; the lowest bound comes first."""
+
+    bound_s: float
+    place: _Place
+    """Of the first plan that the bound is of."""
+    known: int
+    """What the bound is of."""
 
 
-def _powers_of_two(limit: int) -> list[int]:
-    return [2**e for e in range(limit.bit_length()) if 2**e <= limit]
+class _Search:
+    """Looks for a plan among layouts, and remembers what memory plans need."""
 
+    def __init__(self, predictor: StepPredictor, found: list[Layout]) -> None:
+        self._predictor = predictor
+        self._layouts = found
+        self._memory = MemoryCache(predictor.job)
+        self._needed: dict[_Place, float] = {}
 
-def _tensor_sizes(job: TrainingJob) -> list[int]:
-    node = job.machine.node
-    domain = min(node.intra_node.domain_n_devices or node.n_devices, node.n_devices)
-    tiles = divisors(min(domain, job.n_devices))
-    return [d for d in divisors(job.model.n_heads) if d in tiles]
+    def fits_any(self, limit_bytes: float) -> bool:
+        """Whether any plan needs no more: the last layouts, in the smallest parts, come first."""
+        return any(
+            self._needed_bytes(place) <= limit_bytes
+            for i_layout in reversed(range(len(self._layouts)))
+            for place in self._places(i_layout)
+        )
 
+    def smallest(self) -> Plan:
+        """The plan that needs least memory; of equal ones the first among candidates."""
+        every = (place for i in range(len(self._layouts)) for place in self._places(i))
+        return self._plan(min(every, key=self._needed_bytes))
 
-def _stage_counts(job: TrainingJob) -> list[int]:
-    most = min(job.model.n_layers, MOST_STAGES)
-    return [size for size in divisors(job.n_devices) if size <= most]
-
-
-def _recompute_choices(
-    job: TrainingJob, request: PlanRequest, attention: Attention
-) -> list[Recompute]:
-    if request.recompute is not None:
-        return [_one_of("recompute", request.recompute, get_args(Recompute))]
-    helps = attention == "unfused" or job.framework.selective_recompute_fraction > 0
-    return ["none", "selective", "full"] if helps else ["none", "full"]
-
-
-def _open_fields(job: TrainingJob, request: PlanRequest) -> _Open:
-    attention: Attention = _one_of("attention", request.attention or "flash", get_args(Attention))
-    most_ranks = max(1, min(LARGEST_CONTEXT, job.seq_len // SHORTEST_CONTEXT_SHARE))
-    contexts = _powers_of_two(most_ranks)
-    return _Open(
-        tp=[request.tp] if request.tp is not None else _tensor_sizes(job),
-        pp=[request.pp] if request.pp is not None else _stage_counts(job),
-        cp=[request.cp] if request.cp is not None else contexts,
-        zero=[request.zero] if request.zero is not None else list(job.framework.zero_choices),
-        recompute=_recompute_choices(job, request, attention),
-        attention=attention,
-    )
-
-
-def _chunk_counts(job: TrainingJob, request: PlanRequest, pp: int) -> list[int]:
-    if request.vpp is not None:
-        return [request.vpp]
-    if pp == 1:
-        return [1]
-    layers = job.model.n_layers
-    return [
-        v
-        for v in range(1, MOST_CHUNKS + 1)
-        if layers % (pp * v) == 0 or (v > 1 and (layers + 2) % (pp * v) == 0) or v == 1
-    ]
-
-
-def _micro_batches(job: TrainingJob, request: PlanRequest, dp: int) -> list[int]:
-    if request.micro_batch is not None:
-        return [request.micro_batch]
-    per_rank = job.global_batch // dp
-    sizes = [b for b in divisors(per_rank) if b <= LARGEST_MICRO_BATCH]
-    return sizes if job.global_batch % dp == 0 else [1]
-
-
-def _sequence_choices(job: TrainingJob, request: PlanRequest, tp: int, cp: int) -> list[bool]:
-    if request.sequence_parallel is not None:
-        return [request.sequence_parallel]
-    divides = job.seq_len % (tp * cp) == 0
-    return (
-        [True, False] if tp > 1 and job.framework.default_sequence_parallel and divides else [False]
-    )
-
-
-def _sizes(job: TrainingJob, request: PlanRequest) -> Iterator[tuple[int, int, int, int]]:
-    """Tensor, pipeline, context and data sizes that fill the devices."""
-    fields = _open_fields(job, request)
-    is_pinned = any(size is not None for size in (request.tp, request.pp, request.cp))
-    for tp in fields.tp:
-        for pp in fields.pp:
-            if pp == 1 and request.pp is None and (request.vpp or 1) > 1:
+    def fastest(self, limit_bytes: float) -> Plan | None:
+        """The fastest plan within a limit of memory; of equal ones the first among candidates."""
+        waiting = self._whole_layouts()
+        best_s, best = math.inf, None
+        while waiting:
+            lowest = heapq.heappop(waiting)
+            if lowest.bound_s > best_s * (1.0 + ROUNDING_FRACTION):
+                break
+            if lowest.known != CLOSE:
+                for closer in self._refined(lowest, limit_bytes):
+                    heapq.heappush(waiting, closer)
                 continue
-            for cp in fields.cp:
-                dp = max(1, job.n_devices // (tp * pp * cp))
-                # A pinned size that does not divide is refused by its rule, with the reason.
-                if tp * pp * cp * dp == job.n_devices or is_pinned:
-                    yield tp, pp, cp, dp
+            time_s = self._predictor.step(self._plan(lowest.place)).time_s
+            if best is None or (time_s, lowest.place) < (best_s, best):
+                best_s, best = time_s, lowest.place
+        return None if best is None else self._plan(best)
 
+    def _whole_layouts(self) -> list[_Open]:
+        bounds = self._predictor.bounds
+        found = [
+            _Open(bounds.cheap_s(layout.plan), _Place(i, 0), LAYOUT)
+            for i, layout in enumerate(self._layouts)
+        ]
+        heapq.heapify(found)
+        return found
 
-def _shapes(job: TrainingJob, request: PlanRequest) -> Iterator[Plan]:
-    """Candidates up to zero and recompute."""
-    attention = _open_fields(job, request).attention
-    for tp, pp, cp, dp in _sizes(job, request):
-        for vpp in _chunk_counts(job, request, pp):
-            for micro_batch in _micro_batches(job, request, dp):
-                for sequence_parallel in _sequence_choices(job, request, tp, cp):
-                    yield Plan(
-                        tp=tp,
-                        pp=pp,
-                        vpp=vpp,
-                        cp=cp,
-                        ep=request.ep or 1,
-                        dp=dp,
-                        micro_batch=micro_batch,
-                        sequence_parallel=sequence_parallel,
-                        attention=attention,
-                        shard_group=request.shard_group,
-                        recompute_layers=request.recompute_layers,
-                    )
+    def _refined(self, of: _Open, limit_bytes: float) -> Iterator[_Open]:
+        """Closer bounds of the same plans, but for those that do not fit."""
+        bounds, places = self._predictor.bounds, self._places(of.place.i_layout)
+        if of.known == LAYOUT:
+            first = {self._recompute(place): place for place in reversed(places)}
+            for place in first.values():
+                yield _Open(bounds.cheap_s(self._plan(place)), place, CHEAP)
+            return
+        recompute = self._recompute(of.place)
+        for place in places:
+            if self._recompute(place) == recompute and self._needed_bytes(place) <= limit_bytes:
+                yield _Open(bounds.unsharded_s(self._plan(place)), place, CLOSE)
 
+    def _recompute(self, place: _Place) -> Recompute:
+        return self._layouts[place.i_layout].states[place.i_states].recompute
 
-def _candidates(job: TrainingJob, request: PlanRequest) -> Iterator[Plan]:
-    fields = _open_fields(job, request)
-    for shape in _shapes(job, request):
-        for zero in fields.zero:
-            if request.zero is None and zero and shape.dp * shape.cp == 1 and len(fields.zero) > 1:
-                continue
-            if request.zero is None and zero > 1 and shape.pp > 1:
-                continue
-            for recompute in fields.recompute:
-                yield replace(shape, zero=zero, recompute=recompute)
+    def _places(self, i_layout: int) -> list[_Place]:
+        return [_Place(i_layout, i) for i in range(len(self._layouts[i_layout].states))]
 
+    def _plan(self, place: _Place) -> Plan:
+        layout = self._layouts[place.i_layout]
+        return layout.with_states(layout.states[place.i_states])
 
-def _valid(job: TrainingJob, request: PlanRequest) -> list[Plan]:
-    """Candidates that keep the rules; the first breach is raised when none does."""
-    valid: list[Plan] = []
-    first_breach: PlanError | None = None
-    for plan in _candidates(job, request):
-        try:
-            check_plan(job, plan)
-        except PlanError as breach:
-            first_breach = first_breach or breach
-            continue
-        valid.append(plan)
-    if valid:
-        return valid
-    if first_breach is not None:
-        raise first_breach
-    msg = (
-        f"no plan for devices={job.n_devices}, global-batch={job.global_batch} and "
-        f"{job.model.name}; use a number of devices that tp·pp can divide and a global batch "
-        "that is a multiple of the data-parallel size"
-    )
-    raise PlanError(msg)
+    def _needed_bytes(self, place: _Place) -> float:
+        found = self._needed.get(place)
+        if found is None:
+            found = self._needed[place] = self._memory.total_bytes(self._plan(place))
+        return found
 
 
 def choose_plan(predictor: StepPredictor, request: PlanRequest) -> Plan:
@@ -203,25 +137,12 @@ def choose_plan(predictor: StepPredictor, request: PlanRequest) -> Plan:
     PlanError
         No candidate keeps the rules; the message is the first rule broken.
     """
-    job = predictor.job
-    plans = _valid(job, request)
-    if len(plans) == 1:
-        return plans[0]
-    capacity = job.machine.accelerator.memory.capacity_bytes
-    needed = {plan: memory_use(job, plan).total_bytes for plan in plans}
-    comfortable = [plan for plan in plans if needed[plan] <= COMFORTABLE_SHARE * capacity]
-    fitting = comfortable or [plan for plan in plans if needed[plan] <= capacity]
-    return _fastest(predictor, fitting) or min(plans, key=lambda plan: needed[plan])
-
-
-def _fastest(predictor: StepPredictor, plans: list[Plan]) -> Plan | None:
-    """The fastest of some plans: those with the lowest bounds first, until none can win."""
-    bounds = {plan: predictor.least_time_s(plan) for plan in plans}
-    best, best_s = None, float("inf")
-    for plan in sorted(plans, key=lambda plan: bounds[plan]):
-        if bounds[plan] >= best_s:
-            break
-        time_s = predictor.step(plan).time_s
-        if time_s < best_s:
-            best, best_s = plan, time_s
-    return best
+    found = layouts(predictor.job, request)
+    if len(found) == 1 and len(found[0].states) == 1:
+        return found[0].with_states(found[0].states[0])
+    search = _Search(predictor, found)
+    capacity = predictor.job.machine.accelerator.memory.capacity_bytes
+    for limit_bytes in (COMFORTABLE_SHARE * capacity, capacity):
+        if search.fits_any(limit_bytes):
+            return search.fastest(limit_bytes) or search.smallest()
+    return search.smallest()

@@ -5,14 +5,10 @@ from __future__ import annotations
 from twin.energy.clock import PowerMachine
 from twin.training.device_model import DeviceModel
 from twin.training.job import TrainingJob
+from twin.training.layer_compute import KernelCache
 from twin.training.plan import Plan
-from twin.training.step import (
-    KernelCache,
-    Step,
-    predict_step,
-    recompute_share,
-    straggler_fraction,
-)
+from twin.training.step import Step, predict_step
+from twin.training.step_bounds import StepBounds
 
 __all__ = ["StepPredictor", "power_machine"]
 
@@ -42,21 +38,9 @@ class StepPredictor:
         )
         self.device.peak_flop_per_s(job.precision)
         self.power = power_machine(self.device)
-        self._cache = KernelCache()
-
-    def least_time_s(self, plan: Plan) -> float:
-        """A bound that no step of the plan falls below: compute, bubble and host work. [s]
-
-        Cheap beside `step`, so that a search can pass over plans that cannot win.
-        """
-        compute = self._cache.layer_compute(self.job, plan, self.device, self.power)
-        n_micro_batches = self.job.global_batch // (plan.dp * plan.micro_batch)
-        repeated_s = recompute_share(self.job, plan) * compute.forward.time_s
-        layers_s = self.job.model.n_layers * (compute.layer_s + repeated_s)
-        stage_s = (layers_s + compute.head_s) / plan.pp
-        pipeline_s = (n_micro_batches + (plan.pp - 1) / plan.vpp) * stage_s
-        return (1.0 + straggler_fraction(self.job)) * (pipeline_s + self.job.framework.host.step_s)
+        self._cache = KernelCache(job, self.device, self.power)
+        self.bounds = StepBounds(self._cache)
 
     def step(self, plan: Plan) -> Step:
         """Predict one step of a plan that `check_plan` has accepted."""
-        return predict_step(self.job, plan, device=self.device, power=self.power, cache=self._cache)
+        return predict_step(plan, self._cache)

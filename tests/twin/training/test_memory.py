@@ -8,7 +8,7 @@ import pytest
 
 from tests.twin.machines import accelerator, job, machine, model
 from twin.prediction import MemoryUse
-from twin.training.memory import memory_use
+from twin.training.memory import MemoryCache, memory_use
 from twin.training.plan import Plan
 from twin.workload.parameters import (
     embedding_parameters,
@@ -214,3 +214,14 @@ def test_interleaving_keeps_its_published_surcharge():
     plain = memory_use(job(), Plan(pp=4, dp=16)).activations_bytes
     interleaved = memory_use(job(), Plan(pp=4, vpp=2, dp=16)).activations_bytes
     assert interleaved / plain == pytest.approx(1 + 3 / (4 * 2), rel=1e-12)
+
+
+def test_memory_that_many_plans_share_is_that_of_each():
+    case = job()
+    shared = MemoryCache(case)
+    for recompute in ("none", "full"):
+        for sizes in ({"dp": 64}, {"tp": 8, "dp": 8}, {"pp": 4, "dp": 16}, {"pp": 2, "dp": 32}):
+            for zero in (0, 1, 3):
+                plan = Plan(**sizes, zero=zero, recompute=recompute)
+                assert shared.use(plan) == memory_use(case, plan)
+                assert shared.total_bytes(plan) == memory_use(case, plan).total_bytes

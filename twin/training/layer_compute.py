@@ -1,0 +1,228 @@
+"""Kernels of one layer and of the head at the clock that the power cap leaves.
+
+The clock comes from the layer's times at two clocks, which plans share to a large part; only then
+the layer is evaluated at its own clock, which no other plan has. A search therefore asks first for
+`LayerFloor`, what those two clocks say of the third.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from twin.energy.clock import (
+    PROBE_CLOCK_FRACTION,
+    ComputeWork,
+    PowerMachine,
+    operand_energy_ratio,
+    sustained_clock,
+)
+from twin.training.communication import LayerTraffic, layer_traffic
+from twin.training.device_model import ClockedDevice, DeviceModel
+from twin.training.groups import Communicators, KnownTimes
+from twin.training.job import TrainingJob
+from twin.training.layer_time import (
+    KernelTime,
+    KnownKernels,
+    PassTime,
+    Timer,
+    head_passes,
+    layer_passes,
+    pass_time_s,
+)
+from twin.training.plan import Plan
+from twin.training.traffic_bytes import layer_link_bytes
+
+__all__ = ["KernelCache", "LayerCompute", "LayerFloor"]
+
+FULL_CLOCK_FRACTION = 1.0
+
+Passes = tuple[PassTime, PassTime]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCompute:
+    """Kernels of one layer and of the head at the clock that the power cap leaves."""
+
+    forward: PassTime
+    backward: PassTime
+    head_forward: PassTime
+    head_backward: PassTime
+    clock_fraction: float
+    work: ComputeWork
+    """Work of one layer's forward and backward pass."""
+
+    @property
+    def layer_s(self) -> float:
+        """Forward and backward of one layer. [s]"""
+        return self.forward.time_s + self.backward.time_s
+
+    @property
+    def head_s(self) -> float:
+        """Forward and backward of head and loss. [s]"""
+        return self.head_forward.time_s + self.head_backward.time_s
+
+
+class LayerFloor(NamedTuple):
+    """Seconds that a layer and the head do not fall below at the clock that the cap leaves."""
+
+    forward_s: float
+    """Kernels and launches. [s]"""
+    forward_traffic_s: float
+    """What exposed traffic of tensor and context ranks adds. [s]"""
+    backward_s: float
+    """Kernels, launches and that traffic. [s]"""
+    head_s: float
+
+
+class _Clocked(NamedTuple):
+    """What is known of a layer once its clock is."""
+
+    full: Passes
+    """At the boost clock."""
+    probed: Passes | None
+    """At the clock of the second sample; None where the cap leaves the boost clock."""
+    clock_fraction: float
+    work: ComputeWork
+
+
+def _bounding_pass(clocked: _Clocked, index: int) -> PassTime:
+    """A direction that takes no longer than at the layer's clock, and hides no less traffic.
+
+    Each term of a kernel's time either keeps or is inverse to the clock, and smooth maxima and
+    minima over candidates carry that over: a slower clock makes no kernel faster, and no kernel's
+    time grows by more than the clock falls.
+    """
+    full = clocked.full[index]
+    if clocked.probed is None:
+        return full
+    clock = clocked.clock_fraction
+    share = min(1.0, PROBE_CLOCK_FRACTION / clock)
+    device_s = max(full.device_s, share * clocked.probed[index].device_s)
+    slowest = tuple(
+        KernelTime("all", kind, full.kind_s(kind) / clock, 0.0, 0.0, "none")
+        for kind in ("gemm", "attention")
+    )
+    return PassTime(slowest, full.host_s, device_s, pass_time_s(device_s, full.host_s))
+
+
+class KernelCache:
+    """Layer times of one job by what they depend on, so that a search evaluates each once."""
+
+    def __init__(self, job: TrainingJob, device: DeviceModel, power: PowerMachine) -> None:
+        self.job = job
+        self.device = device
+        self.power = power
+        self._devices: dict[float, ClockedDevice] = {}
+        self._kernels: KnownKernels = {}
+        self._collectives: KnownTimes = {}
+        self._clocked: dict[tuple[object, ...], _Clocked] = {}
+        self._floors: dict[tuple[object, ...], LayerFloor] = {}
+        self._computes: dict[tuple[object, ...], LayerCompute] = {}
+        self._traffic: dict[tuple[object, ...], LayerTraffic] = {}
+
+    def layer_compute(self, plan: Plan) -> LayerCompute:
+        """Kernels of a layer under a plan; only sharding of a layer and its tokens matter."""
+        key = _layer_key(plan)
+        found = self._computes.get(key)
+        if found is None:
+            found = self._computes[key] = self._new_compute(plan)
+        return found
+
+    def layer_floor(self, plan: Plan) -> LayerFloor:
+        """Bounds of the plan's layer and head, without evaluating them at their clock."""
+        key = _layer_key(plan)
+        found = self._floors.get(key)
+        if found is None:
+            found = self._floors[key] = self._new_floor(plan)
+        return found
+
+    def unsharded_traffic(self, plan: Plan) -> LayerTraffic:
+        """Tensor- and context-parallel traffic of a layer: what sharded states add is left out."""
+        key = _layer_key(plan)
+        found = self._traffic.get(key)
+        if found is None:
+            compute = self.layer_compute(plan)
+            found = self._new_traffic(plan, (compute.forward, compute.backward))
+            self._traffic[key] = found
+        return found
+
+    def communicators(self, plan: Plan) -> Communicators:
+        """Communicators of a plan, which share what they know."""
+        return Communicators(job=self.job, plan=plan, device=self.device, known=self._collectives)
+
+    def _timer(self, plan: Plan, clock_fraction: float) -> Timer:
+        clocked = self._devices.get(clock_fraction)
+        if clocked is None:
+            clocked = self._devices[clock_fraction] = ClockedDevice(self.device, clock_fraction)
+        return Timer(self.job, plan, clocked, self._kernels)
+
+    def _new_traffic(self, plan: Plan, passes: Passes) -> LayerTraffic:
+        whole = replace(plan, zero=0, shard_group=None)
+        return layer_traffic(self.job, whole, self.communicators(whole), *passes)
+
+    def _new_compute(self, plan: Plan) -> LayerCompute:
+        clocked = self._clocked_layer(plan)
+        clock = clocked.clock_fraction
+        timer = self._timer(plan, clock)
+        forward, backward = layer_passes(timer) if clock < 1.0 else clocked.full
+        return LayerCompute(forward, backward, *head_passes(timer), clock, clocked.work)
+
+    def _new_floor(self, plan: Plan) -> LayerFloor:
+        clocked = self._clocked_layer(plan)
+        forward, backward = _bounding_pass(clocked, 0), _bounding_pass(clocked, 1)
+        traffic = self._new_traffic(plan, (forward, backward))
+        backward_exposed_s = traffic.exposed_s - traffic.forward_exposed_s
+        head_forward, head_backward = head_passes(self._timer(plan, FULL_CLOCK_FRACTION))
+        return LayerFloor(
+            forward.time_s,
+            traffic.forward_exposed_s,
+            backward.time_s + backward_exposed_s,
+            head_forward.time_s + head_backward.time_s,
+        )
+
+    def _clocked_layer(self, plan: Plan) -> _Clocked:
+        key = _layer_key(plan)
+        found = self._clocked.get(key)
+        if found is None:
+            found = self._clocked[key] = self._new_clocked(plan)
+        return found
+
+    def _new_clocked(self, plan: Plan) -> _Clocked:
+        full = layer_passes(self._timer(plan, FULL_CLOCK_FRACTION))
+        work = self._layer_work(plan, full)
+        sampled = {FULL_CLOCK_FRACTION: full}
+
+        def layer_time_s(clock_fraction: float) -> float:
+            if clock_fraction not in sampled:
+                sampled[clock_fraction] = layer_passes(self._timer(plan, clock_fraction))
+            forward, backward = sampled[clock_fraction]
+            return forward.device_s + backward.device_s
+
+        clock = sustained_clock(
+            work, layer_time_s, power_cap_w=self.job.power_cap_w, machine=self.power
+        )
+        return _Clocked(full, sampled.get(PROBE_CLOCK_FRACTION), clock, work)
+
+    def _layer_work(self, plan: Plan, passes: Passes) -> ComputeWork:
+        """What a layer does to the chip, its traffic with tensor and context ranks included.
+
+        Traffic between replicas and stages comes in longer pauses and is left out.
+        """
+        forward, backward = passes
+        weighted = 0.0
+        for kernel in (*forward.kernels, *backward.kernels):
+            weighted += kernel.flop * operand_energy_ratio(kernel.dtype, self.power)
+        launches_s = forward.time_s - forward.device_s + backward.time_s - backward.device_s
+        work = ComputeWork(weighted, forward.hbm_bytes + backward.hbm_bytes, launches_s)
+        if plan.tp * plan.cp == 1:
+            return work
+        traffic = self._new_traffic(plan, passes)
+        return work._replace(
+            communicating_s=traffic.tp_exposed_s + traffic.cp_exposed_s,
+            link_bytes=layer_link_bytes(self.job, plan),
+        )
+
+
+def _layer_key(plan: Plan) -> tuple[object, ...]:
+    return (plan.tp, plan.cp, plan.micro_batch, plan.sequence_parallel, plan.attention)
