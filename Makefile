@@ -46,13 +46,13 @@ bench: $(VENV)/.installed-dev  ## run the benches; BACKEND=cuda, PYTEST_ARGS=--q
 
 bench-baseline: $(VENV)/.installed-dev  ## record this device's speed in benches/baselines
 	@mkdir -p measured
-	$(BIN)/python -m pytest benches --backend $(BACKEND) --quick \
+	$(BIN)/python -m pytest benches --backend $(BACKEND) \
 	    --benchmark-json=measured/benches.json --benchmark-columns=median,iqr,rounds $(PYTEST_ARGS)
 	$(BIN)/python -m benches.baseline record measured/benches.json
 
 bench-compare: $(VENV)/.installed-dev  ## fail where a kernel is slower than that by SLOWER per cent
 	file=$$($(BIN)/python -m benches.baseline where --backend $(BACKEND)) && \
-	$(BIN)/python -m pytest benches --backend $(BACKEND) --quick --benchmark-compare="$$file" \
+	$(BIN)/python -m pytest benches --backend $(BACKEND) --benchmark-compare="$$file" \
 	    --benchmark-compare-fail=median:$(SLOWER)% --benchmark-columns=median,iqr,rounds $(PYTEST_ARGS)
 
 clean:  ## remove the environment and all caches

@@ -102,7 +102,7 @@ def gemm_gpu(
     BackendError
         In one line, when CuPy or a device is missing or the kernel cannot run on it.
     ValueError
-        When shapes, types or strides do not fit.
+        When shapes, types or strides do not fit, or out shares memory with an operand.
     """
     cupy = require_cupy()
     if kernel not in KERNELS:
@@ -117,6 +117,10 @@ def gemm_gpu(
             raise ValueError(msg)
         out = cupy.empty(shapes.out, dtype=a.dtype)
     _require(out, name="out", like=a, shape=shapes.out)
+    for name, operand in (("a", a), ("b", b)):
+        if _overlap(out, operand):
+            msg = f"out shares memory with {name}; expected an array of its own"
+            raise ValueError(msg)
     if kernel == "vendor":
         return _vendor(cupy, (a, b, out), factors=(alpha, beta), transposed=transposed)
     product = Product(
@@ -140,6 +144,24 @@ def _require(array: Any, *, name: str, like: Any, shape: tuple[int, ...]) -> Non
     if array.ndim >= 2 and array.shape[-1] > 1 and array.strides[-1] != array.itemsize:
         msg = f"{name}: strides {array.strides}; expected contiguous rows; say transposed instead"
         raise ValueError(msg)
+
+
+def _overlap(first: Any, second: Any) -> bool:  # noqa: ANN401 -- CuPy's arrays
+    """Whether the bytes between the first and the last element of two arrays meet."""
+    low, high = _extent(first)
+    other_low, other_high = _extent(second)
+    return low < other_high and other_low < high
+
+
+def _extent(array: Any) -> tuple[int, int]:  # noqa: ANN401 -- CuPy's array
+    """Addresses of the first byte and of the one behind the last; equal where it is empty."""
+    low = high = int(array.data.ptr)
+    if array.size == 0:
+        return low, high
+    for size, stride in zip(array.shape, array.strides, strict=True):
+        reach = (size - 1) * stride
+        low, high = low + min(0, reach), high + max(0, reach)
+    return low, high + array.itemsize
 
 
 def _resolve(cupy: Any, product: Product, *, kernel: str) -> str:  # noqa: ANN401 -- module

@@ -96,6 +96,16 @@ def test_a_product_in_bf16_takes_the_tensor_cores(
     assert functions[f"gemm_{kernel}_bf16_tn"].calls[-1][0] == 2
 
 
+def test_an_out_that_lies_over_an_operand_is_refused(device):
+    device("80")
+    block = on_device(np.zeros((24, 16), np.float32))
+    a, b = block[:16], on_device(np.ones((16, 16), np.float32))
+    with pytest.raises(ValueError, match="out shares memory with a"):
+        gpu.gemm_gpu(a, b, out=block[8:])
+    with pytest.raises(ValueError, match="out shares memory with b"):
+        gpu.gemm_gpu(b.copy(), a, out=a)
+
+
 def test_a_kernel_on_the_wrong_device_is_refused_in_one_line(device):
     device("80")
     a = on_device(bf16_bits(np.ones((64, 64), np.float32)))
