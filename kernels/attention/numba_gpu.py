@@ -3,10 +3,11 @@
 """Portable attention for CUDA devices in Numba: flash-style, one thread to a row, sums in float32.
 
 Each block of threads owns as many rows of one head and brings the other operand into shared memory
-tile by tile. No warp intrinsics and no matrix units are used, so that the code also runs in Numba's
-simulator on a machine without a GPU (NUMBA_ENABLE_CUDASIM=1 before the first import of Numba); a
-library's kernel is faster. The simulator exchanges the name `cuda` among the module's own names, so
-that Numba is imported here and not in the functions.
+tile by tile; a tile has fewer rows where heads are wide. No warp intrinsics and no matrix units are
+used, so that the code also runs in Numba's simulator on a machine without a GPU
+(NUMBA_ENABLE_CUDASIM=1 before the first import of Numba); a library's kernel is faster. The
+simulator exchanges the name `cuda` among the module's own names, so that Numba is imported here and
+not in the functions.
 
 References
 ----------
@@ -36,10 +37,13 @@ from kernels.attention.operands import (
 )
 from kernels.backends import BackendError
 
-__all__ = ["attention_backward_numba_gpu", "attention_numba_gpu"]
+__all__ = ["attention_backward_numba_gpu", "attention_numba_gpu", "tile_rows"]
 
-TILE = 32
-"""Threads of a block, rows that it owns, and rows of a tile in shared memory. [1]"""
+BLOCK = 32
+"""Threads of a block, rows that it owns, and most rows of a tile in shared memory. [1]"""
+STATIC_SHARED_BYTES = 48 * 1024
+"""Shared memory that a kernel may declare: CUDA C++ Programming Guide, compute capabilities."""
+FLOAT_TYPES = ("float16", "bfloat16", "float32", "float64")
 NEGATIVE_INFINITY = np.float32(-np.inf)
 ZERO = np.float32(0.0)
 
@@ -60,9 +64,11 @@ def attention_numba_gpu(
     Parameters
     ----------
     q
-        Queries in (batch, heads, query_len, head_dim) on the host, of any float type.
+        Queries in (batch, heads, query_len, head_dim) on the host: float16, float32, float64, or
+        bfloat16, also as its bits in uint16. The kernel reads float32.
     k, v
-        Keys and values in (batch, kv_heads, key_len, head_dim); kv_heads divides heads.
+        Keys and values in (batch, kv_heads, key_len, head_dim), of the same types; kv_heads divides
+        heads.
     mask
         Which keys a query sees; tiles that no query of a block sees are skipped.
     scale
@@ -78,14 +84,18 @@ def attention_numba_gpu(
     BackendError
         When Numba sees neither a device nor its simulator.
     ValueError
-        When shapes do not fit each other or the scale is not positive.
+        When shapes do not fit each other, a type is none of those, heads are too wide for shared
+        memory, or the scale is not positive.
     """
     require_operands(q, k, v)
+    inputs = _as_float32(q=q, k=k, v=v)
     factor = np.float32(softmax_scale(scale, q.shape[3]))
+    n_rows = tile_rows(q.shape[3])
     out, lse = np.zeros(q.shape, np.float32), np.full(q.shape[:3], -np.inf, np.float32)
     if out.size > 0:
         band = mask.band(q.shape[2], k.shape[2])
-        _launch(_build_forward(q.shape[3]), q, (q, k, v), (out, lse), (*band, factor))
+        kernel = _build_forward(q.shape[3], n_rows)
+        _launch(kernel, q, inputs, (out, lse), (*band, factor))
     return Result(out, lse)
 
 
@@ -108,7 +118,7 @@ def attention_backward_numba_gpu(
     result
         What the forward pass returned for them.
     gradient
-        Gradient by the output, laid out as q.
+        Gradient by the output, laid out as q, of the types that q may have.
 
     Returns
     -------
@@ -120,27 +130,63 @@ def attention_backward_numba_gpu(
     BackendError
         When Numba sees neither a device nor its simulator.
     ValueError
-        When shapes do not fit each other or the scale is not positive.
+        When shapes do not fit each other, a type is none of those, heads are too wide for shared
+        memory, or the scale is not positive.
     """
     require_operands(q, k, v)
     require_result(q, result)
     require_gradient(q, gradient)
+    *operands, by_out, out, lse = _as_float32(
+        q=q, k=k, v=v, gradient=gradient, out=result.out, lse=result.lse
+    )
     factor = np.float32(softmax_scale(scale, q.shape[3]))
-    row_sums = np.einsum("bhid,bhid->bhi", gradient, result.out)
-    inputs = (q, k, v, gradient, result.lse, row_sums)
+    n_rows = tile_rows(q.shape[3])
+    inputs = (*operands, by_out, lse, np.einsum("bhid,bhid->bhi", by_out, out))
     gradients = Gradients(*(np.zeros(operand.shape, np.float32) for operand in (q, k, v)))
     limits = (*mask.band(q.shape[2], k.shape[2]), factor)
     if gradients.dq.size > 0:
-        _launch(_build_by_query(q.shape[3]), q, inputs, (gradients.dq,), limits)
+        _launch(_build_by_query(q.shape[3], n_rows), q, inputs, (gradients.dq,), limits)
     if gradients.dk.size > 0:
-        _launch(_build_by_key(q.shape[3]), k, inputs, gradients[1:], limits)
+        _launch(_build_by_key(q.shape[3], n_rows), k, inputs, gradients[1:], limits)
     return gradients
+
+
+def tile_rows(head_dim: int) -> int:
+    """Rows of each of the two float32 tiles of a kernel: as many as shared memory holds. [1].
+
+    A power of two, at most `BLOCK`.
+
+    Raises
+    ------
+    ValueError
+        When not even one row of both fits.
+    """
+    widest = STATIC_SHARED_BYTES // (2 * 4)
+    if head_dim > widest:
+        msg = f"head_dim {head_dim}: expected at most {widest}, what fits into shared memory"
+        raise ValueError(msg)
+    return int(min(BLOCK, 1 << ((widest // head_dim).bit_length() - 1)))
+
+
+def _as_float32(**operands: Heads) -> tuple[Array, ...]:
+    """Operands in float32; uint16 holds the bits of bfloat16, as everywhere in this folder."""
+    return tuple(_one_as_float32(name, operand) for name, operand in operands.items())
+
+
+def _one_as_float32(name: str, operand: Heads) -> Array:
+    kind = str(operand.dtype)
+    if kind == "uint16":
+        return np.left_shift(operand, 16, dtype=np.uint32).view(np.float32)
+    if kind not in FLOAT_TYPES:
+        msg = f"{name}: type {kind}; expected uint16 (bits of bfloat16), {', '.join(FLOAT_TYPES)}"
+        raise ValueError(msg)
+    return np.asarray(operand, np.float32)
 
 
 def _launch(
     kernel: _Kernel,
     owned: Heads,
-    inputs: tuple[Heads, ...],
+    inputs: tuple[Array, ...],
     outputs: tuple[Array, ...],
     limits: tuple[int, int, np.float32],
 ) -> None:
@@ -149,46 +195,47 @@ def _launch(
         msg = "numba sees no CUDA device; NUMBA_ENABLE_CUDASIM=1 simulates one"
         raise BackendError(msg)
     batch, heads, length, _ = owned.shape
-    grid = ((length + TILE - 1) // TILE, heads, batch)
-    given = tuple(cuda.to_device(np.ascontiguousarray(array, np.float32)) for array in inputs)
+    grid = ((length + BLOCK - 1) // BLOCK, heads, batch)
+    given = tuple(cuda.to_device(np.ascontiguousarray(array)) for array in inputs)
     made = tuple(cuda.to_device(array) for array in outputs)
-    kernel[grid, TILE](given, made, limits)
+    kernel[grid, BLOCK](given, made, limits)
     for on_device, array in zip(made, outputs, strict=True):
         on_device.copy_to_host(array)
 
 
 @cache
-def _build_forward(head_dim: int) -> _Kernel:
+def _build_forward(head_dim: int, n_rows: int) -> _Kernel:
     @cuda.jit
     def forward(inputs, outputs, limits):
         q, k, v = inputs
         out, lse = outputs
         first, last, scale = limits
         # In the simulator shared arrays declared on one line would share their memory.
-        k_tile = cuda.shared.array((TILE, head_dim), np.float32)
-        v_tile = cuda.shared.array((TILE, head_dim), np.float32)
+        k_tile = cuda.shared.array((n_rows, head_dim), np.float32)
+        v_tile = cuda.shared.array((n_rows, head_dim), np.float32)
         query_row = cuda.local.array(head_dim, np.float32)
         total_row = cuda.local.array(head_dim, np.float32)
         lane, block, head, batch = (
             cuda.threadIdx.x, cuda.blockIdx.x, cuda.blockIdx.y, cuda.blockIdx.z
         )  # fmt: skip
         kv_head = head // (q.shape[1] // k.shape[1])
-        row = block * TILE + lane
+        row = block * BLOCK + lane
         is_mine = row < q.shape[2]
         for d in range(head_dim):
             total_row[d] = ZERO
             query_row[d] = q[batch, head, row, d] if is_mine else ZERO
         largest, total = NEGATIVE_INFINITY, ZERO
-        start = max(0, block * TILE + first)
-        stop = min(k.shape[2], min(q.shape[2], (block + 1) * TILE) + last)
-        for tile in range(start, stop, TILE):
+        start = max(0, block * BLOCK + first)
+        stop = min(k.shape[2], min(q.shape[2], (block + 1) * BLOCK) + last)
+        for tile in range(start, stop, n_rows):
             cuda.syncthreads()
             for d in range(head_dim):
-                if tile + lane < stop:
+                if lane < n_rows and tile + lane < stop:
                     k_tile[lane, d] = k[batch, kv_head, tile + lane, d]
                     v_tile[lane, d] = v[batch, kv_head, tile + lane, d]
             cuda.syncthreads()
-            for key in range(max(tile, row + first), min(tile + TILE, stop, row + last + 1)):
+            key_stop = min(tile + n_rows, stop, row + last + 1) if is_mine else tile
+            for key in range(max(tile, row + first), key_stop):
                 score = ZERO
                 for d in range(head_dim):
                     score += query_row[d] * k_tile[key - tile, d]
@@ -208,32 +255,32 @@ def _build_forward(head_dim: int) -> _Kernel:
 
 
 @cache
-def _build_by_query(head_dim: int) -> _Kernel:
+def _build_by_query(head_dim: int, n_rows: int) -> _Kernel:
     @cuda.jit
     def by_query(inputs, outputs, limits):
         q, k, v, gradient, lse, row_sums = inputs
         dq = outputs[0]
         first, last, scale = limits
-        k_tile = cuda.shared.array((TILE, head_dim), np.float32)
-        v_tile = cuda.shared.array((TILE, head_dim), np.float32)
+        k_tile = cuda.shared.array((n_rows, head_dim), np.float32)
+        v_tile = cuda.shared.array((n_rows, head_dim), np.float32)
         total_row = cuda.local.array(head_dim, np.float32)
         lane, block, head, batch = (
             cuda.threadIdx.x, cuda.blockIdx.x, cuda.blockIdx.y, cuda.blockIdx.z
         )  # fmt: skip
         kv_head = head // (q.shape[1] // k.shape[1])
-        row = block * TILE + lane
+        row = block * BLOCK + lane
         for d in range(head_dim):
             total_row[d] = ZERO
-        start = max(0, block * TILE + first)
-        stop = min(k.shape[2], min(q.shape[2], (block + 1) * TILE) + last)
-        for tile in range(start, stop, TILE):
+        start = max(0, block * BLOCK + first)
+        stop = min(k.shape[2], min(q.shape[2], (block + 1) * BLOCK) + last)
+        for tile in range(start, stop, n_rows):
             cuda.syncthreads()
             for d in range(head_dim):
-                if tile + lane < stop:
+                if lane < n_rows and tile + lane < stop:
                     k_tile[lane, d] = k[batch, kv_head, tile + lane, d]
                     v_tile[lane, d] = v[batch, kv_head, tile + lane, d]
             cuda.syncthreads()
-            key_stop = min(tile + TILE, stop, row + last + 1) if row < q.shape[2] else tile
+            key_stop = min(tile + n_rows, stop, row + last + 1) if row < q.shape[2] else tile
             for key in range(max(tile, row + first), key_stop):
                 score, by_weight = ZERO, ZERO
                 for d in range(head_dim):
@@ -252,36 +299,36 @@ def _build_by_query(head_dim: int) -> _Kernel:
 
 
 @cache
-def _build_by_key(head_dim: int) -> _Kernel:
+def _build_by_key(head_dim: int, n_rows: int) -> _Kernel:
     @cuda.jit
     def by_key(inputs, outputs, limits):
         q, k, v, gradient, lse, row_sums = inputs
         dk, dv = outputs
         first, last, scale = limits
-        q_tile = cuda.shared.array((TILE, head_dim), np.float32)
-        gradient_tile = cuda.shared.array((TILE, head_dim), np.float32)
+        q_tile = cuda.shared.array((n_rows, head_dim), np.float32)
+        gradient_tile = cuda.shared.array((n_rows, head_dim), np.float32)
         dk_row = cuda.local.array(head_dim, np.float32)
         dv_row = cuda.local.array(head_dim, np.float32)
         lane, block, kv_head, batch = (
             cuda.threadIdx.x, cuda.blockIdx.x, cuda.blockIdx.y, cuda.blockIdx.z
         )  # fmt: skip
         group = q.shape[1] // k.shape[1]
-        row = block * TILE + lane
+        row = block * BLOCK + lane
         for d in range(head_dim):
             dk_row[d] = ZERO
             dv_row[d] = ZERO
         # Key j is seen by the queries j - last .. j - first.
-        start = max(0, block * TILE - last)
-        stop = min(q.shape[2], min(k.shape[2], (block + 1) * TILE) - first)
+        start = max(0, block * BLOCK - last)
+        stop = min(q.shape[2], min(k.shape[2], (block + 1) * BLOCK) - first)
         for head in range(kv_head * group, (kv_head + 1) * group):
-            for tile in range(start, stop, TILE):
+            for tile in range(start, stop, n_rows):
                 cuda.syncthreads()
                 for d in range(head_dim):
-                    if tile + lane < stop:
+                    if lane < n_rows and tile + lane < stop:
                         q_tile[lane, d] = q[batch, head, tile + lane, d]
                         gradient_tile[lane, d] = gradient[batch, head, tile + lane, d]
                 cuda.syncthreads()
-                query_stop = min(tile + TILE, stop, row - first + 1) if row < k.shape[2] else tile
+                query_stop = min(tile + n_rows, stop, row - first + 1) if row < k.shape[2] else tile
                 for query in range(max(tile, row - last), query_stop):
                     score, by_weight = ZERO, ZERO
                     for d in range(head_dim):

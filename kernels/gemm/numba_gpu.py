@@ -1,7 +1,8 @@
 """GEMM on a GPU as Numba writes it: the kernel to read first, and one that runs without a GPU.
 
-Every block computes a square tile of the result from tiles of both operands in shared memory.
-Numba's simulator (``NUMBA_ENABLE_CUDASIM=1`` before the first import of Numba) runs it on the host.
+Every block computes a square tile of the result from tiles of both operands in shared memory; the
+third axis of the grid holds the products of a batch. Numba's simulator (``NUMBA_ENABLE_CUDASIM=1``
+before the first import of Numba) runs it on the host.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numba import float32
 from numpy.typing import NDArray
 
 from kernels.backends import BackendError
+from kernels.gemm.operands import ProductShape, product_shape, require_operand
 
 __all__ = ["TILE", "gemm_numba_gpu"]
 
@@ -24,76 +26,122 @@ cuda: Any = importlib.import_module("numba.cuda")
 
 TILE = 8
 """Rows and columns of a tile. The simulator has a host thread for each of its 64 elements. [1]"""
+MAX_GRID_DEPTH = 65535
+"""Blocks on the third axis of a grid; longer batches go around. CUDA C++ Programming Guide. [1]"""
+DTYPES = ("float32",)
+
+Matrix = NDArray[np.float32]
 
 
 def gemm_numba_gpu(
-    a: NDArray[np.float32], b: NDArray[np.float32], *, out: NDArray[np.float32] | None = None
-) -> NDArray[np.float32]:
-    """Product of two float32 matrices on the host, computed by the device.
+    a: Matrix,
+    b: Matrix,
+    *,
+    out: Matrix | None = None,
+    alpha: float = 1.0,
+    beta: float = 0.0,
+    transposed: str = "",
+) -> Matrix:
+    """Alpha op(a) op(b) + beta out for matrices on the host, computed by the device in float32.
 
     Parameters
     ----------
     a
-        Matrix of m rows and k columns; any m, n and k.
+        Of shape (m, k), or (k, m) when transposed; with a batch axis in front, for each product.
+        float32; any m, n and k, any strides.
     b
-        Matrix of k rows and n columns.
+        Of shape (k, n), or (n, k) when transposed; same type and same batch axis.
     out
-        Matrix of m rows and n columns that receives the product; made when it is not given.
+        Of shape (m, n), same type and batch axis, any strides; made when it is not given. Read only
+        where beta is not zero.
+    alpha, beta
+        Factors of the product and of what is in out. [1]
+    transposed
+        Which operands are stored transposed: ``""``, ``"a"``, ``"b"`` or ``"ab"``. They are turned
+        on the host, before they are copied to the device.
 
     Returns
     -------
     numpy.ndarray
-        The product, summed in float32.
+        out.
 
     Raises
     ------
     BackendError
         When Numba sees neither a device nor its simulator.
     ValueError
-        When the shapes or types do not fit.
+        When shapes or types do not fit, or out cannot be written.
     """
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
-        msg = f"shapes {a.shape} and {b.shape}: expected (m, k) and (k, n) with one k"
-        raise ValueError(msg)
-    if a.dtype != np.float32 or b.dtype != np.float32:
-        msg = f"types {a.dtype} and {b.dtype}: expected float32"
-        raise ValueError(msg)
+    shape = _require(a, b, out, beta=beta, transposed=transposed)
     if not cuda.is_available():
         msg = "numba sees no CUDA device; NUMBA_ENABLE_CUDASIM=1 simulates one"
         raise BackendError(msg)
-    result = np.empty((a.shape[0], b.shape[1]), dtype=np.float32) if out is None else out
+    result = np.empty(shape.out, dtype=np.float32) if out is None else out
     if result.size == 0:
         return result
-    grid = tuple(-(-extent // TILE) for extent in result.shape)
-    on_device = [cuda.to_device(np.ascontiguousarray(matrix)) for matrix in (a, b)]
-    on_device.append(cuda.device_array(result.shape, dtype=np.float32))
-    _build()[grid, (TILE, TILE)](*on_device)
-    result[...] = on_device[2].copy_to_host()
+    left = a.swapaxes(-1, -2) if "a" in transposed else a
+    right = b.swapaxes(-1, -2) if "b" in transposed else b
+    n_products = shape.batch[0] if shape.batch else 1
+    on_device = [
+        cuda.to_device(np.ascontiguousarray(left).reshape(n_products, shape.m, shape.k)),
+        cuda.to_device(np.ascontiguousarray(right).reshape(n_products, shape.k, shape.n)),
+        _result_on_device(result, (n_products, shape.m, shape.n), is_read=beta != 0),
+    ]
+    grid = (-(-shape.m // TILE), -(-shape.n // TILE), min(n_products, MAX_GRID_DEPTH))
+    _build()[grid, (TILE, TILE)](*on_device, np.float32(alpha), np.float32(beta))
+    result[...] = on_device[2].copy_to_host().reshape(shape.out)
     return result
 
 
+def _require(
+    a: Matrix, b: Matrix, out: Matrix | None, *, beta: float, transposed: str
+) -> ProductShape:
+    for name, operand in (("a", a), ("b", b)):
+        require_operand(operand, name=name, dtype=a.dtype, shape=operand.shape, dtypes=DTYPES)
+    shape = product_shape(a.shape, b.shape, transposed=transposed)
+    if out is None:
+        if beta != 0:
+            msg = f"beta {beta} needs an out to be added to"
+            raise ValueError(msg)
+        return shape
+    require_operand(out, name="out", dtype=a.dtype, shape=shape.out, dtypes=DTYPES)
+    if not out.flags.writeable:
+        msg = "out: it is read-only"
+        raise ValueError(msg)
+    return shape
+
+
+def _result_on_device(result: Matrix, shape: tuple[int, ...], *, is_read: bool) -> Any:  # noqa: ANN401 -- an array of Numba's
+    if is_read:
+        return cuda.to_device(np.ascontiguousarray(result).reshape(shape))
+    return cuda.device_array(shape, dtype=np.float32)
+
+
 # A function of the module: the simulator swaps `cuda` among its globals for a module of its own.
-def _gemm(a, b, out):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _gemm(a, b, out, alpha, beta):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     # Each array on a line of its own: in the simulator, arrays of one line are the same array.
     a_tile = cuda.shared.array((TILE, TILE), dtype=float32)
     b_tile = cuda.shared.array((TILE, TILE), dtype=float32)
     i, j = cuda.threadIdx.x, cuda.threadIdx.y
     row = cuda.blockIdx.x * TILE + i
     column = cuda.blockIdx.y * TILE + j
-    depth = a.shape[1]
-    total = float32(0)
-    for first in range(0, depth, TILE):
-        # Beyond the edges there are zeros, so that the inner loop needs no bounds.
-        inside_a = row < a.shape[0] and first + j < depth
-        inside_b = first + i < depth and column < b.shape[1]
-        a_tile[i, j] = a[row, first + j] if inside_a else float32(0)
-        b_tile[i, j] = b[first + i, column] if inside_b else float32(0)
-        cuda.syncthreads()
-        for k in range(TILE):
-            total += a_tile[i, k] * b_tile[k, j]
-        cuda.syncthreads()
-    if row < out.shape[0] and column < out.shape[1]:
-        out[row, column] = total
+    depth = a.shape[2]
+    for product in range(cuda.blockIdx.z, out.shape[0], cuda.gridDim.z):
+        total = float32(0)
+        for first in range(0, depth, TILE):
+            # Beyond the edges there are zeros, so that the inner loop needs no bounds.
+            inside_a = row < a.shape[1] and first + j < depth
+            inside_b = first + i < depth and column < b.shape[2]
+            a_tile[i, j] = a[product, row, first + j] if inside_a else float32(0)
+            b_tile[i, j] = b[product, first + i, column] if inside_b else float32(0)
+            cuda.syncthreads()
+            for k in range(TILE):
+                total += a_tile[i, k] * b_tile[k, j]
+            cuda.syncthreads()
+        if row < out.shape[1] and column < out.shape[2]:
+            # What is in out may be no number: it is read only where it counts.
+            before = beta * out[product, row, column] if beta != float32(0) else float32(0)
+            out[product, row, column] = alpha * total + before
 
 
 @cache
