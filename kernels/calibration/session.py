@@ -153,7 +153,8 @@ class Session:
             path, imported = self._path(name), self._imported(name)
             parts = [] if imported is None else [imported]
             if path is not None or imported is None:
-                parts.insert(0, self._named(path or self.folder / name, columns))
+                file = path or self.folder / name
+                parts.insert(0, self._named(_read_checked(file, columns), file))
             self._tables[name] = Table(
                 columns={
                     column: np.concatenate([part[column] for part in parts]) for column in columns
@@ -161,10 +162,9 @@ class Session:
             )
         return self._tables[name]
 
-    def _named(self, path: Path, columns: tuple[str, ...]) -> Table:
-        """A checked table, its unknown device under the profile that the user names."""
-        table = _read_checked(path, columns)
-        if self.request is None or self.request.device is None or "device" not in columns:
+    def _named(self, table: Table, path: Path) -> Table:
+        """A table of the folder, its unknown device under the profile that the user names."""
+        if self.request is None or self.request.device is None or "device" not in table.columns:
             return table
         return with_profile(table, self.request.devices(), path=path)
 
@@ -204,7 +204,8 @@ class Session:
         own = self.folder / name
         if name in SURVEY_TABLES and own.is_file() and own.resolve() not in paths:
             paths.append(own)
-        return [read_table(path, columns, defaults=DEFAULTS) for path in paths]
+        tables = [(path, read_table(path, columns, defaults=DEFAULTS)) for path in paths]
+        return [self._named(table, path) if path == own else table for path, table in tables]
 
     def _folder_devices(self) -> set[str]:
         """Profiles that the folder has rows for: surveys of others would be news to its owner."""
