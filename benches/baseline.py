@@ -58,9 +58,13 @@ def record(path: Path) -> Path:
     for one in kernels:
         one["stats"].pop(SAMPLES, None)
     target = baseline_path(device)
-    target.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({**document, "benchmarks": kernels}, indent=1, sort_keys=True)
-    write_text_whole(target, text + "\n")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_text_whole(target, text + "\n")
+    except OSError as error:
+        msg = f"{target}: cannot be written ({error.strerror or error}); {VARIABLE} names a folder"
+        raise BaselineError(msg) from error
     return target
 
 

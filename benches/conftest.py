@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 
+from benches.benchmark_files import check_compared, check_written
 from hardware_profiles.errors import TweelingError
 from kernels.backends import BACKENDS, find_device
 
@@ -32,6 +33,7 @@ def pytest_configure(config):
     if config.option.help:
         return
     try:
+        _check_files(config)
         device = find_device(config.getoption("--backend"))
         # What is not here shall be said at once, before arrays and models are imported.
         from benches.kernel_bench import KernelBench
@@ -48,6 +50,16 @@ def pytest_configure(config):
         )
     except TweelingError as error:
         pytest.exit(str(error), returncode=BAD_INPUT)
+
+
+def _check_files(config):
+    """What pytest-benchmark would find wrong only after measuring everything."""
+    written = getattr(config.option, "benchmark_json", None)
+    if written is not None:
+        check_written(written)
+    compared = getattr(config.option, "benchmark_compare", None)
+    if isinstance(compared, str):
+        check_compared(compared)
 
 
 def pytest_collection_modifyitems(config, items):

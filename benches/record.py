@@ -5,7 +5,6 @@ docs/benches.md describes the keys. What is not known is null, and `reasons` say
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,6 @@ from kernels.backends import Device
 from kernels.benched.case import KernelCase
 from kernels.families.inheritance import completed_calibration
 from kernels.importers.tidy_rows import FAMILIES, column_table, columns_of
-from kernels.own_measurements import MEASURED
 from kernels.prediction.registry import row_predictor
 from twin.roofline import device_roofs, roof_s
 
@@ -41,7 +39,10 @@ class Profile:
 
 
 def find_profile(device: Device, catalogue: Catalogue, *, named: str | None = None) -> Profile:
-    """Profile of a device: the one named, that of its name, or that measured on such a host.
+    """Profile of a device: the one named, or that of its name.
+
+    A processor of the name that a survey of ours was made on may have other cores and another
+    clock: it is nobody's profile either, unless the user says so.
 
     Parameters
     ----------
@@ -57,22 +58,10 @@ def find_profile(device: Device, catalogue: Catalogue, *, named: str | None = No
     elif catalogue.find("accelerator", device.name) is not None:
         accelerator = catalogue.accelerator(device.name)
     else:
-        own = _measured_like(device)
-        if own is None:
-            why = f"no profile carries the name {device.name!r}: `twin calibrate` makes one for"
-            why += " --profiles, and --device says which other one to take"
-            return Profile(why_none=why)
-        accelerator = catalogue.accelerator(own)
+        why = f"no profile carries the name {device.name!r}: `twin calibrate` makes one for"
+        why += " --profiles, and --device says which other one to take"
+        return Profile(why_none=why)
     return Profile(accelerator=accelerator, calibration=completed_calibration(accelerator))
-
-
-def _measured_like(device: Device) -> str | None:
-    """Folder of our own survey of a device of this name and size."""
-    for path in sorted(MEASURED.glob("*/environment.json")):
-        known = json.loads(path.read_text(encoding="utf-8"))["device"]
-        if (known.get("name"), known.get("n_units")) == (device.name, device.n_units):
-            return path.parent.name
-    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

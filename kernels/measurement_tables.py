@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hardware_profiles.errors import TweelingError
+from kernels.table_lines import row_spot, torn_line
 
 __all__ = [
     "Mask",
@@ -26,6 +27,7 @@ __all__ = [
     "read_table",
     "require_positive",
     "require_texts",
+    "require_whole",
 ]
 
 Array = npt.NDArray[Any]
@@ -143,7 +145,8 @@ def read_table(
             options = pa_csv.ConvertOptions(include_columns=given, strings_can_be_null=False)
             table = pa_csv.read_csv(path, convert_options=options)
     except (pa.ArrowException, OSError) as error:
-        message = f"{path}: {_one_line(error)}"
+        torn = None if path.suffix == ".parquet" else torn_line(path)
+        message = f"{path}: {torn or _one_line(error)}"
         raise MeasurementError(message) from error
     found = {name: _column(table[name], f"{path}: column {name!r}") for name in given}
     for name in absent:
@@ -159,7 +162,7 @@ def require_positive(table: Table, names: Sequence[str], *, path: Path) -> None:
     Raises
     ------
     MeasurementError
-        With file, row, column and value of the first one.
+        With file, line, column and value of the first one.
     """
     for name in names:
         column = table[name]
@@ -177,7 +180,26 @@ def require_positive(table: Table, names: Sequence[str], *, path: Path) -> None:
             expected = "a finite number above 0"
             if name in LEAST_VALUES:
                 expected = f"a finite number of at least {LEAST_VALUES[name]:g}"
-            message = f"{path}: row {row + 1}: {name} = {column[row]}; expected {expected}"
+            found = f"{name} = {column[row]}"
+            message = f"{path}: {row_spot(path, row)}: {found}; expected {expected}"
+            raise MeasurementError(message)
+
+
+def require_whole(table: Table, names: Sequence[str], *, path: Path) -> None:
+    """Refuse a table whose counts, which are numbers, are not whole.
+
+    Raises
+    ------
+    MeasurementError
+        With file, line, column and value of the first one.
+    """
+    for name in names:
+        column = table[name]
+        wrong = np.flatnonzero(column != np.floor(column))
+        if len(wrong):
+            row = int(wrong[0])
+            found = f"{name} = {column[row]:g}"
+            message = f"{path}: {row_spot(path, row)}: {found}; expected a whole number"
             raise MeasurementError(message)
 
 

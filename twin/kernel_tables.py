@@ -7,6 +7,7 @@ and can be stopped at any batch.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ from kernels.importers.formats import recognise
 from kernels.importers.request import ImportRequest
 from kernels.measurement_tables import MeasurementError, Table, column_names
 from kernels.prediction.operations import matrix_sizes
+from kernels.table_lines import has_torn_end, row_spot, torn_line
 from twin.foreign_kernels import foreign_tables, is_foreign
 from twin.kernel_columns import (
     COLLECTIVE,
@@ -44,6 +46,8 @@ from twin.roofline import DeviceRoofs, device_roofs
 from twin.table_kinds import TableKind, kind_or_none
 
 __all__ = ["Progress", "device_names", "read_kernels", "table_files"]
+
+logger = logging.getLogger(__name__)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -210,6 +214,8 @@ def _batches(
         columns: dict[str, Any] = {}
         for name in present:
             column = batch.column(name)
+            if name in MAY_LACK:
+                _require_not_nan(column, name, path=path, n_before=n_before)
             if column.null_count < n_batch or name not in kind.optional:
                 columns[name] = _array(column, is_number=name in kind.numbers)
         for name, default in kind.optional.items():
@@ -222,13 +228,30 @@ def _batches(
         yield n_batch, n_rows, table.where(_of_device(table, wanted))
 
 
+def _require_not_nan(column: Any, name: str, *, path: Path, n_before: int) -> None:  # noqa: ANN401
+    """Refuse a written NaN: a row that was not timed has an empty cell."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_floating(column.type):
+        is_nan = pc.is_nan(column).fill_null(fill_value=False).to_numpy(zero_copy_only=False)
+        wrong = np.flatnonzero(is_nan)
+        if len(wrong):
+            msg = (
+                f"{path}: {row_spot(path, n_before + int(wrong[0]))}: {name} = nan; expected a "
+                f"number above 0 and at most {LARGEST:g}, or an empty cell where nothing was timed"
+            )
+            raise MeasurementError(msg)
+
+
 def _require_numbers(table: Table, kind: TableKind, *, path: Path, n_before: int) -> None:
     """Refuse sizes and times that are no numbers above 0; a row without a time was not timed."""
     for name in kind.numbers:
         values = table[name]
         if values.dtype == object:
-            text = next((one for one in values.tolist() if not _is_number(one)), values[0])
-            msg = f"{path}: column {name!r}: {text!r} is no number"
+            rows = enumerate(values.tolist())
+            row, text = next(((n, one) for n, one in rows if not _is_number(one)), (0, values[0]))
+            msg = f"{path}: {row_spot(path, n_before + row)}: {name} = {text!r} is no number"
             raise MeasurementError(msg)
         is_right = (values > 0.0) & (values <= LARGEST)
         if name in MAY_LACK:
@@ -237,8 +260,8 @@ def _require_numbers(table: Table, kind: TableKind, *, path: Path, n_before: int
         if len(wrong):
             row = int(wrong[0])
             msg = (
-                f"{path}: row {n_before + row + 1}: {name} = {values[row]:g}; expected a number "
-                f"above 0 and at most {LARGEST:g}"
+                f"{path}: {row_spot(path, n_before + row)}: {name} = {values[row]:g}; expected a "
+                f"number above 0 and at most {LARGEST:g}"
             )
             raise MeasurementError(msg)
     for name in kind.choices:
@@ -279,11 +302,15 @@ def _arrow_batches(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, An
         else:
             import pyarrow.csv as pa_csv
 
-            options = pa_csv.ConvertOptions(include_columns=list(columns))
+            if has_torn_end(path):
+                logger.warning("%s: its last line has no end; the file may have been cut off", path)
+            # Only an empty cell is none: Arrow would take nan, NA and null for one as well.
+            options = pa_csv.ConvertOptions(include_columns=list(columns), null_values=[""])
             for batch in pa_csv.open_csv(path, convert_options=options):
                 yield 0, batch
     except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
-        msg = f"{path}: {error}"
+        torn = None if path.suffix == ".parquet" else torn_line(path)
+        msg = f"{path}: {torn or ' '.join(str(error).split())}"
         raise MeasurementError(msg) from error
 
 

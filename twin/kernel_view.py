@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING
 
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.errors import TweelingError
-from kernels.backends import host_device
-from kernels.importers.devices import HOST_PROFILE
-from kernels.own_measurements import Measured, measured_by, own_measurements
+from kernels.own_measurements import MEASURED, Measured, measured_by, own_measurements
 from twin.calibration_view import FitRow, fit_rows
 from twin.layer_kernels import LayerSetting, layer_columns, layer_kernels
 from twin.roofline import DeviceRoofs, device_roofs
@@ -84,8 +82,10 @@ class KernelView:
         from twin.kernel_tables import device_names
 
         known, unknown = set(), set()
+        own = self._own_of(path)
         for name in device_names(path, request or self._request()):
-            profile = self.profile_of(name)
+            is_own = own is not None and name == own.device
+            profile = own.folder.name if own is not None and is_own else self.profile_of(name)
             if profile is None:
                 unknown.add(name)
             else:
@@ -119,9 +119,7 @@ class KernelView:
             self._predictors = KernelPredictors()
         survey = measured_by(path) if path.is_dir() else None
         own = self.own(device)
-        called = [own.device] if own else []
-        if device == HOST_PROFILE:
-            called.append(host_device().name)
+        called = [own.device] if own and own == self._own_of(path) else []
         if request is not None and request.device is not None:
             _, unknown = self.devices_in(path, request)
             called += unknown if len(unknown) == 1 else []
@@ -140,17 +138,20 @@ class KernelView:
         return ImportRequest(catalogue=self._catalogues.profiles)
 
     def profile_of(self, name: str) -> str | None:
-        """Profile with the name of a device, or with measurements under it; that of the host's."""
-        if not name:
+        """Profile that carries the name of a device; None for one that none does."""
+        path = self._catalogues.profiles.find("accelerator", name) if name else None
+        return None if path is None else path.stem
+
+    def _own_of(self, path: Path) -> Measured | None:
+        """What came with the twin, where the path is its folder or a table of it.
+
+        Only there does the name that the device gave itself tell its profile: many a processor
+        has the name of the one that was measured.
+        """
+        folder = path.resolve() if path.is_dir() else path.resolve().parent
+        if folder.parent != MEASURED.resolve() or folder.name not in self.devices():
             return None
-        path = self._catalogues.profiles.find("accelerator", name)
-        if path is not None:
-            return path.stem
-        own = own_measurements((name,))
-        known = self.devices()
-        if name == host_device().name and HOST_PROFILE in known:
-            return HOST_PROFILE
-        return own.folder.name if own is not None and own.folder.name in known else None
+        return measured_by(MEASURED / folder.name)
 
     def _device(self, name: str) -> Accelerator:
         return self._catalogues.profiles.accelerator(name)

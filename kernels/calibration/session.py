@@ -22,6 +22,8 @@ from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Provenance
 from hardware_profiles.catalogue import Catalogue
 from kernels.calibration.simplex import FittedErrors
+from kernels.importers.request import ImportRequest
+from kernels.importers.tidy import with_profile
 from kernels.measurement_tables import (
     MeasurementError,
     Table,
@@ -133,6 +135,8 @@ class Session:
     """Folder of finished fits, so that an interrupted calibration goes on where it stopped."""
     imported: Mapping[str, Table] = field(default_factory=dict)
     """Rows by family that were read from files of other formats."""
+    request: ImportRequest | None = None
+    """What the user says of rows whose own device no profile carries."""
     _tables: dict[str, Table] = field(default_factory=dict)
     _hashes: dict[str, str] = field(default_factory=dict)
     _devices: set[str] | None = None
@@ -149,13 +153,20 @@ class Session:
             path, imported = self._path(name), self._imported(name)
             parts = [] if imported is None else [imported]
             if path is not None or imported is None:
-                parts.insert(0, _read_checked(path or self.folder / name, columns))
+                file = path or self.folder / name
+                parts.insert(0, self._named(_read_checked(file, columns), file))
             self._tables[name] = Table(
                 columns={
                     column: np.concatenate([part[column] for part in parts]) for column in columns
                 }
             )
         return self._tables[name]
+
+    def _named(self, table: Table, path: Path) -> Table:
+        """A table of the folder, its unknown device under the profile that the user names."""
+        if self.request is None or self.request.device is None or "device" not in table.columns:
+            return table
+        return with_profile(table, self.request.devices(), path=path)
 
     def has_table(self, name: str) -> bool:
         """Whether the folder holds this table, or rows of it were imported."""
@@ -170,7 +181,7 @@ class Session:
     def require_tables(self, names: Sequence[str]) -> None:
         """Raise `MeasurementError` where the folder is missing or holds none of these tables."""
         if not self.folder.is_dir() and not self.imported:
-            message = f"--from {self.folder}: no such folder; expected one with measured kernels"
+            message = f"--from {self.folder}: no such file or folder; expected measured kernels"
             raise MeasurementError(message)
         if not any(self.has_table(name) for name in names):
             message = f"--from {self.folder}: holds none of {', '.join(names)}"
@@ -193,13 +204,16 @@ class Session:
         own = self.folder / name
         if name in SURVEY_TABLES and own.is_file() and own.resolve() not in paths:
             paths.append(own)
-        return [read_table(path, columns, defaults=DEFAULTS) for path in paths]
+        tables = [(path, read_table(path, columns, defaults=DEFAULTS)) for path in paths]
+        return [self._named(table, path) if path == own else table for path, table in tables]
 
     def _folder_devices(self) -> set[str]:
         """Profiles that the folder has rows for: surveys of others would be news to its owner."""
         if self._devices is None:
             names = {str(name) for table in self.imported.values() for name in table["device"]}
             names |= self._devices_on_disk()
+            if self.request is not None and self.request.device is not None:
+                names.add(self.request.device)
             found = [self.accelerator(name) for name in names]
             self._devices = {one.name for one in found if one is not None}
         return self._devices

@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hardware_profiles.catalogue import Catalogue
-from hardware_profiles.errors import ProfileError, nearest
+from hardware_profiles.errors import nearest
 from kernels.backends import host_device
 from kernels.importers.cells import Place
 
-__all__ = ["HOST_PROFILE", "Devices"]
-
-HOST_PROFILE = "host-cpu"
-"""Profile of the processor that the command runs on, unless one carries its name."""
+__all__ = ["Devices"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -20,7 +17,8 @@ class Devices:
     """Profiles of the devices that one file names.
 
     `named` is the user's word for the device of rows whose own name no profile carries. It stands
-    for one such name in a file: two of them would be two devices under one name.
+    for one such name in a file: two of them would be two devices under one name. No processor
+    counts as the host profile that comes along, which is of another computer, unless it is `named`.
     """
 
     catalogue: Catalogue
@@ -42,8 +40,6 @@ class Devices:
         ------
         MeasurementError
             No profile carries the name and the user named none.
-        ProfileError
-            No profile carries the user's name.
         """
         own = (text or "").strip()
         found = self._look_up(own) if own else None
@@ -58,26 +54,26 @@ class Devices:
             )
             raise place.error(complaint)
         self._stood_for = own
-        return self._of_user(self.named)
+        return self.catalogue.path("accelerator", self.named).stem
+
+    def knows(self, text: str) -> bool:
+        """Whether a profile carries the name."""
+        return self._look_up(text.strip()) is not None
 
     def _look_up(self, name: str) -> str | None:
         if name not in self._known:
             path = self.catalogue.find("accelerator", name)
-            if path is None and name == host_device().name:
-                path = self.catalogue.find("accelerator", HOST_PROFILE)
             self._known[name] = None if path is None else path.stem
         return self._known[name]
-
-    def _of_user(self, name: str) -> str:
-        found = self._look_up(name)
-        if found is None:
-            message = f"--device: {self.catalogue.unknown(name, 'accelerator')}"
-            raise ProfileError(message)
-        return found
 
     def _unknown(self, own: str) -> str:
         if not own:
             return "the file does not name its device; say which with --device PROFILE"
+        if own == host_device().name:
+            return (
+                f"no profile carries the name of this processor, {own!r}: `twin calibrate` makes "
+                "one, and --device PROFILE says which one to take"
+            )
         names = self.catalogue.names("accelerator")
         close = nearest(own, {*names, *self.catalogue.aliases("accelerator")}, n=1)
         hint = f", perhaps {close[0]}" if close else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kernels.importers.cells import Place
 
-__all__ = ["tidy_dtype"]
+__all__ = ["is_tidy_dtype", "tidy_dtype"]
 
 _NAMES = {
     "fp64": ("float64", "double"),
@@ -27,6 +27,11 @@ _NAMES = {
 """Name in the project's tables, and what PyTorch, NumPy, nccl-tests and others say for it."""
 
 _TIDY = {other: name for name, others in _NAMES.items() for other in (name, *others)}
+
+
+def is_tidy_dtype(text: str) -> bool:
+    """Whether this is a name of a number format in the project's tables."""
+    return text in _NAMES
 
 
 def tidy_dtype(text: str, column: str, place: Place) -> str:

@@ -58,7 +58,7 @@ def import_file(path: Path, request: ImportRequest) -> ImportedFile:
     """
     kind = recognise(path)
     if kind is Format.TIDY:
-        family, table = read_tidy(path)
+        family, table = read_tidy(path, request)
         return ImportedFile(path=path, format=kind, tables={family: table})
     rows = _IMPORTERS[kind](path, request)
     collectives = rows.get("collectives", ())

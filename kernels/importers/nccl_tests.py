@@ -9,7 +9,6 @@ in place of ``#wrong``. A log of several tests is read test by test.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,8 +23,6 @@ from kernels.importers.tidy_rows import CollectiveRow, TidyRow
 from kernels.measurement_tables import MeasurementError
 
 __all__ = ["SOURCE", "import_nccl_tests", "is_nccl_tests"]
-
-logger = logging.getLogger(__name__)
 
 SOURCE = "NCCL-TESTS"
 
@@ -69,6 +66,8 @@ class _Test:
     columns: tuple[str, ...] = ()
     version: str = ""
     is_amd: bool = False
+    is_open: bool = False
+    """Whether sizes were read that no closing line follows yet."""
 
     @property
     def library(self) -> str:
@@ -83,8 +82,8 @@ def import_nccl_tests(path: Path, request: ImportRequest) -> Rows:
     Raises
     ------
     MeasurementError
-        Ranks, columns or operation are not told, a line is cut off or holds a wrong number, or a
-        result was wrong.
+        Ranks, columns or operation are not told, a line is cut off or holds a wrong number, a
+        result was wrong, or the last test has no closing line.
     """
     text, aside, devices = text_of(path), Aside(path), request.devices()
     test = _Test(operation=request.operation, operation_said=request.operation)
@@ -92,14 +91,19 @@ def import_nccl_tests(path: Path, request: ImportRequest) -> Rows:
     for number, line in enumerate(text.split("\n"), start=1):
         place = Place(path, f"line {number}")
         if line.split()[:1] and line.split()[0].isdigit():
-            rows += _data(line, test, place, devices=devices, request=request, aside=aside)
+            found = tuple(_data(line, test, place, devices=devices, request=request, aside=aside))
+            test.is_open |= bool(found)
+            rows += found
         else:
             _learn(line, test, place)
     if not rows:
         message = f"{path}: holds no sizes; expected data lines of nccl-tests"
         raise MeasurementError(message)
-    if "Out of bounds values" not in text:
-        logger.warning("%s: has no closing line; the run may have been cut off", path)
+    if test.is_open:
+        # Sizes may be missing, and the last time may have lost digits.
+        complaint = "the log ends here without the closing line '# Out of bounds values : …'"
+        complaint += "; expected the whole output of a run that came to its end"
+        raise Place(path, f"line {len(text.splitlines())}").error(complaint)
     aside.report()
     return {"collectives": rows}
 
@@ -124,7 +128,7 @@ def _learn(line: str, test: _Test, place: Place) -> None:
             complaint = "the test says that its results are wrong"
             raise place.error(complaint)
         # What comes next is another test, whose operation this one does not tell.
-        test.operation = test.operation_said
+        test.operation, test.is_open = test.operation_said, False
     else:
         _learn_names(line, test, place)
 

@@ -74,7 +74,7 @@ def import_pytest_benchmark(path: Path, request: ImportRequest) -> Rows:
             complaint = "expected an object"
             raise place.error(complaint)
         extra = benchmark.get("extra_info") or {}
-        family = _family(extra)
+        family = _family(extra, place, name=str(benchmark.get("name")))
         if family is None:
             aside.count("benchmarks whose extra_info names no kernel")
             continue
@@ -119,7 +119,7 @@ def _benchmarks(path: Path) -> list[Any]:
     return benchmarks
 
 
-def _family(extra: object) -> str | None:
+def _family(extra: object, place: Place, *, name: str) -> str | None:
     """Which table the keys of a benchmark belong to; None for someone else's."""
     if not isinstance(extra, Mapping):
         return None
@@ -127,6 +127,10 @@ def _family(extra: object) -> str | None:
     if isinstance(named, str) and named in NAMED:
         return named
     family = family_of(extra)
+    # Others may mean something else by the word, but not beside the keys of a kernel.
+    if named is not None and (family is not None or "scheme_version" in extra):
+        complaint = f"family = {named!r} of {name!r}; expected one of {', '.join(NAMED)}"
+        raise Place(place.path, f"{place.spot}.extra_info").error(complaint)
     return family if family in TIMED else None
 
 

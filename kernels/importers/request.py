@@ -42,6 +42,9 @@ class ImportRequest:
     """Wires of the nodes of collectives: no foreign format tells them."""
 
     def __post_init__(self) -> None:
+        if self.device is not None and self.catalogue.find("accelerator", self.device) is None:
+            message = f"--device: {self.catalogue.unknown(self.device, 'accelerator')}"
+            raise ImportOptionError(message)
         if self.operation is not None and self.operation not in OPERATIONS:
             message = f"--operation {self.operation}: expected one of {', '.join(OPERATIONS)}"
             raise ImportOptionError(message)

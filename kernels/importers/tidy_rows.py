@@ -23,6 +23,7 @@ __all__ = [
     "column_defaults",
     "column_table",
     "columns_of",
+    "count_columns",
     "family_of",
     "size_columns",
 ]
@@ -149,6 +150,12 @@ def size_columns(family: str) -> tuple[str, ...]:
     """Columns of a family that hold numbers above 0."""
     fields = dataclasses.fields(FAMILIES[family])
     return tuple(field.name for field in fields if field.type in {"int", "float"})
+
+
+def count_columns(family: str) -> tuple[str, ...]:
+    """Columns of a family that hold whole numbers of at least 1."""
+    fields = dataclasses.fields(FAMILIES[family])
+    return tuple(field.name for field in fields if field.type == "int")
 
 
 def column_table(family: str, rows: Sequence[TidyRow]) -> Table:

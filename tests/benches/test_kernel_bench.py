@@ -136,6 +136,8 @@ def test_one_core_is_not_held_against_a_profile_of_two():
 def test_profiles_are_found_by_name_or_said():
     assert find_profile(H200, CATALOGUE).name == "h200-sxm"
     assert find_profile(host_device(), CATALOGUE, named="host-cpu").name == "host-cpu"
+    surveyed = dataclasses.replace(host_device(), name="Intel(R) Xeon(R) Processor", n_units=2)
+    assert find_profile(surveyed, CATALOGUE).accelerator is None
     with pytest.raises(TweelingError, match="unknown"):
         find_profile(H200, CATALOGUE, named="nothing-like-it")
 
@@ -247,6 +249,14 @@ def test_what_benches_write_is_imported_for_every_family(report):
     assert {table["device"][0] for table in found.tables.values()} == {"h200-sxm"}
     assert found.tables["collectives"]["latency_us"][0] == 2000.0
     assert found.tables["ops"]["direction"][0] == "bwd"
+
+
+def test_a_baseline_folder_that_is_a_file_is_one_line(report, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(baseline.VARIABLE, str(tmp_path / "file"))
+    assert baseline.main(["record", str(report)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "cannot be written" in line
 
 
 def test_a_baseline_is_kept_by_device_without_samples(report, tmp_path, monkeypatch, capsys):

@@ -39,6 +39,21 @@ def test_what_is_not_here_is_one_line_and_exit_code_2(options, said, monkeypatch
     assert "\n" not in stopped.value.msg
 
 
+def test_files_of_the_benches_are_looked_at_before_anything_is_measured(tmp_path):
+    torn = tmp_path / "torn.json"
+    torn.write_text('{"benchmarks": [')
+    for options, said in (
+        ({"benchmark_json": tmp_path}, "is a folder; expected a file"),
+        ({"benchmark_json": tmp_path / "no" / "x.json"}, "no such folder"),
+        ({"benchmark_compare": str(tmp_path / "no.json")}, "no such file"),
+        ({"benchmark_compare": str(torn)}, "no run of benches"),
+    ):
+        with pytest.raises(pytest.exit.Exception, match=said) as stopped:
+            conftest.pytest_configure(Config(backend="cpu", **options))
+        assert stopped.value.returncode == 2
+        assert "\n" not in stopped.value.msg
+
+
 def test_the_host_is_there_for_everyone():
     config = Config(backend="cpu", quick=True, device="host-cpu")
     conftest.pytest_configure(config)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hardware_profiles.errors import ProfileError
 from twin.cli.calibrate_ways import Calibrated, fitted_from, measured_here
 from twin.cli.import_options import import_options
 from twin.cli.output import current_command, emit_json, progress_on_stderr, table
+from twin.cli.output_folder import held_folder
 from twin.cli.scenario_options import profiles_option
 
 if TYPE_CHECKING:
@@ -76,8 +75,7 @@ def calibrate(
     constants of whole architectures, for devices that nobody measured, go to DIR/families.
     """
     _require_fitting_options(paths, said)
-    _require_writable(out)
-    with progress_on_stderr():
+    with held_folder(out), progress_on_stderr():
         if paths:
             done = fitted_from(paths, out=out, profile_dirs=profile_dirs, said=said)
         else:
@@ -114,14 +112,6 @@ def _require_fitting_options(paths: tuple[Path, ...], said: dict[str, Any]) -> N
         if said[key]:
             msg = f"{option}: {why}"
             raise click.UsageError(msg)
-
-
-def _require_writable(out: Path) -> None:
-    """Refuse a folder that cannot be written before minutes are spent on it."""
-    nearest = next(place for place in (out.absolute(), *out.absolute().parents) if place.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        msg = f"--out {out}: cannot be written: {nearest} is no folder that takes files"
-        raise ProfileError(msg)
 
 
 def _entry(report: FitReport) -> dict[str, Any]:

@@ -54,7 +54,11 @@ def fitted_from(
     for path in others:
         imported += _everything_in(path, request)
     session = Session(
-        folder=first, catalogue=catalogue, cache=out / ".fits", imported=joined_tables(imported)
+        folder=first,
+        catalogue=catalogue,
+        cache=out / ".fits",
+        imported=joined_tables(imported),
+        request=request,
     )
     result = run(session)
     files = write_calibrations(result.fitted, catalogue=catalogue, out=out)

@@ -55,7 +55,7 @@ def file_options(command: Command) -> Command:
 def import_request(
     catalogue: Catalogue, *, device: str | None, operation: str | None, link: str
 ) -> ImportRequest:
-    """What the options say, checked; a device is checked where a file needs it."""
+    """What the options say, checked before any file is read."""
     from kernels.importers.request import ImportRequest
 
     return ImportRequest(catalogue=catalogue, device=device, operation=operation, link=link)

@@ -26,6 +26,9 @@ __all__ = ["RooflineError", "roofline"]
 
 logger = logging.getLogger(__name__)
 
+EXAMPLE_HOST = "host-cpu"
+"""What is drawn where neither files nor a GPU say of which device; no row counts as its by that."""
+
 NO_MODEL = "none"
 OUT_OPTION = "--out"
 MAX_TENSOR_SIZE = 1024
@@ -175,7 +178,6 @@ def _profile(catalogues: Catalogues, device: str) -> str:
 def _at_hand(view: KernelView) -> str:
     """Profile of the device that is here, and a line that says which it is."""
     from kernels.backends import find_device
-    from kernels.importers.devices import HOST_PROFILE
 
     here = find_device()
     name = view.profile_of(here.name)
@@ -185,7 +187,13 @@ def _at_hand(view: KernelView) -> str:
             "with --device PROFILE, or add one (docs/add-a-gpu.md)"
         )
         raise RooflineError(msg)
-    name = name or HOST_PROFILE
+    if name is None:
+        logger.info(
+            "no profile carries the name of this processor, %r: this is %s, another one; "
+            "--device names any",
+            *(here.name, EXAMPLE_HOST),
+        )
+        return EXAMPLE_HOST
     logger.info("%s, the device at hand; --device names another", name)
     return name
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from hardware_profiles.catalogue import Catalogue
 from kernels.all_reduce import gpu
 from kernels.all_reduce.bootstrap import BootstrapError
 from kernels.all_reduce.gpu import (
@@ -29,6 +30,7 @@ from kernels.all_reduce.reference import collective_reference
 from kernels.all_reduce.round_times import RoundTimes
 from kernels.backends import BackendError
 from kernels.gemm.reference import relative_error_fraction
+from kernels.importers.request import ImportRequest
 from kernels.importers.tidy import read_tidy
 from kernels.libraries import implementation
 from tests.kernels.all_reduce.gpu_ranks import (
@@ -225,7 +227,7 @@ def test_what_is_printed_is_a_tidy_table_that_can_be_imported(tmp_path):
     setting = Setting.of(cupy, nccl, nodes=1, link="NVLink4+NVSwitch")
     path = tmp_path / "printed.csv"
     path.write_text("".join(table(rows, setting)))
-    family, found = read_tidy(path)
+    family, found = read_tidy(path, ImportRequest(catalogue=Catalogue()))
     assert family == "collectives"
     assert list(found["library"]) == ["nccl-2.27.3", "tweeling-one_shot"]
     assert list(found["latency_us"]) == [30.0, 30.0]

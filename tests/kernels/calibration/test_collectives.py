@@ -119,5 +119,5 @@ def test_numbers_of_nodes_left_out_are_within_a_quarter(shared_data):
 def test_networks_refuse_a_missing_folder_and_write_nothing(tmp_path, capsys):
     out = tmp_path / "networks.toml"
     assert networks_main(["--from", str(tmp_path / "nope"), "--out", str(out)]) == 2
-    assert "no such folder" in capsys.readouterr().err
+    assert "no such file or folder" in capsys.readouterr().err
     assert not out.exists()

@@ -78,7 +78,7 @@ def test_a_value_that_is_no_size_names_row_column_and_value(tmp_path, value):
     path = tmp_path / "gemm.csv"
     path.write_text(f"device,m\nx,64\ny,{value}\n")
     table = read_table(path, ("device", "m"))
-    with pytest.raises(MeasurementError, match=r"row \d: m = .*above 0"):
+    with pytest.raises(MeasurementError, match=r"line \d: m = .*above 0"):
         require_positive(table, ("m",), path=path)
 
 

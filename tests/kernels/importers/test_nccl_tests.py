@@ -59,11 +59,18 @@ def test_a_log_of_two_tests_is_read_test_by_test(samples, imported):
     assert column(found, "ranks") == [4.0] * 4 + [2.0] * 2
 
 
-def test_sizes_of_nothing_and_missing_ends_are_told(samples, imported, caplog):
+def test_a_log_without_its_end_is_refused(samples, imported):
+    whole = samples.all["nccl"]
+    for text in (whole.split("# Out of")[0], whole + whole.split("# Out of")[0]):
+        last = len(text.splitlines())
+        with pytest.raises(MeasurementError, match=rf"line {last}: .* without the closing line"):
+            imported(text)
+
+
+def test_sizes_of_nothing_and_missing_wires_are_told(samples, imported, caplog):
     text = samples.all["nccl"].replace("     1048576        262144", "           0             0")
-    assert imported(text.split("# Out of")[0]).n_rows == {"collectives": 2}
+    assert imported(text).n_rows == {"collectives": 2}
     assert "1 sizes of 0 bytes" in caplog.text
-    assert "no closing line" in caplog.text
     assert "--link" in caplog.text
 
 

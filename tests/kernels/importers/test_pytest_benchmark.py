@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from kernels.backends import host_device
 from kernels.measurement_tables import MeasurementError
 
 
@@ -57,6 +58,14 @@ def test_the_profile_that_a_bench_took_its_device_for_comes_first(samples, impor
     assert table["device"].tolist() == ["h200-sxm"]
 
 
+def test_this_processor_is_no_profile_s_unless_the_user_says_so(samples, imported):
+    extra = samples.gemm_extra | {"device": host_device().name}
+    text = samples.report(samples.benchmark(extra))
+    with pytest.raises(MeasurementError, match=r"name of this processor, .* --device PROFILE"):
+        imported(text)
+    assert imported(text, device="host-cpu").tables["gemm"]["device"].tolist() == ["host-cpu"]
+
+
 def test_a_part_of_the_host_is_said_to_be_one(samples, imported, caplog):
     extra = samples.gemm_extra | {"profile": "host-cpu", "backend": "cpu"}
     imported(samples.report(samples.benchmark(extra | {"n_threads": 2})))
@@ -91,6 +100,10 @@ def test_nothing_of_ours_is_an_error(samples, imported):
         ({"m": -1}, r"benchmarks\[0\]\.extra_info: m = '-1'; expected a whole number"),
         ({"m": "__import__('os')"}, r"benchmarks\[0\]\.extra_info: m = "),
         ({"m": True}, r"benchmarks\[0\]\.extra_info: m = 'True'"),
+        (
+            {"family": "zzz"},
+            r"benchmarks\[0\]\.extra_info: family = 'zzz' of '.*'; expected",
+        ),
         ({"dtype": 32}, r"benchmarks\[0\]\.extra_info: dtype = 32; expected text"),
         ({"dtype": None}, r"benchmarks\[0\]\.extra_info: key 'dtype' is missing"),
         ({"device": "Xeon"}, r"benchmarks\[0\]\.extra_info: device 'Xeon' is no name or alias"),

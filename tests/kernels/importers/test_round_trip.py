@@ -6,7 +6,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hardware_profiles.catalogue import Catalogue
 from kernels.importers.export import tidy_csv
+from kernels.importers.request import ImportRequest
 from kernels.importers.tidy import read_tidy
 from kernels.importers.tidy_rows import (
     AttentionRow,
@@ -17,6 +19,7 @@ from kernels.importers.tidy_rows import (
     column_table,
 )
 
+REQUEST = ImportRequest(catalogue=Catalogue())
 SIZE = st.integers(min_value=1, max_value=2**50)
 TIME_US = st.floats(min_value=1e-3, max_value=1e12, allow_subnormal=False)
 # A name begins with a letter: a column of digits alone is a column of numbers to any reader.
@@ -59,7 +62,7 @@ def test_nothing_is_lost_between_writing_and_reading(case):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "any.csv"
         path.write_text(tidy_csv(family, table), encoding="utf-8")
-        found, again = read_tidy(path)
+        found, again = read_tidy(path, REQUEST)
     assert found == family
     for name, column in table.columns.items():
         assert again[name].tolist() == column.tolist()

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from kernels.host.calibrate import calibrate_host
 from kernels.prediction.gemm import GEMM_COLUMNS, GemmTimes, gemm_machine
 from tests.kernels.host.made_up import measuring, small_plan
 from twin.cli.main import run
+from twin.cli.output_folder import held_folder
 
 N_SHAPES = 500
 
@@ -123,7 +125,7 @@ def test_finished_fits_are_not_done_again(folder, tmp_path):
     [
         (None, "holds none of gemm"),
         ("device,m\nx,1\n", "'dtype' is missing"),
-        ("device,dtype,m,n,k,latency_us\nH100,bf16,1,1,1,-5\n", "row 1: latency_us = -5"),
+        ("device,dtype,m,n,k,latency_us\nH100,bf16,1,1,1,-5\n", "line 2: latency_us = -5"),
         ("device,dtype,m,n,k,latency_us\nH100,bf16,1,1,1,5\n", "nothing could be fitted"),
         ("device,dtype,m,n,k,latency_us\nH100,int3,1,1,1,5\n", "nothing could be fitted"),
         ("device,dtype,m,n,k,latency_us\nUnheard,bf16,1,1,1,5\n", "nothing could be fitted"),
@@ -140,17 +142,37 @@ def test_bad_input_is_one_line_exit_two_and_nothing_written(twin, tmp_path, text
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_that_another_run_writes_to_is_refused(twin, folder, tmp_path):
+    out = tmp_path / "out"
+    with held_folder(out):
+        answer = twin("calibrate", "--from", str(folder), "--out", str(out))
+        assert answer.code == 2
+        assert "another calibration is writing there" in answer.err_lines[-1]
+        assert len(answer.err_lines) == 1
+    assert not out.exists()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="no folder that root cannot write to")
+@pytest.mark.parametrize("way", ["--quick", "--from"])
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_measured(twin, folder, way):
+    words = [way, str(folder)] if way == "--from" else [way, "--backend", "cpu"]
+    answer = twin("calibrate", *words, "--out", "/proc/nope")
+    assert answer.code == 2
+    assert "--out /proc/nope: cannot be written" in answer.err_lines[0]
+    assert len(answer.err_lines) == 1
+
+
 def test_a_missing_folder_is_named(twin, tmp_path):
     answer = twin("calibrate", "--from", str(tmp_path / "no"), "--out", str(tmp_path / "out"))
     assert answer.code == 2
-    assert "no such folder" in answer.err_lines[-1]
+    assert "no such file or folder" in answer.err_lines[-1]
 
 
 def test_a_folder_that_takes_no_files_is_refused_before_anything_is_fitted(twin, folder, tmp_path):
     (tmp_path / "file").write_text("")
     answer = twin("calibrate", "--from", str(folder), "--out", str(tmp_path / "file" / "out"))
     assert answer.code == 2
-    assert "is no folder that takes files" in answer.err
+    assert "cannot be written" in answer.err
 
 
 def test_what_was_not_fitted_keeps_the_constants_of_the_profile(tmp_path):
@@ -190,7 +212,7 @@ def test_an_out_folder_that_is_a_file_is_refused_before_anything_is_measured(twi
     (tmp_path / "out").write_text("")
     answer = twin("calibrate", "--backend", "cpu", "--out", str(tmp_path / "out"))
     assert answer.code == 2
-    assert "is no folder that takes files" in answer.err_lines[-1]
+    assert "cannot be written" in answer.err_lines[-1]
     assert len(answer.err_lines) == 1
 
 

@@ -195,6 +195,16 @@ def test_imported_rows_join_those_of_a_tidy_table(folder):
     assert table["latency_us"].tolist() == [190.0, 1250.0, 500.0]
 
 
+def test_a_named_device_stands_for_the_unknown_one_of_a_tidy_table(folder, tmp_path):
+    (folder / "gemm.csv").write_text(TIDY.replace("H100-SXM5-80GB", "Foo 9000"))
+    (folder / "bandwidth.csv").write_text("device,op,GBps\nFoo 9000,copy,3000\n")
+    request = ImportRequest(catalogue=Catalogue(), device="H100")
+    session = Session(folder=folder, request=request)
+    assert session.table("gemm.parquet", ("device", "m"))["device"].tolist() == ["h100-sxm"]
+    own = session.survey_tables("bandwidth.csv", ("device", "op", "GBps"))[-1]
+    assert own["device"].tolist() == ["h100-sxm"]
+
+
 def test_a_path_that_holds_nothing_is_told_by_calibrate(twin, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     answer = twin("calibrate", "--from", "nowhere")

@@ -7,6 +7,9 @@ import sys
 
 import pytest
 
+from kernels.backends import host_device
+from kernels.own_measurements import own_measurements
+
 GEMM_HEAD = "device,dtype,m,n,k,library,latency_us\n"
 LAYERLESS = ("--model", "none")
 KEYS = {
@@ -112,6 +115,23 @@ def test_our_own_measurements_come_without_a_file_and_a_filter_chooses(twin):
     assert "fp64  " not in answer.out.split("measured kernels")[1]
 
 
+def test_the_processor_at_hand_is_no_profile_s_unless_said(twin, tmp_path):
+    extra = {"device": host_device().name, "dtype": "float32", "library": "numba"}
+    path = report(tmp_path, (extra | {"m": 512, "n": 512, "k": 512}, 1e-3))
+    answer = twin("roofline", "--from", str(path), *LAYERLESS)
+    assert answer.code == 2
+    assert "--device PROFILE" in answer.err_lines[-1]
+    answer = twin("roofline", "--from", str(path), "--device", "host-cpu", *LAYERLESS)
+    assert answer.code == 0
+    assert "512 x 512 x 512" in answer.out
+
+
+def test_the_folder_of_our_own_survey_tells_its_profile(twin):
+    folder = own_measurements(("host-cpu",)).folder
+    answer = twin("roofline", "--from", str(folder), *LAYERLESS, "--json")
+    assert json.loads(answer.out)["device"] == "host-cpu"
+
+
 def test_bandwidths_without_sizes_are_long_streams(twin, tmp_path):
     path = tmp_path / "membw.csv"
     path.write_text("device,op,GBps\nH200,copy,4200\n")
@@ -131,10 +151,15 @@ ROW = "H200,bf16,4096,4096,4096,mm,180\n"
         ("", "is empty"),
         ("a,b\n1,2\n", "known format"),
         (GEMM_HEAD, "no rows"),
-        (GEMM_HEAD + ROW + "H200,bf16,4096,4096,-4,mm,180\n", "row 2: k = -4"),
-        (GEMM_HEAD + "H200,bf16,4096,4096,x,mm,180\n", "'k': 'x' is no number"),
-        (GEMM_HEAD + "H200,bf16,4096,4096,4,mm,0\n", "row 1: latency_us = 0"),
-        (GEMM_HEAD + "H200,bf16,1e300,4096,4,mm,1\n", "row 1: m = 1e+300"),
+        (GEMM_HEAD + ROW + "H200,bf16,4096,4096,-4,mm,180\n", "line 3: k = -4"),
+        (GEMM_HEAD + "H200,bf16,4096,4096,x,mm,180\n", "line 2: k = 'x' is no number"),
+        (GEMM_HEAD + "H200,bf16,4096,4096,4,mm,0\n", "line 2: latency_us = 0"),
+        (GEMM_HEAD + ROW + ROW.replace("180", "nan"), "line 3: latency_us = nan"),
+        (GEMM_HEAD + ROW + ROW.replace("180", "inf"), "line 3: latency_us = inf"),
+        (GEMM_HEAD + ROW + ROW.replace("180", "-1"), "line 3: latency_us = -1"),
+        (GEMM_HEAD + ROW + ROW.replace("180", "NA"), "line 3: latency_us = 'NA' is no number"),
+        (GEMM_HEAD + ROW + "H200,bf16,4096\n", "line 3: 3 values; expected 7; 'n' is missing"),
+        (GEMM_HEAD + "H200,bf16,1e300,4096,4,mm,1\n", "line 2: m = 1e+300"),
         (GEMM_HEAD + ROW + ROW.replace("H200", "H100"), "choose one with --device"),
         (GEMM_HEAD + ROW.replace("H200", "H201"), "--device PROFILE, perhaps"),
         (GEMM_HEAD.replace("n,k", "k,k") + ROW, "known format"),

@@ -1,0 +1,56 @@
+"""Tidy tables that are wrong, cut off, or of devices that nobody has a profile of."""
+
+import pytest
+
+from hardware_profiles.errors import TweelingError
+from kernels.measurement_tables import MeasurementError
+
+HEAD = "device,dtype,m,n,k,batch,library,latency_us\n"
+ROW = "H200,bf16,64,32,16,1,mm,5\n"
+
+
+def test_an_unknown_device_is_said_and_the_user_s_word_stands_for_it(imported, caplog):
+    text = HEAD + ROW + ROW.replace("H200", "Foo 9000")
+    assert imported(text).tables["gemm"]["device"].tolist() == ["H200", "Foo 9000"]
+    assert "no profile carries 'Foo 9000'" in caplog.text
+    caplog.clear()
+    table = imported(text, device="H100").tables["gemm"]
+    assert table["device"].tolist() == ["H200", "h100-sxm"]
+    assert "no profile" not in caplog.text
+    with pytest.raises(MeasurementError, match="line 4: neither device 'Foo 9001' nor 'Foo 9000'"):
+        imported(text + ROW.replace("H200", "Foo 9001"), device="H100")
+    with pytest.raises(MeasurementError, match="line 3: the file does not name its device"):
+        imported(HEAD + ROW + ROW.replace("H200", ""))
+    with pytest.raises(TweelingError, match='--device: accelerator "Nope": unknown'):
+        imported(HEAD + ROW, device="Nope")
+
+
+def test_a_file_without_the_end_of_its_last_line_may_have_been_cut_off(imported, caplog):
+    imported(HEAD + ROW)
+    assert "cut off" not in caplog.text
+    imported(HEAD + ROW.removesuffix("\n"))
+    assert "its last line has no end; the file may have been cut off" in caplog.text
+
+
+def test_other_spellings_of_a_number_format_are_taken(imported):
+    found = imported(HEAD + ROW.replace("bf16", "torch.bfloat16"))
+    assert found.tables["gemm"]["dtype"].tolist() == ["bf16"]
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("H200,bf16,64,32\n", "line 5: 4 values; expected 8; 'k' is missing"),
+        ("H200,bf16,64,32,16,1,mm,5,6\n", "line 5: 9 values; expected 8"),
+        ("H200,bf16,64,32,16,1,mm,\n", "line 5: latency_us = nan"),
+        ("H200,bf17,64,32,16,1,mm,5\n", "line 5: dtype = 'bf17' is no known number format"),
+        ("H200,,64,32,16,1,mm,5\n", "line 5: dtype is missing"),
+        ("H200,bf16,1.5,32,16,1,mm,5\n", "line 5: m = 1.5; expected a whole number"),
+        ("H200,bf16,64,x,16,1,mm,5\n", "line 5: n = x; expected a finite number"),
+        ("H200,bf16,64,0,16,1,mm,5\n", "line 5: n = 0.0; expected a finite number"),
+    ],
+)
+def test_what_is_wrong_is_named_by_the_line_that_an_editor_counts(imported, line, complaint):
+    # An empty line is no row and an editor counts it.
+    with pytest.raises(MeasurementError, match=complaint):
+        imported(HEAD + ROW + "\n" + ROW + line + ROW)
