@@ -48,7 +48,7 @@ VERBS = (
     Verb(
         name="calibrate",
         target="twin.cli.calibrate:calibrate",
-        help="Fit the kernel models on measurements and write profiles.",
+        help="Measure kernels here, fit their models, write profiles.",
     ),
     Verb(
         name="validate",
@@ -63,7 +63,7 @@ VERBS = (
     Verb(
         name="roofline",
         target="twin.cli.roofline:roofline",
-        help="Kernels, measured and predicted, against the roofs of a device.",
+        help="Measured and predicted kernels against the roofs of a device.",
     ),
     Verb(
         name="profiles",

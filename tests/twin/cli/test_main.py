@@ -15,7 +15,8 @@ from twin.cli.main import VERBS, run
 
 def test_the_verbs_are_those_of_the_design():
     assert [verb.name for verb in VERBS] == [
-        *("predict", "explain", "calibrate", "validate", "measurements", "profiles", "models"),
+        *("predict", "explain", "calibrate", "validate", "measurements", "roofline"),
+        *("profiles", "models"),
     ]
 
 
