@@ -86,6 +86,14 @@ class GemmMachine(NamedTuple):
     """Speed of copying operands that the cache holds. [1]"""
     cache_bytes: float = 0.0
     """Second-level cache, for packing. [byte]"""
+    transposed_a_ratio: float = 1.0
+    """Packing an A that is stored transposed over one that is not. [1]"""
+    transposed_b_ratio: float = 1.0
+    """The same of B. [1]"""
+    tile_rows: float = 1.0
+    """Rows of the tile in registers that a processor's kernel pads to. [1]"""
+    tile_columns: float = 1.0
+    """The same of columns. [1]"""
 
 
 class GemmShape(NamedTuple):
@@ -99,6 +107,10 @@ class GemmShape(NamedTuple):
     c_element_bytes: float
     batch: float
     """Independent products in one call. [1]"""
+    is_a_transposed: float = 0.0
+    """1 where A is stored as (k, m); only packing on processors tells the difference. [1]"""
+    is_b_transposed: float = 0.0
+    """1 where B is stored as (n, k). [1]"""
 
 
 class GemmTime(NamedTuple):
@@ -210,10 +222,12 @@ def _packed(shape: GemmShape, machine: GemmMachine) -> GemmTime:
         machine.tensor_efficiency_fraction * machine.peak_flop_per_s,
         machine.launch_s,
         machine.fill_depth,
-        machine.pack_a_s,
-        machine.pack_b_s,
+        machine.pack_a_s * (1.0 + shape.is_a_transposed * (machine.transposed_a_ratio - 1.0)),
+        machine.pack_b_s * (1.0 + shape.is_b_transposed * (machine.transposed_b_ratio - 1.0)),
         machine.cached_pack_ratio,
         machine.cache_bytes,
+        machine.tile_rows,
+        machine.tile_columns,
     )
     footprint_bytes = compulsory_traffic_bytes(shape) / shape.batch
     time = packed_gemm_time((shape.m, shape.n, shape.k, shape.batch), footprint_bytes, thread)

@@ -4,7 +4,9 @@ There are no waves of tiles: one unit works through the product. What costs besi
 moving operands: both are copied into blocks that fit caches (packing), each element once for each
 pass over the other operand that the cache sizes ask for, which for the shapes of training is close
 to once; and the result is loaded, added to and stored. All of that is faster where a cache holds
-the product than where memory does. Nothing of it overlaps, so the parts add up.
+the product than where memory does. Operands that are stored transposed are read in another order,
+so packing them has another speed. A kernel that works on whole tiles in registers pads the last
+rows and columns to one, and computes with the zeros. Nothing of it overlaps, so the parts add up.
 
 References
 ----------
@@ -36,6 +38,10 @@ class PackedMachine(NamedTuple):
     cached_pack_ratio: float
     """Speed of moving what the cache holds over that. [1]"""
     cache_bytes: float
+    tile_rows: float = 1.0
+    """Rows of a tile in registers, to which rows are padded. [1]"""
+    tile_columns: float = 1.0
+    """The same of columns. [1]"""
 
 
 class PackedTime(NamedTuple):
@@ -69,7 +75,9 @@ def packed_gemm_time(
     missing = footprint_bytes / (footprint_bytes + machine.cache_bytes)
     share = missing + (1.0 - missing) / machine.cached_pack_ratio
     depth = k + share * machine.fill_depth
-    arithmetic_s = FLOP_PER_MULTIPLY_ADD * m * n * depth / machine.flop_per_s
+    rows = -(-m // machine.tile_rows) * machine.tile_rows
+    columns = -(-n // machine.tile_columns) * machine.tile_columns
+    arithmetic_s = FLOP_PER_MULTIPLY_ADD * rows * columns * depth / machine.flop_per_s
     pack_s = share * (m * k * machine.pack_a_s + k * n * machine.pack_b_s)
     return PackedTime(
         machine.launch_s + batch * (arithmetic_s + pack_s), batch * arithmetic_s, batch * pack_s
