@@ -86,8 +86,12 @@ class GemmMachine(NamedTuple):
     """Speed of copying operands that the cache holds. [1]"""
     cache_bytes: float = 0.0
     """Second-level cache, for packing. [byte]"""
+    cached_fill_ratio: float = 1.0
+    """Speed of loading and storing a result that the cache holds. [1]"""
+    pack_cache_ratio: float = 1.0
+    """All caches that a product finds over the second-level one. [1]"""
     transposed_a_ratio: float = 1.0
-    """Packing an A that is stored transposed over one that is not. [1]"""
+    """Packing an A that is stored transposed over one in memory that is not. [1]"""
     transposed_b_ratio: float = 1.0
     """The same of B. [1]"""
     tile_rows: float = 1.0
@@ -225,7 +229,10 @@ def _packed(shape: GemmShape, machine: GemmMachine) -> GemmTime:
         machine.pack_a_s * (1.0 + shape.is_a_transposed * (machine.transposed_a_ratio - 1.0)),
         machine.pack_b_s * (1.0 + shape.is_b_transposed * (machine.transposed_b_ratio - 1.0)),
         machine.cached_pack_ratio,
-        machine.cache_bytes,
+        machine.cached_fill_ratio,
+        machine.pack_cache_ratio * machine.cache_bytes,
+        shape.is_a_transposed,
+        shape.is_b_transposed,
         machine.tile_rows,
         machine.tile_columns,
     )

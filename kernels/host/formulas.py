@@ -88,6 +88,8 @@ BLAS_BOUNDS = {
     "pack_a_s": ParameterRange(low=1e-11, high=2e-8, start=5e-10, sigma=WIDE),
     "pack_b_s": ParameterRange(low=1e-11, high=2e-8, start=1e-9, sigma=WIDE),
     "cached_pack_ratio": ParameterRange(low=1.0, high=30.0, start=4.0, sigma=WIDE),
+    "cached_fill_ratio": ParameterRange(low=1.0, high=30.0, start=4.0, sigma=WIDE),
+    "pack_cache_ratio": ParameterRange(low=0.2, high=60.0, start=4.0, sigma=WIDE),
     "transposed_a_ratio": ParameterRange(low=0.1, high=10.0, start=1.0, sigma=WIDE),
     "transposed_b_ratio": ParameterRange(low=0.1, high=10.0, start=1.0, sigma=WIDE),
 }
@@ -97,6 +99,7 @@ NUMBA_BOUNDS = {
     "fill_ratio": ParameterRange(low=0.02, high=50.0, start=1.0, sigma=WIDE),
     "pack_a_ratio": ParameterRange(low=0.01, high=100.0, start=1.5, sigma=WIDE),
     "pack_b_ratio": ParameterRange(low=0.01, high=100.0, start=1.5, sigma=WIDE),
+    "own_cached_pack_ratio": ParameterRange(low=0.03, high=30.0, start=1.0, sigma=WIDE),
     "own_transposed_a_ratio": ParameterRange(low=0.1, high=10.0, start=1.0, sigma=WIDE),
     "own_transposed_b_ratio": ParameterRange(low=0.1, high=10.0, start=1.0, sigma=WIDE),
     "overhead_s": ParameterRange(low=1e-7, high=1e-3, start=2e-5, sigma=WIDE),
@@ -177,7 +180,11 @@ def gemm_time_s(case: HostCase, figures: HostFigures, values: Values) -> float:
         fill_depth=values["fill_depth"] * values.get("fill_ratio", 1.0),
         pack_a_s=values["pack_a_s"] * values.get("pack_a_ratio", 1.0),
         pack_b_s=values["pack_b_s"] * values.get("pack_b_ratio", 1.0),
-        cached_pack_ratio=values["cached_pack_ratio"],
+        cached_pack_ratio=max(
+            1.0, values["cached_pack_ratio"] * values.get("own_cached_pack_ratio", 1.0)
+        ),
+        cached_fill_ratio=values["cached_fill_ratio"],
+        pack_cache_ratio=values["pack_cache_ratio"],
         transposed_a_ratio=values["transposed_a_ratio"] * values.get("own_transposed_a_ratio", 1.0),
         transposed_b_ratio=values["transposed_b_ratio"] * values.get("own_transposed_b_ratio", 1.0),
         cache_bytes=figures.l2_bytes,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -146,15 +146,35 @@ def _gemm_cases(part: str, effort: Effort) -> list[HostCase]:
     candidates = [
         HostCase(family=GEMM, part=part, sizes=sizes, layout=_layout(sizes)) for sizes in grid
     ]
-    random = _random(f"gemm-{part}")
-    heldout: dict[tuple[int, ...], HostCase] = {}
-    while len(heldout) < N_HELDOUT[part]:
+    heldout = _drawn_gemms(part, effort, n=N_HELDOUT[part], name=f"gemm-{part}", is_heldout=True)
+    taken = {case.sizes for case in heldout}
+    free = [c for c in candidates if _is_affordable(c, effort) and c.sizes not in taken]
+    first = telling(free, effort.n_fitted[part] // 2)
+    # Rows of a grid of powers of two begin where caches conflict, rows of most sizes do not.
+    n, taken = effort.n_fitted[part] - len(first), taken | {case.sizes for case in first}
+    rest = _drawn_gemms(part, effort, n=n, name=f"gemm-{part}-fitted", taken=taken)
+    return [*first, *rest, *heldout]
+
+
+def _drawn_gemms(
+    part: str,
+    effort: Effort,
+    *,
+    n: int,
+    name: str,
+    is_heldout: bool = False,
+    taken: Collection[tuple[int, ...]] = (),
+) -> list[HostCase]:
+    """Products drawn log-uniformly over the range, as many of each layout."""
+    random = _random(name)
+    found: dict[tuple[int, ...], HostCase] = {}
+    while len(found) < n:
         sizes = tuple(_log_uniform(random, one, step=8) for one in (M_RANGE, N_RANGE, K_RANGE))
-        layout = LAYOUTS[len(heldout) % len(LAYOUTS)]
-        case = HostCase(family=GEMM, part=part, sizes=sizes, layout=layout, is_heldout=True)
-        if _is_affordable(case, effort):
-            heldout[sizes] = case
-    return _chosen(candidates, list(heldout.values()), effort)
+        layout = LAYOUTS[len(found) % len(LAYOUTS)]
+        case = HostCase(family=GEMM, part=part, sizes=sizes, layout=layout, is_heldout=is_heldout)
+        if _is_affordable(case, effort) and sizes not in taken:
+            found[sizes] = case
+    return list(found.values())
 
 
 def _layout(sizes: tuple[int, ...]) -> str:
