@@ -221,6 +221,7 @@ def _predicted(outcome: Outcome, bed: Bed) -> float:
     case = outcome.case
     known = {
         **case.shape,
+        **{key: value for key, value in case.details.items() if key == "layout"},
         "device": bed.profile.name,
         "op": case.op,
         "direction": case.direction,
