@@ -192,6 +192,8 @@ class GemmCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """The same of loading and storing results. [1]"""
     pack_cache_ratio: float = 1.0
     """All caches that a product finds on a processor over the second-level one. [1]"""
+    cached_transposed_ratio: float = 1.0
+    """Speed of packing what is stored transposed from the cache over that from memory. [1]"""
     transposed_a_ratio: float = 1.0
     """Packing an A that is stored as (k, m) over one in memory that is stored as (m, k). [1]"""
     transposed_b_ratio: float = 1.0

@@ -4,8 +4,8 @@ There are no waves of tiles: one unit works through the product. What costs besi
 moving operands: both are copied into blocks that fit caches (packing), each element once for each
 pass over the other operand that the cache sizes ask for, which for the shapes of training is close
 to once; and the result is loaded, added to and stored. All of that is faster where a cache holds
-the product than where memory does. Only reading an operand that is stored transposed waits for its
-many short strides more than for memory, wherever it lies, so it has a cost of its own. A kernel
+the product than where memory does. Reading an operand that is stored transposed waits for its many
+short strides too, so it has a cost of its own and gains less from the cache. A kernel
 that works on whole tiles in registers pads the last rows and columns to one, and computes with the
 zeros. Nothing of it overlaps, so the parts add up.
 
@@ -43,8 +43,10 @@ class PackedMachine(NamedTuple):
     cache_bytes: float
     """Caches that a product finds: the second level, and a share of the third. [byte]"""
     is_a_transposed: float = 0.0
-    """1 where A is: `pack_a_s` is then what it costs wherever it lies. [1]"""
+    """1 where A is stored transposed, which `pack_a_s` then holds. [1]"""
     is_b_transposed: float = 0.0
+    cached_transposed_ratio: float = 1.0
+    """Speed of packing what is transposed from the cache over that from memory. [1]"""
     tile_rows: float = 1.0
     """Rows of a tile in registers, to which rows are padded. [1]"""
     tile_columns: float = 1.0
@@ -85,9 +87,10 @@ def packed_gemm_time(
     rows = -(-m // machine.tile_rows) * machine.tile_rows
     columns = -(-n // machine.tile_columns) * machine.tile_columns
     arithmetic_s = FLOP_PER_MULTIPLY_ADD * rows * columns * depth / machine.flop_per_s
-    hidden = (1.0 - missing) * (1.0 - 1.0 / machine.cached_pack_ratio)
-    share_a = 1.0 - (1.0 - machine.is_a_transposed) * hidden
-    share_b = 1.0 - (1.0 - machine.is_b_transposed) * hidden
+    share = missing + (1.0 - missing) / machine.cached_pack_ratio
+    transposed_share = missing + (1.0 - missing) / machine.cached_transposed_ratio
+    share_a = share + machine.is_a_transposed * (transposed_share - share)
+    share_b = share + machine.is_b_transposed * (transposed_share - share)
     pack_s = share_a * m * k * machine.pack_a_s + share_b * k * n * machine.pack_b_s
     return PackedTime(
         machine.launch_s + batch * (arithmetic_s + pack_s), batch * arithmetic_s, batch * pack_s

@@ -55,8 +55,8 @@ def library_machine(machine: GemmMachine, one: GemmImplementation | None) -> Gem
         cached_pack_ratio=max(1.0, machine.cached_pack_ratio * one.cached_pack_ratio),
         transposed_a_ratio=machine.transposed_a_ratio * one.transposed_a_ratio,
         transposed_b_ratio=machine.transposed_b_ratio * one.transposed_b_ratio,
-        tile_rows=one.tile_rows,
-        tile_columns=one.tile_columns,
+        tile_m=one.tile_rows,
+        tile_n=one.tile_columns,
     )
 
 

@@ -89,6 +89,7 @@ BLAS_BOUNDS = {
     "pack_b_s": ParameterRange(low=1e-11, high=2e-8, start=1e-9, sigma=WIDE),
     "cached_pack_ratio": ParameterRange(low=1.0, high=30.0, start=4.0, sigma=WIDE),
     "cached_fill_ratio": ParameterRange(low=1.0, high=30.0, start=4.0, sigma=WIDE),
+    "cached_transposed_ratio": ParameterRange(low=1.0, high=30.0, start=2.0, sigma=WIDE),
     "pack_cache_ratio": ParameterRange(low=0.2, high=60.0, start=4.0, sigma=WIDE),
     "transposed_a_ratio": ParameterRange(low=0.1, high=10.0, start=1.0, sigma=WIDE),
     "transposed_b_ratio": ParameterRange(low=0.1, high=10.0, start=1.0, sigma=WIDE),
@@ -156,7 +157,7 @@ BACKWARD_BOUNDS = {
 
 @functools.cache
 def own_tile() -> dict[str, float]:
-    """Tile in registers of the project's own product in fp32, by the names of the model. [1]"""
+    """Tile in registers of the project's own product in fp32, by the names of profiles. [1]"""
     # Importing Numba takes a second that a fit on tables of a GPU need not spend.
     from kernels.gemm.host_tile import TILE
 
@@ -184,11 +185,13 @@ def gemm_time_s(case: HostCase, figures: HostFigures, values: Values) -> float:
             1.0, values["cached_pack_ratio"] * values.get("own_cached_pack_ratio", 1.0)
         ),
         cached_fill_ratio=values["cached_fill_ratio"],
+        cached_transposed_ratio=values["cached_transposed_ratio"],
         pack_cache_ratio=values["pack_cache_ratio"],
         transposed_a_ratio=values["transposed_a_ratio"] * values.get("own_transposed_a_ratio", 1.0),
         transposed_b_ratio=values["transposed_b_ratio"] * values.get("own_transposed_b_ratio", 1.0),
         cache_bytes=figures.l2_bytes,
-        **(own_tile() if case.part == "numba" else {}),
+        tile_m=own_tile()["tile_rows"] if case.part == "numba" else 1.0,
+        tile_n=own_tile()["tile_columns"] if case.part == "numba" else 1.0,
         **GEMM_FIXED,
     )
     width = float(ITEM_BYTES)

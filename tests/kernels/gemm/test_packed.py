@@ -29,12 +29,12 @@ def test_a_row_beyond_a_tile_costs_the_arithmetic_of_a_whole_one():
     assert two == pytest.approx(2.0 * one)
 
 
-def test_packing_of_what_is_transposed_does_not_depend_on_the_cache():
-    both = {"is_a_transposed": 1.0, "is_b_transposed": 1.0}
+def test_what_is_transposed_gains_from_the_cache_as_its_own_ratio_says():
+    both = {"is_a_transposed": 1.0, "is_b_transposed": 1.0, "cached_transposed_ratio": 2.0}
     small, large = (
         time_of(64, 512, 512, footprint_bytes=size, **both).pack_s for size in (1e4, 1e9)
     )
-    assert small == large
+    assert large == pytest.approx(2.0 * small, rel=0.05)
     small, large = (time_of(64, 512, 512, footprint_bytes=size).pack_s for size in (1e4, 1e9))
     assert large == pytest.approx(5.0 * small, rel=0.05)
 

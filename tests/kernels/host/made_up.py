@@ -27,6 +27,7 @@ BLAS = {
     "pack_b_s": 9e-10,
     "cached_pack_ratio": 5.0,
     "cached_fill_ratio": 6.0,
+    "cached_transposed_ratio": 1.5,
     "pack_cache_ratio": 4.0,
     "transposed_a_ratio": 1.5,
     "transposed_b_ratio": 1.2,
