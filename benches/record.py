@@ -95,6 +95,26 @@ class Bed:
     packages: dict[str, str]
 
 
+def bed_info(bed: Bed) -> dict[str, object]:
+    """Keys of the scheme that say where something was measured."""
+    return {
+        "scheme_version": SCHEME_VERSION,
+        "device": bed.device.name,
+        "profile": bed.profile.name,
+        "backend": bed.device.backend,
+        "architecture": bed.device.architecture,
+        "driver": bed.driver,
+        "packages": bed.packages,
+        "n_threads": bed.n_threads,
+        "clock": bed.clock,
+    }
+
+
+def why_no_driver(bed: Bed) -> str:
+    """Why `driver` is null."""
+    return "the host has none" if bed.device.backend == "cpu" else "not readable"
+
+
 def extra_info(outcome: Outcome, bed: Bed) -> dict[str, object]:
     """Every key of the scheme for one bench."""
     case, median_s = outcome.case, outcome.median_s
@@ -106,21 +126,13 @@ def extra_info(outcome: Outcome, bed: Bed) -> dict[str, object]:
     if outcome.energy_per_launch_j is None:
         reasons["energy_per_launch_j"] = outcome.why_no_energy
     if bed.driver is None:
-        reasons["driver"] = "the host has none" if bed.device.backend == "cpu" else "not readable"
+        reasons["driver"] = why_no_driver(bed)
     columns = {"causal": False} if case.family == "attention" else {}
     bandwidth = outcome.copy_bandwidth_bytes_per_s
     return {
-        "scheme_version": SCHEME_VERSION,
-        "device": bed.device.name,
-        "profile": bed.profile.name,
-        "backend": bed.device.backend,
-        "architecture": bed.device.architecture,
+        **bed_info(bed),
         "framework": outcome.framework,
         "library": outcome.library,
-        "driver": bed.driver,
-        "packages": bed.packages,
-        "n_threads": bed.n_threads,
-        "clock": bed.clock,
         "n_inner": outcome.n_inner,
         "family": case.family,
         "op": case.op,
@@ -198,6 +210,7 @@ def _predicted(outcome: Outcome, bed: Bed) -> float:
     case = outcome.case
     known = {
         **case.shape,
+        **{key: value for key, value in case.details.items() if key == "layout"},
         "device": bed.profile.name,
         "op": case.op,
         "direction": case.direction,

@@ -135,6 +135,16 @@ class GemmImplementation(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """Packing of A on a processor over the device's own. [1]"""
     pack_b_ratio: float = 1.0
     """The same of B. [1]"""
+    cached_pack_ratio: float = 1.0
+    """Speed of packing from the cache on a processor over the device's own. [1]"""
+    transposed_a_ratio: float = 1.0
+    """What a transposed A adds to packing, over what it adds to the device's own. [1]"""
+    transposed_b_ratio: float = 1.0
+    """The same of B. [1]"""
+    tile_rows: float = 1.0
+    """Rows of the tile in registers that a processor's kernel pads to. [1]"""
+    tile_columns: float = 1.0
+    """The same of columns. [1]"""
     overhead_s: float = 0.0
     """Further launches and host time in each timing. [s]"""
     conversion_bytes_per_element: float = 0.0
@@ -178,6 +188,16 @@ class GemmCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """The same of B. [s]"""
     cached_pack_ratio: float = 1.0
     """Speed of copying operands that the second-level cache holds over those in memory. [1]"""
+    cached_fill_ratio: float = 1.0
+    """The same of loading and storing results. [1]"""
+    pack_cache_ratio: float = 1.0
+    """All caches that a product finds on a processor over the second-level one. [1]"""
+    cached_transposed_ratio: float = 1.0
+    """Speed of packing what is stored transposed from the cache over that from memory. [1]"""
+    transposed_a_ratio: float = 1.0
+    """Packing an A that is stored as (k, m) over one in memory that is stored as (m, k). [1]"""
+    transposed_b_ratio: float = 1.0
+    """Packing a B that is stored as (n, k) over one in memory that is stored as (k, n). [1]"""
     residual: Residual | None = None
     implementations: dict[str, GemmImplementation] = {}
     """By library, as kernels/libraries.toml names them."""

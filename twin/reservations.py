@@ -93,9 +93,13 @@ def _cap_warnings(
     do, and its own clock is not predicted.
     """
     cap_w = predictor.job.power_cap_w
-    if step.compute.clock_fraction <= predictor.power.minimum_clock_fraction * 1.001:
+    clock_fraction = step.compute.clock_fraction
+    exceeds = power.device_w > CAP_TOLERANCE * cap_w
+    # A clock that is never lowered stands at its lowest whatever the cap: what it draws decides.
+    is_lowest = clock_fraction <= predictor.power.minimum_clock_fraction * 1.001
+    if is_lowest and (clock_fraction < 1.0 or exceeds):
         message = f"a cap of {cap_w:g} W is below what the lowest clock draws"
-    elif power.device_w > CAP_TOLERANCE * cap_w:
+    elif exceeds:
         message = (
             f"the head draws more than the layers that set the clock: {power.device_w:.0f} W "
             f"on the mean, above the cap of {cap_w:g} W"

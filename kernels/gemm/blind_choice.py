@@ -64,6 +64,8 @@ def _body_s(shape: GemmShape, machine: GemmMachine, tile: tuple[float, float]) -
         shape.b_element_bytes,
         shape.c_element_bytes,
         shape.batch,
+        shape.transposed_a_fraction,
+        shape.transposed_b_fraction,
     )
     # Rows of such products are far shorter than the distance at which rows share channels.
     arithmetic_s, feed_s = tile_limits_s(stepped, machine, tile, 1.0, common_bytes=0.0)
@@ -99,6 +101,8 @@ def blindly_chosen_gemm_s(shape: GemmShape, machine: GemmMachine) -> float:
         shape.b_element_bytes,
         shape.c_element_bytes,
         1.0,
+        shape.transposed_a_fraction,
+        shape.transposed_b_fraction,
     )
     shortest_s = NEVER_S
     for tile in TUNED_TILES:

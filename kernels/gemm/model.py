@@ -86,6 +86,20 @@ class GemmMachine(NamedTuple):
     """Speed of copying operands that the cache holds. [1]"""
     cache_bytes: float = 0.0
     """Second-level cache, for packing. [byte]"""
+    cached_fill_ratio: float = 1.0
+    """Speed of loading and storing a result that the cache holds. [1]"""
+    pack_cache_ratio: float = 1.0
+    """All caches that a product finds over the second-level one. [1]"""
+    cached_transposed_ratio: float = 1.0
+    """Speed of packing what is stored transposed from the cache over that from memory. [1]"""
+    transposed_a_ratio: float = 1.0
+    """Packing an A that is stored transposed over one in memory that is not. [1]"""
+    transposed_b_ratio: float = 1.0
+    """The same of B. [1]"""
+    tile_m: float = 1.0
+    """Rows of the tile in registers that a processor's kernel pads to. [1]"""
+    tile_n: float = 1.0
+    """The same of columns. [1]"""
 
 
 class GemmShape(NamedTuple):
@@ -99,6 +113,10 @@ class GemmShape(NamedTuple):
     c_element_bytes: float
     batch: float
     """Independent products in one call. [1]"""
+    transposed_a_fraction: float = 0.0
+    """1 where A is stored as (k, m); only packing on processors tells the difference. [1]"""
+    transposed_b_fraction: float = 0.0
+    """1 where B is stored as (n, k). [1]"""
 
 
 class GemmTime(NamedTuple):
@@ -210,10 +228,16 @@ def _packed(shape: GemmShape, machine: GemmMachine) -> GemmTime:
         machine.tensor_efficiency_fraction * machine.peak_flop_per_s,
         machine.launch_s,
         machine.fill_depth,
-        machine.pack_a_s,
-        machine.pack_b_s,
+        machine.pack_a_s * (1.0 + shape.transposed_a_fraction * (machine.transposed_a_ratio - 1.0)),
+        machine.pack_b_s * (1.0 + shape.transposed_b_fraction * (machine.transposed_b_ratio - 1.0)),
         machine.cached_pack_ratio,
-        machine.cache_bytes,
+        machine.cached_fill_ratio,
+        machine.pack_cache_ratio * machine.cache_bytes,
+        shape.transposed_a_fraction,
+        shape.transposed_b_fraction,
+        machine.cached_transposed_ratio,
+        machine.tile_m,
+        machine.tile_n,
     )
     footprint_bytes = compulsory_traffic_bytes(shape) / shape.batch
     time = packed_gemm_time((shape.m, shape.n, shape.k, shape.batch), footprint_bytes, thread)

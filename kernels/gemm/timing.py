@@ -52,6 +52,11 @@ def library_machine(machine: GemmMachine, one: GemmImplementation | None) -> Gem
         fill_depth=machine.fill_depth * one.fill_ratio,
         pack_a_s=machine.pack_a_s * one.pack_a_ratio,
         pack_b_s=machine.pack_b_s * one.pack_b_ratio,
+        cached_pack_ratio=max(1.0, machine.cached_pack_ratio * one.cached_pack_ratio),
+        transposed_a_ratio=machine.transposed_a_ratio * one.transposed_a_ratio,
+        transposed_b_ratio=machine.transposed_b_ratio * one.transposed_b_ratio,
+        tile_m=one.tile_rows,
+        tile_n=one.tile_columns,
     )
 
 

@@ -91,7 +91,10 @@ def case_call(case: HostCase, pool: Pool) -> Call:
 
 def _gemm_call(case: HostCase, pool: Pool) -> Call:
     m, n, k = case.sizes
-    a, b, out = pool.take(m, k), pool.take(k, n), pool.result(m, n)
+    # As a training step calls them: x W, dy W^T and x^T dy.
+    a = pool.take(k, m).T if case.layout == "NT" else pool.take(m, k)
+    b = pool.take(n, k).T if case.layout == "TN" else pool.take(k, n)
+    out = pool.result(m, n)
     product = PRODUCTS[case.part]
     return lambda: product(a, b, out=out)
 

@@ -31,13 +31,16 @@ class HostCase:
     sizes: tuple[int, ...]
     """m, n, k of a product; batch, heads, key-value heads, tokens, head dim and 1 for a causal mask
     of attention; rows and columns of an operation. [1]"""
+    layout: str = "NN"
+    """Of a product: TN where B is stored transposed, NT where A is, NN where neither."""
     is_heldout: bool = False
     """Set aside for judging the fit, decided before anything is measured."""
 
     @property
     def key(self) -> str:
         """Name in journals and tables."""
-        return f"{self.family}/{self.part}/{'x'.join(map(str, self.sizes))}"
+        layout = f"/{self.layout}" if self.family == GEMM else ""
+        return f"{self.family}/{self.part}/{'x'.join(map(str, self.sizes))}{layout}"
 
     @property
     def flop(self) -> float:

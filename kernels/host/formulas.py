@@ -9,6 +9,7 @@ Python.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ from kernels.gemm.model import GemmMachine, GemmShape, gemm_time
 from kernels.host.case import ATTENTION, GEMM, ITEM_BYTES, HostCase
 from kernels.memory_bound.machine import traffic_passes
 from kernels.memory_bound.operation import Matrix, OperationMachine, operation_time_s
+from kernels.prediction.gemm import TRANSPOSED
 
 __all__ = [
     "ATTENTION_FIXED",
@@ -43,6 +45,7 @@ __all__ = [
     "gemm_time_s",
     "nominal_times_s",
     "operation_time_of_case_s",
+    "own_tile",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -85,6 +88,11 @@ BLAS_BOUNDS = {
     "pack_a_s": ParameterRange(low=1e-11, high=2e-8, start=5e-10, sigma=WIDE),
     "pack_b_s": ParameterRange(low=1e-11, high=2e-8, start=1e-9, sigma=WIDE),
     "cached_pack_ratio": ParameterRange(low=1.0, high=30.0, start=4.0, sigma=WIDE),
+    "cached_fill_ratio": ParameterRange(low=1.0, high=30.0, start=4.0, sigma=WIDE),
+    "cached_transposed_ratio": ParameterRange(low=1.0, high=30.0, start=2.0, sigma=WIDE),
+    "pack_cache_ratio": ParameterRange(low=0.2, high=60.0, start=4.0, sigma=WIDE),
+    "transposed_a_ratio": ParameterRange(low=0.1, high=10.0, start=1.0, sigma=WIDE),
+    "transposed_b_ratio": ParameterRange(low=0.1, high=10.0, start=1.0, sigma=WIDE),
 }
 
 NUMBA_BOUNDS = {
@@ -92,6 +100,9 @@ NUMBA_BOUNDS = {
     "fill_ratio": ParameterRange(low=0.02, high=50.0, start=1.0, sigma=WIDE),
     "pack_a_ratio": ParameterRange(low=0.01, high=100.0, start=1.5, sigma=WIDE),
     "pack_b_ratio": ParameterRange(low=0.01, high=100.0, start=1.5, sigma=WIDE),
+    "own_cached_pack_ratio": ParameterRange(low=0.03, high=30.0, start=1.0, sigma=WIDE),
+    "own_transposed_a_ratio": ParameterRange(low=0.1, high=10.0, start=1.0, sigma=WIDE),
+    "own_transposed_b_ratio": ParameterRange(low=0.1, high=10.0, start=1.0, sigma=WIDE),
     "overhead_s": ParameterRange(low=1e-7, high=1e-3, start=2e-5, sigma=WIDE),
 }
 """What the project's own kernel differs from the BLAS in."""
@@ -144,6 +155,16 @@ BACKWARD_BOUNDS = {
 }
 
 
+@functools.cache
+def own_tile() -> dict[str, float]:
+    """Tile in registers of the project's own product in fp32, by the names of profiles. [1]"""
+    # Importing Numba takes a second that a fit on tables of a GPU need not spend.
+    from kernels.gemm.host_tile import TILE
+
+    n_columns = TILE.n_vectors * TILE.vector_bytes // ITEM_BYTES
+    return {"tile_rows": float(TILE.n_rows), "tile_columns": float(n_columns)}
+
+
 def gemm_time_s(case: HostCase, figures: HostFigures, values: Values) -> float:
     """Time of one product by a library of these constants. [s]
 
@@ -160,12 +181,21 @@ def gemm_time_s(case: HostCase, figures: HostFigures, values: Values) -> float:
         fill_depth=values["fill_depth"] * values.get("fill_ratio", 1.0),
         pack_a_s=values["pack_a_s"] * values.get("pack_a_ratio", 1.0),
         pack_b_s=values["pack_b_s"] * values.get("pack_b_ratio", 1.0),
-        cached_pack_ratio=values["cached_pack_ratio"],
+        cached_pack_ratio=max(
+            1.0, values["cached_pack_ratio"] * values.get("own_cached_pack_ratio", 1.0)
+        ),
+        cached_fill_ratio=values["cached_fill_ratio"],
+        cached_transposed_ratio=values["cached_transposed_ratio"],
+        pack_cache_ratio=values["pack_cache_ratio"],
+        transposed_a_ratio=values["transposed_a_ratio"] * values.get("own_transposed_a_ratio", 1.0),
+        transposed_b_ratio=values["transposed_b_ratio"] * values.get("own_transposed_b_ratio", 1.0),
         cache_bytes=figures.l2_bytes,
+        tile_m=own_tile()["tile_rows"] if case.part == "numba" else 1.0,
+        tile_n=own_tile()["tile_columns"] if case.part == "numba" else 1.0,
         **GEMM_FIXED,
     )
     width = float(ITEM_BYTES)
-    shape = GemmShape(m, n, k, width, width, width, 1.0)
+    shape = GemmShape(m, n, k, width, width, width, 1.0, *TRANSPOSED[case.layout])
     return gemm_time(shape, machine).time_s + values.get("overhead_s", 0.0)
 
 

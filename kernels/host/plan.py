@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,15 +23,19 @@ from kernels.host.design import telling
 
 __all__ = ["Effort", "HostPlan", "host_plan"]
 
-POWERS = tuple(2**p for p in range(5, 14))
+POWERS = tuple(2**p for p in range(4, 15))
 GRID = tuple(sorted({*POWERS, *(3 * power // 2 for power in POWERS)}))
 """Sizes that a fit may see: two in each octave. [elements]"""
 
-M_RANGE, N_RANGE, K_RANGE = (32, 2048), (64, 8192), (64, 4096)
-"""Tokens, and widths of weights, of transformers that a host can train. [elements]"""
+M_RANGE, N_RANGE, K_RANGE = (16, 4096), (64, 16384), (16, 16384)
+"""Tokens and widths of weights as products of all three passes meet them. [elements]"""
 
-LARGEST_FLOP = {"blas": 1e9, "numba": 1.5e8, "fwd": 2e8, "bwd": 5e8}
-"""What one call may cost in a quick calibration: about a hundredth of a second. [flop]"""
+LAYOUTS = ("NN", "TN", "NT")
+"""x W, dy W^T and x^T dy: what is stored transposed is packed at another speed."""
+
+LARGEST_FLOP = {"blas": 2.5e9, "numba": 2.5e9, "fwd": 2e8, "bwd": 5e8}
+"""What one call may cost in a quick calibration: some hundredths of a second; products go as far as
+the benches of the host (benches/shapes.py). [flop]"""
 
 LARGEST_BYTES = 80e6
 """Operands of one call, which the pool must hold. [byte]"""
@@ -42,7 +46,7 @@ SMALLEST_FLOP = 1e6
 HEADS, GROUPS, HEAD_DIMS = (1, 2, 4, 8), (1, 2, 4), (32, 64, 128)
 TOKENS = (128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 
-N_HELDOUT = {"blas": 12, "numba": 10, "fwd": 10, "bwd": 10}
+N_HELDOUT = {"blas": 12, "numba": 12, "fwd": 10, "bwd": 10}
 """Sizes set aside for each part. [1]"""
 
 N_HELDOUT_OPERATION = 2
@@ -80,7 +84,7 @@ class Effort:
 
 
 QUICK = Effort(
-    n_fitted={"blas": 26, "numba": 18, "fwd": 16, "bwd": 16},
+    n_fitted={"blas": 36, "numba": 36, "fwd": 16, "bwd": 16},
     n_operation=4,
     n_stream=8,
     n_rounds=12,
@@ -90,7 +94,7 @@ QUICK = Effort(
 )
 
 WHOLE = Effort(
-    n_fitted={"blas": 56, "numba": 40, "fwd": 32, "bwd": 32},
+    n_fitted={"blas": 72, "numba": 72, "fwd": 32, "bwd": 32},
     n_operation=9,
     n_stream=16,
     n_rounds=25,
@@ -139,15 +143,43 @@ def _gemm_cases(part: str, effort: Effort) -> list[HostCase]:
     grid = itertools.product(
         *([p for p in GRID if low <= p <= high] for low, high in (M_RANGE, N_RANGE, K_RANGE))
     )
-    candidates = [HostCase(family=GEMM, part=part, sizes=sizes) for sizes in grid]
-    random = _random(f"gemm-{part}")
-    heldout: dict[tuple[int, ...], HostCase] = {}
-    while len(heldout) < N_HELDOUT[part]:
+    candidates = [
+        HostCase(family=GEMM, part=part, sizes=sizes, layout=_layout(sizes)) for sizes in grid
+    ]
+    heldout = _drawn_gemms(part, effort, n=N_HELDOUT[part], name=f"gemm-{part}", is_heldout=True)
+    taken = {case.sizes for case in heldout}
+    free = [c for c in candidates if _is_affordable(c, effort) and c.sizes not in taken]
+    first = telling(free, effort.n_fitted[part] // 2)
+    # Rows of a grid of powers of two begin where caches conflict, rows of most sizes do not.
+    n, taken = effort.n_fitted[part] - len(first), taken | {case.sizes for case in first}
+    rest = _drawn_gemms(part, effort, n=n, name=f"gemm-{part}-fitted", taken=taken)
+    return [*first, *rest, *heldout]
+
+
+def _drawn_gemms(
+    part: str,
+    effort: Effort,
+    *,
+    n: int,
+    name: str,
+    is_heldout: bool = False,
+    taken: Collection[tuple[int, ...]] = (),
+) -> list[HostCase]:
+    """Products drawn log-uniformly over the range, as many of each layout."""
+    random = _random(name)
+    found: dict[tuple[int, ...], HostCase] = {}
+    while len(found) < n:
         sizes = tuple(_log_uniform(random, one, step=8) for one in (M_RANGE, N_RANGE, K_RANGE))
-        case = HostCase(family=GEMM, part=part, sizes=sizes, is_heldout=True)
-        if _is_affordable(case, effort):
-            heldout[sizes] = case
-    return _chosen(candidates, list(heldout.values()), effort)
+        layout = LAYOUTS[len(found) % len(LAYOUTS)]
+        case = HostCase(family=GEMM, part=part, sizes=sizes, layout=layout, is_heldout=is_heldout)
+        if _is_affordable(case, effort) and sizes not in taken:
+            found[sizes] = case
+    return list(found.values())
+
+
+def _layout(sizes: tuple[int, ...]) -> str:
+    """One layout for each size of the grid, in no order."""
+    return LAYOUTS[zlib.crc32(str(sizes).encode()) % len(LAYOUTS)]
 
 
 def _attention_cases(part: str, effort: Effort) -> list[HostCase]:

@@ -23,7 +23,7 @@ from kernels.calibration.simplex import judge
 from kernels.host.case import ATTENTION, DTYPE, GEMM, OPERATIONS
 from kernels.host.facts import HostFacts
 from kernels.host.fit import STREAM, FittedPart, HostFit
-from kernels.host.formulas import ATTENTION_FIXED, GEMM_FIXED
+from kernels.host.formulas import ATTENTION_FIXED, GEMM_FIXED, own_tile
 
 __all__ = ["ATTENTION_NAME", "accelerator_text", "host_calibration", "host_reports"]
 
@@ -31,8 +31,14 @@ ATTENTION_NAME = "numba"
 """Attention of the project's own kernels, as frameworks choose it."""
 
 BUSY_W, ARITHMETIC_W, MEMORY_W = 7.0, 2.5, 1.0
-"""How that is shared out: clocked units, arithmetic and traffic at full rate. Their sum stays below
-the limit: what was measured holds the clock that the processor really had. [W]"""
+"""What clocked units, arithmetic and traffic at full rate draw above idle. [W]"""
+
+FP32_OVER_16_BITS = 4.0
+"""Energy of an operation in fp32 over that of one in 16 bits, which profiles state: the power model
+(twin/energy/clock.py) multiplies by it. [1]"""
+
+POWER_SPREAD_FRACTION = 0.5
+"""The power is assumed: it may well be a half more or less. [1]"""
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 Judged = Callable[[FittedPart], Provenance]
@@ -97,8 +103,10 @@ figure_class = "measured"
 text = "memory of the system; one thread by choice"
 """
 
-TDP_W, IDLE_W = 15, 4
-"""A core's share of a 205 to 280 W server processor under load and idle. [W]"""
+TDP_W, IDLE_W = 32, 4
+"""The most that a core may draw, and its share of an idle server processor of 205 to 280 W. The
+first is no measured limit: it lies above what the shares below add up to at full rate, traffic in
+caches and their spread included, since nothing caps the clock at which all was measured. [W]"""
 
 
 def _quoted(text: str) -> str:
@@ -133,7 +141,8 @@ def host_calibration(fit: HostFit, judged: Judged) -> Calibration:
     implementations = {}
     if (GEMM, "numba") in fit.parts:
         own = fit.parts[GEMM, "numba"]
-        implementations["numba"] = _struct(GemmImplementation, own.values, judged(own))
+        values = {name.removeprefix("own_"): value for name, value in own.values.items()}
+        implementations["numba"] = _struct(GemmImplementation, values | own_tile(), judged(own))
     gemm = GEMM_FIXED | blas.values | {"implementations": implementations}
     attention = ATTENTION_FIXED | forward.values | backward.values
     return Calibration(
@@ -154,7 +163,7 @@ def _power(fit: HostFit) -> PowerCalibration:
     """Shares of an assumed power; the clock is never lowered, since rates were measured as is."""
     return PowerCalibration(
         busy_w=BUSY_W,
-        energy_per_flop_j=ARITHMETIC_W / fit.figures.peak_flop_per_s,
+        energy_per_flop_j=ARITHMETIC_W / FP32_OVER_16_BITS / fit.figures.peak_flop_per_s,
         energy_per_hbm_byte_j=MEMORY_W / fit.figures.bandwidth_bytes_per_s,
         energy_per_link_byte_j=0.0,
         voltage_slope=0.0,
@@ -162,7 +171,7 @@ def _power(fit: HostFit) -> PowerCalibration:
         provenance=Provenance(
             figure_class="assumed",
             source="a core's share of a server processor, which nothing here measures",
-            relative_spread_fraction=0.5,
+            relative_spread_fraction=POWER_SPREAD_FRACTION,
         ),
     )
 

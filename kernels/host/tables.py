@@ -53,7 +53,7 @@ def _row(one: CaseTime, *, facts: HostFacts, software: Mapping[str, str]) -> Mea
         m, n, k = case.sizes
         library = blas if case.part == "blas" else numba
         return GemmMeasurement(
-            **shared, library=library, dtype=DTYPE, m=m, n=n, k=k, layout="NN", cache="warm"
+            **shared, library=library, dtype=DTYPE, m=m, n=n, k=k, layout=case.layout, cache="warm"
         )
     if case.family == ATTENTION:
         return _attention(case, shared, numba)

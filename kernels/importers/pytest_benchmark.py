@@ -163,7 +163,7 @@ def _row(
     for name in size_columns(family):
         if name in values and name not in {"GBps", "latency_us"}:
             values[name] = count(values[name], name, inside)
-    for name in ("op", "direction", "library", "flag", "link"):
+    for name in ("op", "direction", "library", "flag", "link", "layout"):
         if name in values:
             values[name] = _text(values[name], name, inside)
     if "causal" in values and not isinstance(values["causal"], bool):

@@ -39,6 +39,8 @@ class GemmRow:
     n: int
     k: int
     batch: int = 1
+    layout: str = ""
+    """NN, TN or NT: how a column-major BLAS names what is stored transposed; empty for any."""
     library: str = ""
     latency_us: float
     source_id: str = ""

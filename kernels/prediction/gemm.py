@@ -21,9 +21,12 @@ from kernels.libraries import implementation
 from kernels.measurement_tables import Table
 from kernels.residual import ResidualGrid, compiled_grid
 
-__all__ = ["GEMM_COLUMNS", "GemmTimes", "gemm_machine", "gemm_sizes"]
+__all__ = ["GEMM_COLUMNS", "GemmTimes", "gemm_machine", "gemm_sizes", "gemm_transposed"]
 
 GEMM_COLUMNS = ("device", "dtype", "m", "n", "k", "batch", "library", "latency_us")
+
+TRANSPOSED = {"NN": (0.0, 0.0), "TN": (0.0, 1.0), "NT": (1.0, 0.0), "TT": (1.0, 1.0)}
+"""Whether A and B are stored transposed, by the layout as a column-major BLAS names it. [1]"""
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -35,6 +38,14 @@ PARAMETERS = tuple(
 def gemm_sizes(rows: Table) -> FloatArray:
     """Columns m, n, k, batch of a table; [elements], [1]."""
     return np.column_stack([rows[name] for name in ("m", "n", "k", "batch")]).astype(np.float64)
+
+
+def gemm_transposed(rows: Table) -> FloatArray:
+    """Whether A and B of each row are stored transposed; not where no layout is given. [1]"""
+    if "layout" not in rows.columns:
+        return np.zeros((len(rows), 2))
+    found = [TRANSPOSED.get(str(layout), TRANSPOSED["NN"]) for layout in rows["layout"]]
+    return np.array(found).reshape(len(rows), 2)
 
 
 def gemm_machine(
@@ -55,6 +66,7 @@ def gemm_machine(
 
 def _fill_times(  # noqa: PLR0917 - compiled functions are called by position
     sizes: FloatArray,
+    transposed: FloatArray,
     widths: FloatArray,
     machine: GemmMachine,
     library: GemmLibrary,
@@ -70,6 +82,8 @@ def _fill_times(  # noqa: PLR0917 - compiled functions are called by position
             widths[0],
             widths[1],
             sizes[row, 3],
+            transposed[row, 0],
+            transposed[row, 1],
         )
         times_s[row] = timed_gemm_s(shape, machine, library, residual)
 
@@ -88,12 +102,15 @@ class GemmTimes:
         *,
         library: GemmLibrary,
         residual: Residual | None,
+        transposed: FloatArray | None = None,
     ) -> FloatArray:
-        """Times of rows (m, n, k, batch) on one machine. [s]"""
+        """Times of rows (m, n, k, batch) on one machine, by layout where it is given. [s]"""
         times_s = np.empty(len(sizes))
         widths = np.array([precision.operand_bytes, precision.result_bytes])
         ordered = np.ascontiguousarray(sizes)
-        self._fill(ordered, widths, machine, library, compiled_grid(residual), times_s)
+        ways = np.zeros((len(sizes), 2)) if transposed is None else transposed
+        ways = np.ascontiguousarray(ways)
+        self._fill(ordered, ways, widths, machine, library, compiled_grid(residual), times_s)
         return times_s
 
     def times_s(
@@ -104,7 +121,8 @@ class GemmTimes:
         Parameters
         ----------
         rows
-            Columns dtype, m, n, k, batch, library; the device column is not looked at.
+            Columns dtype, m, n, k, batch, library, and layout where the table has it; the device
+            column is not looked at.
         accelerator
             The device's figures.
         calibration
@@ -117,7 +135,7 @@ class GemmTimes:
             constants, for the dtype.
         """
         times_s = np.full(len(rows), np.nan)
-        sizes = gemm_sizes(rows)
+        sizes, transposed = gemm_sizes(rows), gemm_transposed(rows)
         groups = np.array(
             [f"{d}\t{t}" for d, t in zip(rows["dtype"], rows["library"], strict=True)], dtype=object
         )
@@ -139,5 +157,6 @@ class GemmTimes:
                 library_machine(machine, one),
                 library=gemm_library(one),
                 residual=library_residual(fitted, one),
+                transposed=transposed[chosen],
             )
         return times_s

@@ -148,6 +148,11 @@ class DeviceModel:
             pack_a_s=fitted.pack_a_s,
             pack_b_s=fitted.pack_b_s,
             cached_pack_ratio=fitted.cached_pack_ratio,
+            cached_fill_ratio=fitted.cached_fill_ratio,
+            pack_cache_ratio=fitted.pack_cache_ratio,
+            cached_transposed_ratio=fitted.cached_transposed_ratio,
+            transposed_a_ratio=fitted.transposed_a_ratio,
+            transposed_b_ratio=fitted.transposed_b_ratio,
             cache_bytes=self.accelerator.memory.l2_bytes or 0.0,
         )
 

@@ -50,12 +50,14 @@ class Gemm(NamedTuple):
         return GemmShape(self.m, self.n, self.k, element_bytes, element_bytes, output_bytes, 1.0)
 
     def input_gradient(self, element_bytes: float, output_bytes: float) -> GemmShape:
-        """Output gradients (m, n) times weights (n, k)."""
-        return GemmShape(self.m, self.k, self.n, element_bytes, element_bytes, output_bytes, 1.0)
+        """Output gradients (m, n) times weights (n, k), which are stored as (k, n)."""
+        one = GemmShape(self.m, self.k, self.n, element_bytes, element_bytes, output_bytes, 1.0)
+        return one._replace(transposed_b_fraction=1.0)
 
     def weight_gradient(self, element_bytes: float) -> GemmShape:
-        """Output gradients (n, m) times activations (m, k): the depth is the tokens."""
-        return GemmShape(self.n, self.k, self.m, element_bytes, element_bytes, GRADIENT_BYTES, 1.0)
+        """Output gradients, stored as (m, n), transposed times activations (m, k)."""
+        one = GemmShape(self.n, self.k, self.m, element_bytes, element_bytes, GRADIENT_BYTES, 1.0)
+        return one._replace(transposed_a_fraction=1.0)
 
 
 def micro_batch_tokens(job: TrainingJob, plan: Plan) -> float:

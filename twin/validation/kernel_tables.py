@@ -81,9 +81,9 @@ FAMILIES = {
         _family(
             "gemm",
             ("m", "n", "k", "batch"),
-            ("dtype",),
+            ("dtype", "layout"),
             telling=("m", "n", "k"),
-            defaults={"batch": 1.0},
+            defaults={"batch": 1.0, "layout": ""},
         ),
         _family(
             "attention",

@@ -26,12 +26,20 @@ BLAS = {
     "pack_a_s": 4e-10,
     "pack_b_s": 9e-10,
     "cached_pack_ratio": 5.0,
+    "cached_fill_ratio": 6.0,
+    "cached_transposed_ratio": 1.5,
+    "pack_cache_ratio": 4.0,
+    "transposed_a_ratio": 1.5,
+    "transposed_b_ratio": 1.2,
 }
 NUMBA = {
     "rate_ratio": 0.5,
     "fill_ratio": 2.0,
     "pack_a_ratio": 2.0,
     "pack_b_ratio": 3.0,
+    "own_cached_pack_ratio": 0.8,
+    "own_transposed_a_ratio": 0.8,
+    "own_transposed_b_ratio": 0.9,
     "overhead_s": 8e-6,
 }
 FORWARD = {

@@ -8,7 +8,9 @@ from kernels.host.case import GEMM
 from kernels.host.facts import host_facts
 from kernels.host.journal import COLUMNS, Visit
 from kernels.host.levels import case_times
+from kernels.importers.tidy_rows import GemmRow, column_table
 from kernels.measurements import MeasurementError
+from kernels.prediction.registry import row_predictor
 from tests.kernels.host.made_up import (
     BLAS,
     FIGURES,
@@ -17,6 +19,8 @@ from tests.kernels.host.made_up import (
     small_plan,
     true_time_s,
 )
+from twin.predict import Predictor
+from twin.scenario.scenario import Scenario
 
 
 def calibrate(out, **changes):
@@ -76,6 +80,37 @@ def test_the_profile_makes_a_machine_of_one_node(finished):
     assert machine.node.n_devices == 1
     assert machine.accelerator.memory.l2_bytes == pytest.approx(host_facts().l2_bytes, rel=0.01)
     assert machine.accelerator.name == outcome.cluster == host_facts().name
+
+
+def test_a_prediction_holds_its_power_without_a_cap(finished):
+    """Nobody set one: the assumed limit covers the draw and its spread."""
+    out, _, outcome = finished
+    scenario = Scenario(
+        cluster=outcome.cluster,
+        devices=1,
+        model="gpt2-124m",
+        seq_len=256,
+        global_batch=1,
+        precision="fp32",
+        framework="numpy",
+    )
+    found = Predictor((out,)).predict(scenario)
+    assert not [one.code for one in found.warnings if "CAP" in one.code]
+    power = found.interval["device_power_w"]
+    assert power.p10 < power.p50 < power.p90
+
+
+def test_the_two_transposed_layouts_are_predicted_apart(finished):
+    out, _, outcome = finished
+    accelerator = Catalogue((out,)).machine(outcome.cluster).accelerator
+    rows = [
+        GemmRow(device="", dtype="fp32", m=256, n=512, k=384, layout=layout, latency_us=1.0)
+        for layout in ("", "NN", "TN", "NT")
+    ]
+    predict = row_predictor("gemm", n_rows=len(rows))
+    times_s = predict(column_table("gemm", rows), accelerator, accelerator.calibration)
+    assert times_s[0] == times_s[1]
+    assert len(set(times_s.tolist())) == 3
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,13 @@ def test_products_and_attention_are_judged_on_eight_sizes_and_more(cases):
             assert sum(case.is_heldout for case in own) >= 8
 
 
+def test_products_are_fitted_and_judged_in_all_layouts_of_a_step(cases):
+    for (family, _part), own in groups(cases).items():
+        if family == GEMM:
+            assert {case.layout for case in own if not case.is_heldout} == {"NN", "TN", "NT"}
+            assert [case.layout for case in own if case.is_heldout].count("TN") >= 4
+
+
 def test_the_rule_says_the_same_every_time(cases):
     again = host_plan(is_quick=len(cases) < 250).cases
     assert again == cases
