@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles.errors import TweelingError
-from kernels.gemm.operands import ProductShape, product_shape, require_operand
+from kernels.gemm.operands import ProductShape, require_product
 
 __all__ = ["BlasError", "blas_name", "blas_threads", "gemm_blas", "gemm_numba", "n_host_cores"]
 
@@ -139,18 +139,9 @@ def _apart(operand: Matrix, result: Matrix) -> Matrix:
 def _require(
     a: Matrix, b: Matrix, out: Matrix | None, *, beta: float, transposed: str
 ) -> ProductShape:
-    for name, operand in (("a", a), ("b", b)):
-        require_operand(operand, name=name, dtype=a.dtype, shape=operand.shape, dtypes=DTYPES)
-    shape = product_shape(a.shape, b.shape, transposed=transposed)
+    shape = require_product(a, b, out, beta=beta, transposed=transposed, dtypes=DTYPES)
     if out is None:
-        if beta != 0:
-            msg = f"beta {beta} needs an out to be added to"
-            raise ValueError(msg)
         return shape
-    require_operand(out, name="out", dtype=a.dtype, shape=shape.out, dtypes=DTYPES)
-    if not out.flags.writeable:
-        msg = "out: it is read-only"
-        raise ValueError(msg)
     if out.size and out.shape[-1] > 1 and out.strides[-1] != out.itemsize:
         msg = f"out: strides {out.strides}; expected contiguous rows"
         raise ValueError(msg)

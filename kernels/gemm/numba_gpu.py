@@ -17,7 +17,7 @@ from numba import float32
 from numpy.typing import NDArray
 
 from kernels.backends import BackendError
-from kernels.gemm.operands import ProductShape, product_shape, require_operand
+from kernels.gemm.operands import require_product
 
 __all__ = ["TILE", "gemm_numba_gpu"]
 
@@ -72,7 +72,7 @@ def gemm_numba_gpu(
     ValueError
         When shapes or types do not fit, or out cannot be written.
     """
-    shape = _require(a, b, out, beta=beta, transposed=transposed)
+    shape = require_product(a, b, out, beta=beta, transposed=transposed, dtypes=DTYPES)
     if not cuda.is_available():
         msg = "numba sees no CUDA device; NUMBA_ENABLE_CUDASIM=1 simulates one"
         raise BackendError(msg)
@@ -91,24 +91,6 @@ def gemm_numba_gpu(
     _build()[grid, (TILE, TILE)](*on_device, np.float32(alpha), np.float32(beta))
     result[...] = on_device[2].copy_to_host().reshape(shape.out)
     return result
-
-
-def _require(
-    a: Matrix, b: Matrix, out: Matrix | None, *, beta: float, transposed: str
-) -> ProductShape:
-    for name, operand in (("a", a), ("b", b)):
-        require_operand(operand, name=name, dtype=a.dtype, shape=operand.shape, dtypes=DTYPES)
-    shape = product_shape(a.shape, b.shape, transposed=transposed)
-    if out is None:
-        if beta != 0:
-            msg = f"beta {beta} needs an out to be added to"
-            raise ValueError(msg)
-        return shape
-    require_operand(out, name="out", dtype=a.dtype, shape=shape.out, dtypes=DTYPES)
-    if not out.flags.writeable:
-        msg = "out: it is read-only"
-        raise ValueError(msg)
-    return shape
 
 
 def _result_on_device(result: Matrix, shape: tuple[int, ...], *, is_read: bool) -> Any:  # noqa: ANN401 -- an array of Numba's

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-__all__ = ["TRANSPOSED", "ProductShape", "product_shape", "require_operand"]
+__all__ = ["TRANSPOSED", "ProductShape", "product_shape", "require_operand", "require_product"]
 
 TRANSPOSED = ("", "a", "b", "ab")
 """Which operands are stored transposed."""
@@ -81,3 +81,34 @@ def require_operand(
     if tuple(array.shape) != tuple(shape):
         msg = f"{name}: shape {array.shape}; expected {shape}"
         raise ValueError(msg)
+
+
+def require_product(
+    a: Any,  # noqa: ANN401 -- as above
+    b: Any,  # noqa: ANN401
+    out: Any | None,  # noqa: ANN401
+    *,
+    beta: float,
+    transposed: str,
+    dtypes: tuple[str, ...],
+) -> ProductShape:
+    """Sizes of a product of NumPy's arrays that fit each other, into an out that can be written.
+
+    Raises
+    ------
+    ValueError
+        In one line, what does not fit.
+    """
+    for name, operand in (("a", a), ("b", b)):
+        require_operand(operand, name=name, dtype=a.dtype, shape=operand.shape, dtypes=dtypes)
+    shape = product_shape(a.shape, b.shape, transposed=transposed)
+    if out is None:
+        if beta != 0:
+            msg = f"beta {beta} needs an out to be added to"
+            raise ValueError(msg)
+        return shape
+    require_operand(out, name="out", dtype=a.dtype, shape=shape.out, dtypes=dtypes)
+    if not out.flags.writeable:
+        msg = "out: it is read-only"
+        raise ValueError(msg)
+    return shape
