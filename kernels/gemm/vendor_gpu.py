@@ -64,11 +64,12 @@ def gemm_vendor(
     Raises
     ------
     BackendError
-        On AMD, whose library goes by other numbers of types here.
+        On AMD: CuPy's layer over hipBLAS has no bfloat16 (cupy/cupy,
+        cupy_backends/hip/cupy_hipblas.h, convert_hipblasDatatype_t).
     """
     runtime, cublas = cupy.cuda.runtime, cupy.cuda.cublas
     if runtime.is_hip:
-        msg = f"hipBLAS through CuPy is not asked for {dtype} here; torch runs it"
+        msg = f"{dtype}: CuPy's layer over hipBLAS does not take it; torch runs it"
         raise BackendError(msg)
     m, n = out.shape
     if m * n == 0:
