@@ -41,7 +41,8 @@ PROBE_CLOCK_FRACTION = 0.6
 """Second clock at which the layer time is sampled to find how much of it follows the clock. [1]"""
 
 MEMORY_PASSES_PER_SENT_BYTE = 2.0
-"""What collectives read to send and write of what arrives, per byte sent. [1]"""
+"""What collectives read to send and write of what arrives, per byte sent: counted once each, not
+measured. [1]"""
 
 BISECTIONS = 30
 """Halvings of the clock range; 2^-30 of it is far below any meaning. [1]"""
