@@ -1,7 +1,7 @@
 """Files of other tools as the tables that screens and the roofline read.
 
 The importers of `kernels.importers` read them: pytest-benchmark, nccl-tests, mamf-finder, NeuSight,
-AIConfigurator, and tidy tables of bandwidths.
+AIConfigurator, SimuMax, and tidy tables of bandwidths.
 """
 
 from __future__ import annotations

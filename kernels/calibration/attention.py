@@ -33,6 +33,7 @@ from kernels.calibration.fit_attention import (
     starts,
 )
 from kernels.calibration.session import Session
+from kernels.families.inheritance import completed_calibration
 from kernels.measurement_tables import Table
 from kernels.prediction.attention import UNFUSED, attention_sizes
 
@@ -177,7 +178,9 @@ class AttentionCalibrator:
             device.values[name] = relative = relative or {}
             return
         if relative is None and len(forward) < RICH_ROWS:
-            relative = self._nearest(device, forward)
+            # A table that brings no relatives is one of a device that the profile knows.
+            shipped = None if device.values else _shipped(device.accelerator, name)
+            relative = shipped or self._nearest(device, forward)
         values = self._forward(device, name, forward, relative)
         device.values[name] = values
         self._enter(device, name, rows, values)
@@ -329,6 +332,19 @@ class AttentionCalibrator:
                     entry.provenance, left_out_median_ape_fraction=errors.median_ape_fraction
                 )
                 device.entries[name] = msgspec.structs.replace(entry, provenance=noted)
+
+
+def _shipped(accelerator: Accelerator, name: str) -> Parameters | None:
+    """Forward parameters of an implementation as the profile or its family knows it."""
+    entry = completed_calibration(accelerator).attention.get(name)
+    if entry is None:
+        return None
+    # An entry that stands for another one lacks what is not known of it: shares of zero.
+    within = {
+        name: min(max(getattr(entry, name), one.low), one.high)
+        for name, one in parameter_ranges().forward.items()
+    }
+    return within | {name: getattr(entry, name) for name in NO_BLOCKS}
 
 
 def _fitted(entries: dict[str, AttentionCalibration]) -> dict[str, AttentionCalibration]:

@@ -16,6 +16,7 @@ from kernels.importers.nccl_tests import import_nccl_tests
 from kernels.importers.neusight import import_neusight
 from kernels.importers.pytest_benchmark import import_pytest_benchmark
 from kernels.importers.request import ImportRequest, Rows
+from kernels.importers.simumax import import_simumax
 from kernels.importers.tidy import read_tidy
 from kernels.importers.tidy_rows import column_table
 from kernels.measurement_tables import MeasurementError, Table
@@ -30,6 +31,7 @@ _IMPORTERS: dict[Format, Callable[[Path, ImportRequest], Rows]] = {
     Format.MAMF_FINDER: import_mamf,
     Format.NEUSIGHT: import_neusight,
     Format.AICONFIGURATOR: import_aiconfigurator,
+    Format.SIMUMAX: import_simumax,
 }
 
 

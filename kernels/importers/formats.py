@@ -12,6 +12,7 @@ from kernels.importers.mamf_finder import is_mamf
 from kernels.importers.nccl_tests import is_nccl_tests
 from kernels.importers.neusight import is_neusight
 from kernels.importers.pytest_benchmark import is_pytest_benchmark
+from kernels.importers.simumax import is_simumax
 from kernels.importers.tidy_rows import family_of
 from kernels.measurement_tables import MeasurementError, column_names
 
@@ -32,6 +33,7 @@ class Format(enum.StrEnum):
     MAMF_FINDER = "mamf-finder output"
     NEUSIGHT = "NeuSight table"
     AICONFIGURATOR = "AIConfigurator table"
+    SIMUMAX = "SimuMax operator table"
     TIDY = "tidy table"
 
 
@@ -39,6 +41,7 @@ _BY_TEXT: tuple[tuple[Format, Callable[[str], bool]], ...] = (
     (Format.PYTEST_BENCHMARK, is_pytest_benchmark),
     (Format.NCCL_TESTS, is_nccl_tests),
     (Format.MAMF_FINDER, is_mamf),
+    (Format.SIMUMAX, is_simumax),
 )
 
 

@@ -11,7 +11,6 @@ aside; so is attention in a sliding window, of which the tables know nothing.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -19,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from hardware_profiles.accelerator import Accelerator
-from kernels.importers.cells import Place, count, positive, text_of
+from kernels.importers.cells import Place, count, positive
 from kernels.importers.devices import Devices
 from kernels.importers.dtypes import tidy_dtype
+from kernels.importers.json_text import json_document
 from kernels.importers.request import Aside, ImportRequest, Rows
 from kernels.importers.tidy_rows import (
     FAMILIES,
@@ -102,16 +102,7 @@ def import_pytest_benchmark(path: Path, request: ImportRequest) -> Rows:
 
 
 def _benchmarks(path: Path) -> list[Any]:
-    text = text_of(path)
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        message = f"{path}: line {error.lineno}, column {error.colno}: no JSON: {error.msg}"
-        raise MeasurementError(message) from error
-    except (RecursionError, ValueError) as error:
-        # Brackets without end, or a whole number of thousands of digits.
-        message = f"{path}: nested too deeply, or a number too long, for a report of benchmarks"
-        raise MeasurementError(message) from error
+    document = json_document(path)
     benchmarks = document.get("benchmarks") if isinstance(document, dict) else None
     if not isinstance(benchmarks, list):
         message = f"{path}: key 'benchmarks' is missing; expected a list of benchmarks"

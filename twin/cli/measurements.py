@@ -50,7 +50,7 @@ def import_measurements(
     """Turn files of other tools into tidy tables, all of them or none.
 
     A FILE is JSON of pytest-benchmark, output of nccl-tests, rccl-tests or mamf-finder, a table of
-    NeuSight or AIConfigurator, or a tidy table; its content tells which.
+    NeuSight, AIConfigurator or SimuMax, or a tidy table; its content tells which.
     """
     from hardware_profiles.catalogue import Catalogue
     from kernels.importers.export import write_tables

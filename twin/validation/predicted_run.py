@@ -30,6 +30,8 @@ class PredictedRun:
     source_id: str
     vendor: str
     device: str
+    accelerator: str
+    """Profile that stands for the device."""
     architecture: str
     """Family of the device."""
     n_devices: int
@@ -97,6 +99,7 @@ def predicted_run(run: PublishedRun, request: RunRequest, machines: RunMachines)
         source_id=request.source_id,
         vendor=run.vendor or accelerator.vendor,
         device=run.device,
+        accelerator=accelerator.name,
         architecture=accelerator.architecture,
         n_devices=request.n_devices,
         scale=_scale(request.n_devices),

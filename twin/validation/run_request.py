@@ -11,6 +11,7 @@ from twin.training.job import PRECISIONS
 from twin.training.plan import Plan
 from twin.validation.framework_defaults import FRAMEWORK_DEFAULTS, FrameworkDefaults, framework_key
 from twin.validation.link_text import inter_node_bandwidth_bytes_per_s, n_inter_node_links
+from twin.validation.measured_servers import server_accelerator
 from twin.validation.run_model import run_transformer
 from twin.validation.run_plan import UnstatedError, run_plan
 from twin.validation.runs_table import PublishedRun
@@ -49,7 +50,8 @@ class RunRequest:
     run_id: str
     source_id: str
     accelerator: str
-    """The source's name of the device; aliases of the profiles resolve it."""
+    """The source's name of the device, which aliases of the profiles resolve, or the profile of its
+    own server where it has published the kernels of that."""
     n_devices: int
     devices_per_node: int
     inter_node_bandwidth_bytes_per_s_per_node: float | None
@@ -133,7 +135,7 @@ def _request(run: PublishedRun) -> RunRequest:
     return RunRequest(
         run_id=run.run_id,
         source_id=run.source_id,
-        accelerator=run.device,
+        accelerator=server_accelerator(run.source_id, run.device),
         n_devices=laid_out.plan.n_devices,
         devices_per_node=per_node,
         inter_node_bandwidth_bytes_per_s_per_node=bandwidth,

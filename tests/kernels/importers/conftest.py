@@ -124,6 +124,26 @@ AIC_ALL_REDUCE = f"""\
 SGLang,0.5.10,NVIDIA H100 80GB HBM3,all_reduce,SGLang_CustomAllReduce_graph,bfloat16,2,128,0.0045,sglang_graph
 """  # noqa: E501
 
+
+def shares(**by_shape):
+    return {"tflops": 2000.0, "accurate_efficient_factor": by_shape}
+
+
+_TOKENS = "b=1, m=4096, k=8192, n=1024, layout=TN, accumulate=False, out_dtype=bf16"
+_ADDING = "b=1, m=8192, k=4096, n=1024, layout=NT, accumulate=True, out_dtype=fp32"
+_HEADS = "batch=1, seq_len=4096, head_num=32, kv_head_num={kv}, qk_head_dim={keys}, v_head_dim=128"
+_EQUAL, _NARROW = _HEADS.format(kv=8, keys=128), _HEADS.format(kv=32, keys=192)
+_OPERATORS = {
+    "default": {"tflops": 2000.0, "efficient_factor": 0.5},
+    "matmul": shares(**{_TOKENS: 0.5, _ADDING: 0.4}),
+    "group_matmul": shares(**{"ng=8, M=128, N=256, K=512": 0.1}),
+    "sdp_fwd": shares(**{_EQUAL: 0.8, _NARROW: 0.7}),
+    "sdp_bwd": shares(**{_EQUAL: 0.5}),
+}
+SIMUMAX = json.dumps(
+    {"sys_name": "example_bf16", "accelerator": {"backend": "cuda", "op": _OPERATORS}}, indent=1
+)
+
 TIDY = """\
 device,dtype,m,n,k,library,latency_us
 H100-SXM5-80GB,bf16,4096,4096,4096,vllm-0.24.0:x,190.5
@@ -164,6 +184,7 @@ SAMPLES = {
     "aic_nccl": AIC_NCCL,
     "aic_all_reduce": AIC_ALL_REDUCE,
     "pytest": PYTEST,
+    "simumax": SIMUMAX,
     "tidy": TIDY,
 }
 

@@ -28,6 +28,7 @@ FORMATS = {
     "aic_nccl": Format.AICONFIGURATOR,
     "aic_all_reduce": Format.AICONFIGURATOR,
     "pytest": Format.PYTEST_BENCHMARK,
+    "simumax": Format.SIMUMAX,
     "tidy": Format.TIDY,
 }
 
