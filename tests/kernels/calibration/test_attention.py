@@ -9,6 +9,7 @@ import pytest
 
 from hardware_profiles.calibration import AttentionCalibration, Calibration, Provenance
 from hardware_profiles.catalogue import Catalogue
+from kernels.calibration.attention import attention_calibrations
 from kernels.calibration.attention_backward import pass_ratio, with_pass_ratio
 from kernels.calibration.attention_family import family_attention, scaled_attention
 from kernels.calibration.attention_rows import attention_rows
@@ -119,6 +120,23 @@ def test_thin_rows_leave_the_prior_in_place(fitter, hopper):
     rows = with_times(fitter, hopper, synthetic_rows(3), PLANTED)
     found = fitter.forward(rows, hopper, relative=PLANTED)
     assert found == pytest.approx(PLANTED, rel=0.1)
+
+
+def test_a_thin_table_alone_starts_from_its_implementation_in_the_profile(tmp_path):
+    """Three calls leave nearly all of it in place: there is no other device to lean on."""
+    names = ("batch", "heads_q", "heads_kv", "seq_q", "seq_kv", "head_dim")
+    library = "transformer-engine:attention"
+    lines = [
+        f"b200-sxm,bf16,1,{heads},{heads},4096,4096,128,true,fwd,{library},{latency_us},TWEELING"
+        for heads, latency_us in ((24, 120.0), (32, 150.0), (64, 260.0))
+    ]
+    head = f"device,dtype,{','.join(names)},causal,direction,library,latency_us,source_id"
+    (tmp_path / "attention.csv").write_text("\n".join([head, *lines]) + "\n")
+    found = attention_calibrations(Session(folder=tmp_path))["b200-sxm"]["cudnn"]
+    known = Catalogue().accelerator("b200-sxm").calibration.attention["cudnn"]
+    assert found.query_block == known.query_block
+    for name in ("block_latency_s", "join_exponent"):
+        assert getattr(found, name) == pytest.approx(getattr(known, name), rel=0.3)
 
 
 def test_a_given_ratio_of_passes_is_met(hopper):

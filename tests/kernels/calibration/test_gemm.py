@@ -6,9 +6,10 @@ import pytest
 
 from hardware_profiles.calibration import GemmCalibration, GemmImplementation, Provenance
 from hardware_profiles.catalogue import Catalogue
-from kernels.calibration.gemm import family_gemm
+from kernels.calibration.gemm import calibrate_gemm, family_gemm
 from kernels.calibration.gemm_fit import GEMM_BOUNDS, GemmFitter
 from kernels.calibration.gemm_rows import balanced_weights, gemm_rows, merged_over_libraries
+from kernels.calibration.session import Session
 from kernels.measurement_tables import Table
 
 PROVENANCE = Provenance(figure_class="fitted", source="test", relative_spread_fraction=0.05)
@@ -123,6 +124,21 @@ def test_a_thin_table_stays_near_its_family(h100):
     fitted = FITTER.fit(thin, h100, prior=TRUTH)
     for name in ("feed_ratio", "fill_depth", "launch_s"):
         assert getattr(fitted, name) == pytest.approx(getattr(TRUTH, name), rel=0.6)
+
+
+def test_a_thin_table_without_relatives_is_pulled_towards_the_profile(h100, tmp_path, monkeypatch):
+    lines = [f"h100-sxm,bf16,{64 * n},4096,4096,1,bench,{n}.5,TWEELING" for n in range(1, 41)]
+    head = "device,dtype,m,n,k,batch,library,latency_us,source_id"
+    (tmp_path / "gemm.csv").write_text("\n".join([head, *lines]) + "\n")
+    priors = []
+
+    def fit(_fitter, _rows, _accelerator, *, prior=None):
+        priors.append(prior)
+        return TRUTH
+
+    monkeypatch.setattr(GemmFitter, "fit", fit)
+    calibrate_gemm(Session(folder=tmp_path))
+    assert priors == [h100.calibration.gemm["bf16"]]
 
 
 def test_large_shapes_count_for_half(h100):

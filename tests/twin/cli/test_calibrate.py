@@ -26,25 +26,29 @@ from twin.cli.output_folder import held_folder
 N_SHAPES = 500
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Products of a device that nobody measured, as its family would take them."""
-    folder = tmp_path_factory.mktemp("measurements")
+def gemm_text(device, n_shapes):
+    """Products as the device's constants have them, as a table."""
     rng = np.random.default_rng(11)
-    sizes = np.floor(2.0 ** rng.uniform(5.0, 13.0, size=(N_SHAPES, 3)))
-    sizes = np.column_stack([sizes, np.ones(N_SHAPES)])
-    b300 = Catalogue().accelerator("b300-sxm")
-    fitted, precision = completed_calibration(b300).gemm["bf16"], PRECISIONS["bf16"]
-    machine = gemm_machine(b300, precision, fitted)
+    sizes = np.floor(2.0 ** rng.uniform(5.0, 13.0, size=(n_shapes, 3)))
+    sizes = np.column_stack([sizes, np.ones(n_shapes)])
+    accelerator = Catalogue().accelerator(device)
+    fitted, precision = completed_calibration(accelerator).gemm["bf16"], PRECISIONS["bf16"]
+    machine = gemm_machine(accelerator, precision, fitted)
     times_s = GemmTimes().kernel_times_s(
         sizes, precision, machine, library=KERNEL_ALONE, residual=None
     )
     rows = [
-        f"B300-SXM,bf16,{m:.0f},{n:.0f},{k:.0f},1,bench,{float(1e6 * time_s)!r},TWEELING"
+        f"{device},bf16,{m:.0f},{n:.0f},{k:.0f},1,bench,{float(1e6 * time_s)!r},TWEELING"
         for (m, n, k, _), time_s in zip(sizes, times_s, strict=True)
     ]
-    head = "device,dtype,m,n,k,batch,library,latency_us,source_id"
-    (folder / "gemm.csv").write_text("\n".join([head, *rows]) + "\n")
+    return "\n".join(["device,dtype,m,n,k,batch,library,latency_us,source_id", *rows]) + "\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Products of a device that nobody measured, as its family would take them."""
+    folder = tmp_path_factory.mktemp("measurements")
+    (folder / "gemm.csv").write_text(gemm_text("b300-sxm", N_SHAPES))
     return folder
 
 

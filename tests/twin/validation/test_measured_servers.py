@@ -1,0 +1,37 @@
+"""Servers whose source has published their kernels beside its runs."""
+
+import pytest
+
+from hardware_profiles.catalogue import Catalogue
+from twin.validation.measured_servers import measured_servers, server_accelerator
+from twin.validation.source_groups import source_group
+
+CATALOGUE = Catalogue()
+
+
+@pytest.mark.parametrize("server", measured_servers(), ids=lambda server: server.source_id)
+def test_a_server_differs_from_its_device_in_what_its_kernels_tell(server):
+    device = CATALOGUE.accelerator(server.device)
+    own = CATALOGUE.accelerator(server.accelerator)
+    for part in ("compute", "memory", "link", "power", "architecture"):
+        assert getattr(own, part) == getattr(device, part)
+    # The energy of an operation is fitted on training runs: a server takes that of its family.
+    energies = [one.calibration.power.energy_per_flop_j for one in (own, device)]
+    assert energies[0] == energies[1]
+    fitted = [*own.calibration.gemm.values(), *own.calibration.attention.values()]
+    changed = [one for one in fitted if one not in device.calibration.gemm.values()]
+    assert any(one.provenance.n_heldout for one in changed)
+
+
+@pytest.mark.parametrize("server", measured_servers(), ids=lambda server: server.source_id)
+def test_only_runs_of_that_source_and_device_are_on_it(server):
+    assert server_accelerator(server.source_id, server.device) == server.accelerator
+    assert server_accelerator(server.source_id, "H100") == "H100"
+    assert server_accelerator("made_up", server.device) == server.device
+    assert source_group(server.source_id) == server.source_id
+
+
+def test_no_alias_leads_to_a_server():
+    """A user's B200 is not the server of one publication."""
+    for server in measured_servers():
+        assert not CATALOGUE.accelerator(server.accelerator).aliases
