@@ -119,6 +119,9 @@ FAMILIES = {
 }
 """By the name that a file of the family begins with."""
 
+SURVEY_NAMES = {"memory_bound": "ops"}
+"""What the project's own surveys call their tables, where it is not the family's name."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelTable:
@@ -150,7 +153,8 @@ def find_tables(path: Path) -> list[tuple[Path, Family | None]]:
     for file in sorted(path.iterdir()):
         if file in foreign:
             continue
-        family = FAMILIES.get(file.stem.removesuffix("_more"))
+        name = file.stem.removesuffix("_more")
+        family = FAMILIES.get(SURVEY_NAMES.get(name, name))
         if family is not None and file.suffix in SUFFIXES:
             # A file of a family's name is one of it: a column that it lacks is named when read.
             found.append((file, family))

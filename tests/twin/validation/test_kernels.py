@@ -111,6 +111,15 @@ def test_a_folder_is_read_by_the_names_of_its_files(tmp_path, caplog):
     assert "power.csv" in caplog.text
 
 
+def test_a_survey_is_read_whole(tmp_path):
+    """Tables as `make gpu` names them: its memory-bound operations are those of any other table."""
+    written(tmp_path, "gemm.csv", gemm_rows())
+    row = "H100-SXM5-80GB,rmsnorm,fwd,bf16,8192,4096,torch-2.11.0+cu130:eager,60.0"
+    head = "device,op,direction,dtype,rows,cols,library,latency_us"
+    written(tmp_path, "memory_bound.csv", f"{head}\n{row}\n")
+    assert {entry["family"] for entry in report_of(tmp_path)["by_device"]} == {"gemm", "ops"}
+
+
 @pytest.mark.parametrize(
     ("columns", "family"),
     [
