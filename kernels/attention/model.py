@@ -30,6 +30,7 @@ __all__ = [
     "attention_backward_time",
     "attention_flop",
     "attention_forward_time",
+    "attention_roof_s",
     "cached_traffic_time_s",
 ]
 
@@ -225,6 +226,36 @@ def _head_cost(head_dim: float, machine: AttentionMachine) -> float:
     if head_dim % HEAD_ALIGNMENT > 0.0:
         cost *= machine.unaligned_head_ratio
     return cost
+
+
+def attention_roof_s(
+    shape: AttentionShape, machine: AttentionMachine, *, is_forward: bool
+) -> float:
+    """Time that no fused call falls below: matrix products, or exponentials, of what is visible.
+
+    Inverse to the clock, since both are.
+
+    Parameters
+    ----------
+    shape, machine
+        As of `attention_forward_time` and `attention_backward_time`.
+    is_forward
+        Which of the two.
+
+    Returns
+    -------
+    float
+        Every unit busy all the time, without latencies, launches and traffic. [s]
+    """
+    products = FORWARD_PRODUCTS if is_forward else BACKWARD_PRODUCTS
+    efficiency_fraction = machine.backward_matrix_efficiency_fraction
+    if is_forward:
+        efficiency_fraction = machine.matrix_efficiency_fraction
+    pairs = shape.batch * shape.n_heads * shape.query_len * shape.key_len * shape.visible_fraction
+    flop = 2.0 * products * pairs * _head_cost(shape.head_dim, machine)
+    units_hz = machine.n_units * machine.clock_hz
+    exponential_s = pairs / (machine.exponentials_per_clock_per_unit * units_hz)
+    return max(flop / (efficiency_fraction * machine.peak_flop_per_s), exponential_s)
 
 
 def _query_bytes(shape: AttentionShape) -> float:

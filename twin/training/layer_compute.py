@@ -2,7 +2,7 @@
 
 The clock comes from the layer's times at two clocks, which plans share to a large part; only then
 the layer is evaluated at its own clock, which no other plan has. A search therefore asks first for
-`LayerFloor`, what those two clocks say of the third.
+`LayerRoof`, what can be said without evaluating any kernel.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from twin.energy.clock import (
-    PROBE_CLOCK_FRACTION,
     ComputeWork,
     PowerMachine,
     operand_energy_ratio,
@@ -21,19 +20,18 @@ from twin.training.communication import LayerTraffic, layer_traffic
 from twin.training.device_model import ClockedDevice, DeviceModel
 from twin.training.groups import Communicators, KnownTimes
 from twin.training.job import TrainingJob
+from twin.training.layer_roofline import LayerRoof, LayerRoofs
 from twin.training.layer_time import (
-    KernelTime,
     KnownKernels,
     PassTime,
     Timer,
     head_passes,
     layer_passes,
-    pass_time_s,
 )
 from twin.training.plan import Plan
 from twin.training.traffic_bytes import layer_link_bytes
 
-__all__ = ["KernelCache", "LayerCompute", "LayerFloor"]
+__all__ = ["KernelCache", "LayerCompute"]
 
 FULL_CLOCK_FRACTION = 1.0
 
@@ -63,47 +61,13 @@ class LayerCompute:
         return self.head_forward.time_s + self.head_backward.time_s
 
 
-class LayerFloor(NamedTuple):
-    """Seconds that a layer and the head do not fall below at the clock that the cap leaves."""
-
-    forward_s: float
-    """Kernels and launches. [s]"""
-    forward_traffic_s: float
-    """What exposed traffic of tensor and context ranks adds. [s]"""
-    backward_s: float
-    """Kernels, launches and that traffic. [s]"""
-    head_s: float
-
-
 class _Clocked(NamedTuple):
     """What is known of a layer once its clock is."""
 
     full: Passes
     """At the boost clock."""
-    probed: Passes | None
-    """At the clock of the second sample; None where the cap leaves the boost clock."""
     clock_fraction: float
     work: ComputeWork
-
-
-def _bounding_pass(clocked: _Clocked, index: int) -> PassTime:
-    """A direction that takes no longer than at the layer's clock, and hides no less traffic.
-
-    Each term of a kernel's time either keeps or is inverse to the clock, and smooth maxima and
-    minima over candidates carry that over: a slower clock makes no kernel faster, and no kernel's
-    time grows by more than the clock falls.
-    """
-    full = clocked.full[index]
-    if clocked.probed is None:
-        return full
-    clock = clocked.clock_fraction
-    share = min(1.0, PROBE_CLOCK_FRACTION / clock)
-    device_s = max(full.device_s, share * clocked.probed[index].device_s)
-    slowest = tuple(
-        KernelTime("all", kind, full.kind_s(kind) / clock, 0.0, 0.0, "none")
-        for kind in ("gemm", "attention")
-    )
-    return PassTime(slowest, full.host_s, device_s, pass_time_s(device_s, full.host_s))
 
 
 class KernelCache:
@@ -117,9 +81,12 @@ class KernelCache:
         self._kernels: KnownKernels = {}
         self._collectives: KnownTimes = {}
         self._clocked: dict[tuple[object, ...], _Clocked] = {}
-        self._floors: dict[tuple[object, ...], LayerFloor] = {}
+        self._roofs_by_key: dict[tuple[object, ...], LayerRoof] = {}
         self._computes: dict[tuple[object, ...], LayerCompute] = {}
         self._traffic: dict[tuple[object, ...], LayerTraffic] = {}
+        self._roofs = LayerRoofs(
+            job, self._clocked_device(FULL_CLOCK_FRACTION), power, self.communicators
+        )
 
     def layer_compute(self, plan: Plan) -> LayerCompute:
         """Kernels of a layer under a plan; only sharding of a layer and its tokens matter."""
@@ -129,12 +96,12 @@ class KernelCache:
             found = self._computes[key] = self._new_compute(plan)
         return found
 
-    def layer_floor(self, plan: Plan) -> LayerFloor:
-        """Bounds of the plan's layer and head, without evaluating them at their clock."""
+    def layer_roof(self, plan: Plan) -> LayerRoof:
+        """What the plan's layer and head take at least, without evaluating a kernel."""
         key = _layer_key(plan)
-        found = self._floors.get(key)
+        found = self._roofs_by_key.get(key)
         if found is None:
-            found = self._floors[key] = self._new_floor(plan)
+            found = self._roofs_by_key[key] = self._roofs.of(plan)
         return found
 
     def unsharded_traffic(self, plan: Plan) -> LayerTraffic:
@@ -151,11 +118,14 @@ class KernelCache:
         """Communicators of a plan, which share what they know."""
         return Communicators(job=self.job, plan=plan, device=self.device, known=self._collectives)
 
+    def _clocked_device(self, clock_fraction: float) -> ClockedDevice:
+        found = self._devices.get(clock_fraction)
+        if found is None:
+            found = self._devices[clock_fraction] = ClockedDevice(self.device, clock_fraction)
+        return found
+
     def _timer(self, plan: Plan, clock_fraction: float) -> Timer:
-        clocked = self._devices.get(clock_fraction)
-        if clocked is None:
-            clocked = self._devices[clock_fraction] = ClockedDevice(self.device, clock_fraction)
-        return Timer(self.job, plan, clocked, self._kernels)
+        return Timer(self.job, plan, self._clocked_device(clock_fraction), self._kernels)
 
     def _new_traffic(self, plan: Plan, passes: Passes) -> LayerTraffic:
         whole = replace(plan, zero=0, shard_group=None)
@@ -167,19 +137,6 @@ class KernelCache:
         timer = self._timer(plan, clock)
         forward, backward = layer_passes(timer) if clock < 1.0 else clocked.full
         return LayerCompute(forward, backward, *head_passes(timer), clock, clocked.work)
-
-    def _new_floor(self, plan: Plan) -> LayerFloor:
-        clocked = self._clocked_layer(plan)
-        forward, backward = _bounding_pass(clocked, 0), _bounding_pass(clocked, 1)
-        traffic = self._new_traffic(plan, (forward, backward))
-        backward_exposed_s = traffic.exposed_s - traffic.forward_exposed_s
-        head_forward, head_backward = head_passes(self._timer(plan, FULL_CLOCK_FRACTION))
-        return LayerFloor(
-            forward.time_s,
-            traffic.forward_exposed_s,
-            backward.time_s + backward_exposed_s,
-            head_forward.time_s + head_backward.time_s,
-        )
 
     def _clocked_layer(self, plan: Plan) -> _Clocked:
         key = _layer_key(plan)
@@ -202,7 +159,7 @@ class KernelCache:
         clock = sustained_clock(
             work, layer_time_s, power_cap_w=self.job.power_cap_w, machine=self.power
         )
-        return _Clocked(full, sampled.get(PROBE_CLOCK_FRACTION), clock, work)
+        return _Clocked(full, clock, work)
 
     def _layer_work(self, plan: Plan, passes: Passes) -> ComputeWork:
         """What a layer does to the chip, its traffic with tensor and context ranks included.

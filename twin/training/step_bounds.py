@@ -31,17 +31,16 @@ class StepBounds:
         self._slower = 1.0 + straggler_fraction(cache.job)
 
     def cheap_s(self, plan: Plan) -> float:
-        """Compute, traffic of tensor and context ranks and bubble, from `LayerFloor`. [s]
+        """Compute, traffic of tensor and context ranks and bubble, from `LayerRoof`. [s]
 
         The ZeRO stage is not looked at.
         """
-        floor = self._cache.layer_floor(plan)
+        roof = self._cache.layer_roof(plan)
         share = recompute_share(self._cache.job, plan)
-        repeated_s = floor.forward_s
+        layer_s = roof.kernels_s(share) + roof.traffic_s
         if plan.recompute == "full":
-            repeated_s += floor.forward_traffic_s
-        layer_s = floor.forward_s + floor.forward_traffic_s + floor.backward_s + share * repeated_s
-        return self._step_s(plan, layer_s, floor.head_s)
+            layer_s += share * roof.forward_traffic_s
+        return self._step_s(plan, layer_s, roof.head_s)
 
     def unsharded_s(self, plan: Plan) -> float:
         """The step but for traffic among replicas and of sharded states. [s]"""
