@@ -8,7 +8,9 @@ of what the line says.
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from kernels.power_prior import WAITING_FRACTION
@@ -17,13 +19,15 @@ from twin.energy.clock import (
     ComputeWork,
     PowerMachine,
     busy_power_w,
-    dynamic_energy_j,
+    energy_per_sent_byte_j,
+    voltage_fraction,
 )
 
-__all__ = ["ClockInterval", "clock_intervals", "time_within_cap_s"]
+__all__ = ["ClockInterval", "clock_intervals", "times_within_cap_s"]
 
-N_INTERVALS_BELOW_PROBE = 4
-N_INTERVALS_ABOVE_PROBE = 16
+N_INTERVALS_BELOW_PROBE = 2
+N_INTERVALS_ABOVE_PROBE = 14
+"""Where clocks under load lie; twice as many lift a bound by a per cent. [1]"""
 
 LARGEST_GAP_CLOCK_FRACTION = math.sqrt(PROBE_CLOCK_FRACTION)
 """Clock between both samples at which the line may be furthest above the kernels. [1]"""
@@ -37,6 +41,10 @@ class ClockInterval(NamedTuple):
     high: float
     gap_ratio: float
     """The line through both samples over the kernels' own time, at most. [1]"""
+    arithmetic_energy_ratio: float
+    """Energy of arithmetic at the low end over that at the boost clock. [1]"""
+    busy_w: float
+    """Power of occupied units at the low end. [W]"""
     is_lowest: bool
     """Holds the device's minimum, which is kept even where the cap asks for less."""
 
@@ -55,11 +63,18 @@ def _gap_ratio(clock_fraction: float) -> float:
     return 1.0 + (probed / slowing - 1.0) * (slowing - 1.0) / (probed - 1.0)
 
 
-def _interval(low: float, high: float, *, is_lowest: bool) -> ClockInterval:
+def _interval(low: float, high: float, machine: PowerMachine) -> ClockInterval:
     furthest = low
     if low >= PROBE_CLOCK_FRACTION:
         furthest = min(max(LARGEST_GAP_CLOCK_FRACTION, low), high)
-    return ClockInterval(low, high, _gap_ratio(furthest), is_lowest)
+    return ClockInterval(
+        low=low,
+        high=high,
+        gap_ratio=_gap_ratio(furthest),
+        arithmetic_energy_ratio=voltage_fraction(low, machine) ** 2,
+        busy_w=busy_power_w(low, machine),
+        is_lowest=low == machine.minimum_clock_fraction,
+    )
 
 
 def clock_intervals(machine: PowerMachine) -> tuple[ClockInterval, ...]:
@@ -73,39 +88,50 @@ def clock_intervals(machine: PowerMachine) -> tuple[ClockInterval, ...]:
     ):
         if start < end:
             borders += [start + (end - start) * i / n for i in range(1, n)] + [end]
-    return tuple(
-        _interval(low, high, is_lowest=low == minimum)
-        for low, high in zip(borders, borders[1:], strict=False)
-    )
+    return tuple(_interval(low, high, machine) for low, high in itertools.pairwise(borders))
 
 
-def time_within_cap_s(
-    work: ComputeWork, clock_fraction: float, *, power_cap_w: float, machine: PowerMachine
-) -> float:
-    """Kernel time of a layer below which its mean power is above the cap.
+def times_within_cap_s(
+    work: ComputeWork,
+    intervals: tuple[ClockInterval, ...],
+    *,
+    power_cap_w: float,
+    machine: PowerMachine,
+) -> Iterator[float]:
+    """Kernel time of a layer below which its mean power is above the cap, by interval of clocks.
 
     Parameters
     ----------
     work
         At least what the layer computes and moves, and at most how long it waits and communicates.
-    clock_fraction
-        Clock over the boost clock; a higher one takes no less. [1]
+    intervals
+        Of `clock_intervals`; power grows with the clock, so the low end of each counts.
     power_cap_w
         Power that is kept to. [W]
     machine
         Power figures of the device.
 
-    Returns
-    -------
+    Yields
+    ------
     float
         `compute_power_w` solved for the time; below 0 where the cap asks for nothing, infinite
         where no time is enough. [s]
     """
     room_w = power_cap_w - machine.idle_w
+    arithmetic_j = machine.energy_per_flop_j * work.weighted_flop
     # A pause may be shorter than stated, so it only counts where it saves.
     pause_w = min(0.0, WAITING_FRACTION * machine.busy_w - room_w)
-    excess_j = dynamic_energy_j(work, clock_fraction, machine) + pause_w * work.waiting_s
-    spare_w = room_w - busy_power_w(clock_fraction, machine)
-    if spare_w <= 0.0:
-        return math.inf if excess_j > 0.0 else 0.0
-    return excess_j / spare_w - work.communicating_s
+    other_j = (
+        machine.energy_per_hbm_byte_j * work.hbm_bytes
+        + energy_per_sent_byte_j(machine) * work.link_bytes
+        + pause_w * work.waiting_s
+    )
+    for interval in intervals:
+        excess_j = interval.arithmetic_energy_ratio * arithmetic_j + other_j
+        spare_w = room_w - interval.busy_w
+        if interval.is_lowest or (spare_w <= 0.0 and excess_j <= 0.0):
+            yield -math.inf
+        elif spare_w <= 0.0:
+            yield math.inf
+        else:
+            yield excess_j / spare_w - work.communicating_s

@@ -7,7 +7,7 @@ the layer is evaluated at its own clock, which no other plan has. A search there
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from twin.energy.clock import (
@@ -28,10 +28,10 @@ from twin.training.layer_time import (
     head_passes,
     layer_passes,
 )
-from twin.training.plan import Plan
+from twin.training.plan import Plan, unsharded
 from twin.training.traffic_bytes import layer_link_bytes
 
-__all__ = ["KernelCache", "LayerCompute"]
+__all__ = ["KernelCache", "LayerCompute", "layer_key"]
 
 FULL_CLOCK_FRACTION = 1.0
 
@@ -90,7 +90,7 @@ class KernelCache:
 
     def layer_compute(self, plan: Plan) -> LayerCompute:
         """Kernels of a layer under a plan; only sharding of a layer and its tokens matter."""
-        key = _layer_key(plan)
+        key = layer_key(plan)
         found = self._computes.get(key)
         if found is None:
             found = self._computes[key] = self._new_compute(plan)
@@ -98,7 +98,7 @@ class KernelCache:
 
     def layer_roof(self, plan: Plan) -> LayerRoof:
         """What the plan's layer and head take at least, without evaluating a kernel."""
-        key = _layer_key(plan)
+        key = layer_key(plan)
         found = self._roofs_by_key.get(key)
         if found is None:
             found = self._roofs_by_key[key] = self._roofs.of(plan)
@@ -106,7 +106,7 @@ class KernelCache:
 
     def unsharded_traffic(self, plan: Plan) -> LayerTraffic:
         """Tensor- and context-parallel traffic of a layer: what sharded states add is left out."""
-        key = _layer_key(plan)
+        key = layer_key(plan)
         found = self._traffic.get(key)
         if found is None:
             compute = self.layer_compute(plan)
@@ -128,7 +128,7 @@ class KernelCache:
         return Timer(self.job, plan, self._clocked_device(clock_fraction), self._kernels)
 
     def _new_traffic(self, plan: Plan, passes: Passes) -> LayerTraffic:
-        whole = replace(plan, zero=0, shard_group=None)
+        whole = unsharded(plan)
         return layer_traffic(self.job, whole, self.communicators(whole), *passes)
 
     def _new_compute(self, plan: Plan) -> LayerCompute:
@@ -139,7 +139,7 @@ class KernelCache:
         return LayerCompute(forward, backward, *head_passes(timer), clock, clocked.work)
 
     def _clocked_layer(self, plan: Plan) -> _Clocked:
-        key = _layer_key(plan)
+        key = layer_key(plan)
         found = self._clocked.get(key)
         if found is None:
             found = self._clocked[key] = self._new_clocked(plan)
@@ -181,5 +181,6 @@ class KernelCache:
         )
 
 
-def _layer_key(plan: Plan) -> tuple[object, ...]:
+def layer_key(plan: Plan) -> tuple[object, ...]:
+    """What the kernels of a layer depend on: how it and its tokens are divided."""
     return (plan.tp, plan.cp, plan.micro_batch, plan.sequence_parallel, plan.attention)

@@ -13,7 +13,6 @@ S. Williams, A. Waterman, D. Patterson, Roofline, CACM 52(4), 2009.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -29,7 +28,7 @@ from kernels.gemm.model import (
     compulsory_traffic_bytes,
     memory_limit_s,
 )
-from twin.energy.cap_bound import clock_intervals, time_within_cap_s
+from twin.energy.cap_bound import clock_intervals, times_within_cap_s
 from twin.energy.clock import ComputeWork, PowerMachine, operand_energy_ratio
 from twin.training.communication import layer_traffic
 from twin.training.device_model import ClockedDevice
@@ -49,18 +48,22 @@ from twin.training.layer_time import (
     pass_time_s,
 )
 from twin.training.operations import attention_calls, layer_gemms, micro_batch_tokens
-from twin.training.plan import Plan
+from twin.training.plan import Plan, unsharded
 from twin.training.traffic_bytes import layer_link_bytes
 
-__all__ = ["LayerRoof", "LayerRoofs"]
+__all__ = ["FOREVER_S", "LayerRoof", "LayerRoofs"]
+
+FOREVER_S = 1e30
+"""Longer than any pass. [s]"""
 
 HIDES_ALL = PassTime(
-    tuple(KernelTime("all", kind, math.inf, 0.0, 0.0, "none") for kind in ("gemm", "attention")),
+    tuple(KernelTime("all", kind, FOREVER_S, 0.0, 0.0, "none") for kind in ("gemm", "attention")),
     host_s=0.0,
     device_s=0.0,
     time_s=0.0,
 )
-"""A pass behind which all traffic hides that ever can."""
+"""Kernels behind which all traffic of tensor and context ranks hides that ever can; their own time
+is left out, and so no host that launches slowly takes up what does not."""
 
 
 class LayerRoof(NamedTuple):
@@ -69,7 +72,7 @@ class LayerRoof(NamedTuple):
     by_interval: tuple[tuple[float, float], ...]
     """Kernels of both passes, and of the forward pass alone, for each interval of clocks. [s]"""
     traffic_s: float
-    """Exposed traffic of tensor and context ranks, both passes. [s]"""
+    """Traffic of tensor and context ranks in both passes: exposed, and what the hidden slows. [s]"""
     forward_traffic_s: float
     head_s: float
 
@@ -91,7 +94,7 @@ class _Kernels(NamedTuple):
 
 
 class _Products(NamedTuple):
-    """Matrix products of a layer and of the head: plans with equal tokens and weights share them."""
+    """Matrix products of a layer and of the head, which many plans share."""
 
     forward: _Kernels
     backward: _Kernels
@@ -99,7 +102,13 @@ class _Products(NamedTuple):
 
 
 def _sum(*parts: _Kernels) -> _Kernels:
-    return _Kernels(*map(sum, zip(*parts, strict=True)))
+    scaling_s = fixed_s = weighted_flop = hbm_bytes = 0.0
+    for part in parts:
+        scaling_s += part.scaling_s
+        fixed_s += part.fixed_s
+        weighted_flop += part.weighted_flop
+        hbm_bytes += part.hbm_bytes
+    return _Kernels(scaling_s, fixed_s, weighted_flop, hbm_bytes)
 
 
 class LayerRoofs:
@@ -145,11 +154,13 @@ class LayerRoofs:
         work = ComputeWork(both.weighted_flop, both.hbm_bytes, waiting_s)
         traffic_s = forward_traffic_s = 0.0
         if plan.tp * plan.cp > 1:
-            traffic = layer_traffic(job, plan, self._communicators(plan), HIDES_ALL, HIDES_ALL)
-            traffic_s = traffic.tp_exposed_s + traffic.cp_exposed_s
+            whole = unsharded(plan)
+            traffic = layer_traffic(job, whole, self._communicators(whole), HIDES_ALL, HIDES_ALL)
+            traffic_s = traffic.exposed_s + traffic.slowdown_s
             forward_traffic_s = traffic.forward_exposed_s
+            hidden_s = traffic.tp_hidden_s + traffic.cp_hidden_s
             work = work._replace(
-                communicating_s=traffic_s + traffic.tp_hidden_s + traffic.cp_hidden_s,
+                communicating_s=traffic.exposed_s + hidden_s,
                 link_bytes=layer_link_bytes(job, plan),
             )
         steady_s = forward_stream.fixed_s + backward_stream.fixed_s
@@ -162,12 +173,12 @@ class LayerRoofs:
     ) -> Iterator[tuple[float, float]]:
         """Roofline or energy, whichever takes longer; streams keep their time at any clock."""
         cap_w = self._job.power_cap_w
-        for low, high, gap_ratio, is_lowest in self._intervals:
-            both_s = both.fixed_s + both.scaling_s / high
-            if not is_lowest:
-                sampled_s = time_within_cap_s(work, low, power_cap_w=cap_w, machine=self._power)
-                both_s = max(both_s, steady_s + (sampled_s - steady_s) / gap_ratio)
-            yield both_s, forward.fixed_s + forward.scaling_s / high
+        sampled = times_within_cap_s(work, self._intervals, power_cap_w=cap_w, machine=self._power)
+        for interval, sampled_s in zip(self._intervals, sampled, strict=True):
+            roofline_s = both.fixed_s + both.scaling_s / interval.high
+            energy_s = steady_s + (sampled_s - steady_s) / interval.gap_ratio
+            forward_s = forward.fixed_s + forward.scaling_s / interval.high
+            yield max(roofline_s, energy_s), forward_s
 
     def _products_of(self, timer: Timer) -> _Products:
         job, plan = timer.job, timer.plan

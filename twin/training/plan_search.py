@@ -21,8 +21,9 @@ from typing import NamedTuple
 from twin.scenario.scenario import PlanRequest
 from twin.training.memory import MemoryCache
 from twin.training.plan import Plan, Recompute
-from twin.training.plan_candidates import Layout, layouts
+from twin.training.plan_candidates import Layout, States, layouts
 from twin.training.predictor import StepPredictor
+from twin.training.step import recompute_share
 from twin.training.step_bounds import ROUNDING_FRACTION
 
 __all__ = ["choose_plan"]
@@ -30,8 +31,9 @@ __all__ = ["choose_plan"]
 COMFORTABLE_SHARE = 0.95
 """Plans are sought within this share of memory; fuller ones only when nothing else fits. [1]"""
 
-LAYOUT, CHEAP, CLOSE = range(3)
-"""What a bound is of: a whole layout, its plans of one recomputation, one plan that fits."""
+CHEAP, SHARDED, CLOSE = range(3)
+"""What a bound is of: plans of a layout from one recomputation on; one plan that fits; the same,
+with kernels at its clock."""
 
 
 class _Place(NamedTuple):
@@ -49,6 +51,15 @@ class _Open(NamedTuple):
     """Of the first plan that the bound is of."""
     known: int
     """What the bound is of."""
+    i_recompute: int
+    """Which of the layout's recomputations."""
+
+
+class _Choice(NamedTuple):
+    """States of a layout that recompute the same."""
+
+    recompute: Recompute
+    i_states: tuple[int, ...]
 
 
 class _Search:
@@ -59,6 +70,7 @@ class _Search:
         self._layouts = found
         self._memory = MemoryCache(predictor.job)
         self._needed: dict[_Place, float] = {}
+        self._by_recompute: dict[tuple[States, ...], list[_Choice]] = {}
 
     def fits_any(self, limit_bytes: float) -> bool:
         """Whether any plan needs no more: the last layouts, in the smallest parts, come first."""
@@ -91,29 +103,46 @@ class _Search:
         return None if best is None else self._plan(best)
 
     def _whole_layouts(self) -> list[_Open]:
-        bounds = self._predictor.bounds
-        found = [
-            _Open(bounds.cheap_s(layout.plan), _Place(i, 0), LAYOUT)
-            for i, layout in enumerate(self._layouts)
-        ]
+        found = [self._cheap(i, 0) for i in range(len(self._layouts))]
         heapq.heapify(found)
         return found
 
+    def _cheap(self, i_layout: int, i_recompute: int) -> _Open:
+        layout = self._layouts[i_layout]
+        recompute, i_states = self._choices(layout)[i_recompute]
+        bound_s = self._predictor.bounds.cheap_s(layout.plan, recompute)
+        return _Open(bound_s, _Place(i_layout, i_states[0]), CHEAP, i_recompute)
+
     def _refined(self, of: _Open, limit_bytes: float) -> Iterator[_Open]:
         """Closer bounds of the same plans, but for those that do not fit."""
-        bounds, places = self._predictor.bounds, self._places(of.place.i_layout)
-        if of.known == LAYOUT:
-            first = {self._recompute(place): place for place in reversed(places)}
-            for place in first.values():
-                yield _Open(bounds.cheap_s(self._plan(place)), place, CHEAP)
+        bounds, place = self._predictor.bounds, of.place
+        if of.known == SHARDED:
+            yield of._replace(bound_s=bounds.close_s(self._plan(place)), known=CLOSE)
             return
-        recompute = self._recompute(of.place)
-        for place in places:
-            if self._recompute(place) == recompute and self._needed_bytes(place) <= limit_bytes:
-                yield _Open(bounds.unsharded_s(self._plan(place)), place, CLOSE)
+        choices = self._choices(self._layouts[place.i_layout])
+        # What repeats more work takes no less time: it waits until this is worth a look.
+        if of.i_recompute + 1 < len(choices):
+            yield self._cheap(place.i_layout, of.i_recompute + 1)
+        for i_states in choices[of.i_recompute].i_states:
+            one = _Place(place.i_layout, i_states)
+            if self._needed_bytes(one) <= limit_bytes:
+                yield _Open(bounds.sharded_s(self._plan(one)), one, SHARDED, of.i_recompute)
 
-    def _recompute(self, place: _Place) -> Recompute:
-        return self._layouts[place.i_layout].states[place.i_states].recompute
+    def _choices(self, layout: Layout) -> list[_Choice]:
+        """The states of a layout by recomputation, the least repeated work first."""
+        found = self._by_recompute.get(layout.states)
+        if found is None:
+            grouped: dict[Recompute, list[int]] = {}
+            for i, states in enumerate(layout.states):
+                grouped.setdefault(states.recompute, []).append(i)
+
+            def repeated_share(choice: _Choice) -> float:
+                plan = layout.with_states(layout.states[choice.i_states[0]])
+                return recompute_share(self._predictor.job, plan)
+
+            choices = (_Choice(recompute, tuple(places)) for recompute, places in grouped.items())
+            found = self._by_recompute[layout.states] = sorted(choices, key=repeated_share)
+        return found
 
     def _places(self, i_layout: int) -> list[_Place]:
         return [_Place(i_layout, i) for i in range(len(self._layouts[i_layout].states))]

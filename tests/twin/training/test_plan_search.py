@@ -106,8 +106,10 @@ def test_each_bound_is_below_the_next_and_all_are_below_the_step(plan, framework
         power_cap_w=cap_w,
     )
     predictor = StepPredictor(case)
-    cheap_s, close_s = predictor.bounds.cheap_s(plan), predictor.bounds.unsharded_s(plan)
-    assert 0.0 < cheap_s <= close_s * ROUNDING
+    bounds = predictor.bounds
+    cheap_s, sharded_s, close_s = bounds.cheap_s(plan), bounds.sharded_s(plan), bounds.close_s(plan)
+    assert 0.0 < cheap_s <= sharded_s * ROUNDING
+    assert sharded_s <= close_s * ROUNDING
     assert close_s <= predictor.step(plan).time_s * ROUNDING
 
 
