@@ -72,7 +72,7 @@ class LayerRoof(NamedTuple):
     by_interval: tuple[tuple[float, float], ...]
     """Kernels of both passes, and of the forward pass alone, for each interval of clocks. [s]"""
     traffic_s: float
-    """Traffic of tensor and context ranks in both passes: exposed, and what the hidden slows. [s]"""
+    """Traffic of tensor and context ranks in both passes, what the hidden slows included. [s]"""
     forward_traffic_s: float
     head_s: float
 

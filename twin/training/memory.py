@@ -14,6 +14,7 @@ S. Rajbhandari et al., ZeRO, SC20, section 3 (what each stage shards).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from twin.prediction import MemoryUse
@@ -24,7 +25,7 @@ from twin.training.activation_memory import (
 )
 from twin.training.job import TrainingJob
 from twin.training.operations import micro_batch_tokens
-from twin.training.plan import Plan
+from twin.training.plan import Plan, Recompute, States
 from twin.training.stages import stage_parameters, stages_of
 from twin.workload.parameters import (
     head_matrix_parameters,
@@ -257,7 +258,8 @@ class MemoryCache:
         holds more layers where embedding and head are counted as layers; the fullest of them
         counts.
         """
-        fullest = max(self._stages(plan), key=lambda stage: stage.total_bytes)
+        stages = self._stages(plan, States(plan.zero, plan.recompute))
+        fullest = max(stages, key=lambda stage: stage.total_bytes)
         return MemoryUse(
             weights_bytes=fullest.held.weights_bytes,
             gradients_bytes=fullest.held.gradients_bytes,
@@ -268,21 +270,36 @@ class MemoryCache:
             overhead_bytes=self.job.framework.memory.fixed_overhead_bytes,
         )
 
-    def total_bytes(self, plan: Plan) -> float:
-        """Sum of all components on the fullest device. [byte]"""
-        return max(stage.total_bytes for stage in self._stages(plan))
+    def total_bytes(self, plan: Plan, states: States | None = None) -> float:
+        """Sum of all components on the fullest device. [byte]
 
-    def _stages(self, plan: Plan) -> list[_StageUse]:
+        Parameters
+        ----------
+        plan
+            How the job is laid out.
+        states
+            Stand in for the plan's: a search asks for thousands, and has no plan for each.
+        """
+        stages = self._stages(plan, states or States(plan.zero, plan.recompute))
+        return max(stage.total_bytes for stage in stages)
+
+    def activations_bytes(self, plan: Plan, recompute: Recompute) -> float:
+        """Activations of layers on the first stage: no ZeRO stage makes them fewer. [byte]"""
+        kept_bytes = self._flowing_of(plan, recompute).activations.kept_bytes
+        n_layers = stages_of(self.job.model, plan).first_layers
+        return kept_bytes * n_layers * _in_flight(plan, _n_micro_batches(self.job, plan), 0)
+
+    def _stages(self, plan: Plan, states: States) -> list[_StageUse]:
         """What stages need, with the buffers of the fuller of two moments.
 
         These are the loss, and the backward pass of one layer.
         """
         rules = self.job.framework.memory
         n_micro_batches = _n_micro_batches(self.job, plan)
-        activations, loss_bytes = self._flowing_of(plan)
+        activations, loss_bytes = self._flowing_of(plan, states.recompute)
         boundary_bytes = activations.boundary_bytes * plan.vpp
         stages = []
-        for held in self._held_of(plan, n_micro_batches):
+        for held in self._held_of(plan, states.zero, n_micro_batches):
             kept_bytes = activations.kept_bytes * held.n_layers + boundary_bytes
             in_flight_bytes = kept_bytes * _in_flight(plan, n_micro_batches, held.i_stage)
             backward_bytes = activations.working_bytes + held.reduced_bytes
@@ -297,22 +314,22 @@ class MemoryCache:
             )
         return stages
 
-    def _held_of(self, plan: Plan, n_micro_batches: int) -> tuple[_Held, ...]:
+    def _held_of(self, plan: Plan, zero: int, n_micro_batches: int) -> tuple[_Held, ...]:
         """What stages hold depends on shards, and on whether gradients are accumulated at all."""
-        sharding = (plan.zero, plan.n_shards, n_micro_batches > 1)
+        sharding = (zero, plan.n_shards, n_micro_batches > 1)
         key = (plan.tp, plan.pp, plan.vpp, plan.counts_ends_as_layers, *sharding)
         found = self._held.get(key)
         if found is None:
-            found = self._held[key] = _held(self.job, plan)
+            found = self._held[key] = _held(self.job, replace(plan, zero=zero))
         return found
 
-    def _flowing_of(self, plan: Plan) -> _Flowing:
+    def _flowing_of(self, plan: Plan, recompute: Recompute) -> _Flowing:
         sizes = (plan.tp, plan.cp, plan.micro_batch, plan.pp > 1)
-        kept = (plan.sequence_parallel, plan.attention, plan.recompute, plan.recompute_layers)
+        kept = (plan.sequence_parallel, plan.attention, recompute, plan.recompute_layers)
         key = (*sizes, *kept)
         found = self._flowing.get(key)
         if found is None:
-            activations = layer_activations(self.job, plan)
+            activations = layer_activations(self.job, replace(plan, recompute=recompute))
             found = self._flowing[key] = _Flowing(activations, _loss_bytes(self.job, plan))
         return found
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from hardware_profiles.errors import TweelingError
 
-__all__ = ["Attention", "Plan", "PlanError", "Recompute", "unsharded"]
+__all__ = ["Attention", "Plan", "PlanError", "Recompute", "States", "unsharded"]
 
 Recompute = Literal["none", "selective", "full"]
 Attention = Literal["flash", "unfused"]
@@ -65,6 +65,13 @@ class Plan:
     def n_shards(self) -> int:
         """Parts that sharded states are cut into. [1]"""
         return self.shard_group or self.n_gradient_ranks
+
+
+class States(NamedTuple):
+    """What a layout leaves open: where states are kept, and what is kept for the backward pass."""
+
+    zero: int
+    recompute: Recompute
 
 
 def unsharded(plan: Plan) -> Plan:

@@ -8,10 +8,10 @@ from typing import NamedTuple, TypeVar, get_args
 
 from twin.scenario.scenario import PlanRequest
 from twin.training.job import TrainingJob
-from twin.training.plan import Attention, Plan, PlanError, Recompute
+from twin.training.plan import Attention, Plan, PlanError, Recompute, States
 from twin.training.plan_rules import check_layout, check_plan, check_states, divisors
 
-__all__ = ["Layout", "States", "candidates", "layouts"]
+__all__ = ["Layout", "candidates", "layouts"]
 
 Choice = TypeVar("Choice", bound=str)
 
@@ -149,13 +149,6 @@ def _shapes(job: TrainingJob, request: PlanRequest) -> Iterator[Plan]:
                         shard_group=request.shard_group,
                         recompute_layers=request.recompute_layers,
                     )
-
-
-class States(NamedTuple):
-    """What a layout leaves open: where states are kept, and what is kept for the backward pass."""
-
-    zero: int
-    recompute: Recompute
 
 
 class Layout(NamedTuple):

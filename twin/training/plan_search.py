@@ -19,9 +19,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from twin.scenario.scenario import PlanRequest
+from twin.training.layer_compute import layer_key
 from twin.training.memory import MemoryCache
 from twin.training.plan import Plan, Recompute
-from twin.training.plan_candidates import Layout, States, layouts
+from twin.training.plan_candidates import Layout, layouts
 from twin.training.predictor import StepPredictor
 from twin.training.step import recompute_share
 from twin.training.step_bounds import ROUNDING_FRACTION
@@ -31,9 +32,9 @@ __all__ = ["choose_plan"]
 COMFORTABLE_SHARE = 0.95
 """Plans are sought within this share of memory; fuller ones only when nothing else fits. [1]"""
 
-CHEAP, SHARDED, CLOSE = range(3)
-"""What a bound is of: plans of a layout from one recomputation on; one plan that fits; the same,
-with kernels at its clock."""
+GROUP, CHEAP, SHARDED, CLOSE = range(4)
+"""What a bound is of: plans whose layers are alike, from one recomputation on; those of one layout
+and recomputation; one plan that fits; the same with kernels at its clock."""
 
 
 class _Place(NamedTuple):
@@ -48,18 +49,11 @@ class _Open(NamedTuple):
 
     bound_s: float
     place: _Place
-    """Of the first plan that the bound is of."""
+    """Of a plan that the bound is of."""
     known: int
     """What the bound is of."""
     i_recompute: int
-    """Which of the layout's recomputations."""
-
-
-class _Choice(NamedTuple):
-    """States of a layout that recompute the same."""
-
-    recompute: Recompute
-    i_states: tuple[int, ...]
+    """Which recomputation, the one that repeats least first."""
 
 
 class _Search:
@@ -70,7 +64,10 @@ class _Search:
         self._layouts = found
         self._memory = MemoryCache(predictor.job)
         self._needed: dict[_Place, float] = {}
-        self._by_recompute: dict[tuple[States, ...], list[_Choice]] = {}
+        self._recomputes = self._by_repeated_share()
+        self._groups: dict[tuple[object, ...], list[int]] = {}
+        for i, layout in enumerate(found):
+            self._groups.setdefault(layer_key(layout.plan), []).append(i)
 
     def fits_any(self, limit_bytes: float) -> bool:
         """Whether any plan needs no more: the last layouts, in the smallest parts, come first."""
@@ -87,7 +84,8 @@ class _Search:
 
     def fastest(self, limit_bytes: float) -> Plan | None:
         """The fastest plan within a limit of memory; of equal ones the first among candidates."""
-        waiting = self._whole_layouts()
+        waiting = [self._group(group[0], 0) for group in self._groups.values()]
+        heapq.heapify(waiting)
         best_s, best = math.inf, None
         while waiting:
             lowest = heapq.heappop(waiting)
@@ -102,47 +100,48 @@ class _Search:
                 best_s, best = time_s, lowest.place
         return None if best is None else self._plan(best)
 
-    def _whole_layouts(self) -> list[_Open]:
-        found = [self._cheap(i, 0) for i in range(len(self._layouts))]
-        heapq.heapify(found)
-        return found
+    def _by_repeated_share(self) -> list[Recompute]:
+        """Every recomputation that a layout leaves open, the least repeated work first."""
+        shares: dict[Recompute, float] = {}
+        for layout in {layout.states: layout for layout in self._layouts}.values():
+            for states in layout.states:
+                if states.recompute not in shares:
+                    plan = layout.with_states(states)
+                    shares[states.recompute] = recompute_share(self._predictor.job, plan)
+        return sorted(shares, key=shares.__getitem__)
 
-    def _cheap(self, i_layout: int, i_recompute: int) -> _Open:
-        layout = self._layouts[i_layout]
-        recompute, i_states = self._choices(layout)[i_recompute]
-        bound_s = self._predictor.bounds.cheap_s(layout.plan, recompute)
-        return _Open(bound_s, _Place(i_layout, i_states[0]), CHEAP, i_recompute)
+    def _group(self, i_layout: int, i_recompute: int) -> _Open:
+        plan, recompute = self._layouts[i_layout].plan, self._recomputes[i_recompute]
+        bound_s = self._predictor.bounds.balanced_s(plan, recompute)
+        return _Open(bound_s, _Place(i_layout, 0), GROUP, i_recompute)
 
     def _refined(self, of: _Open, limit_bytes: float) -> Iterator[_Open]:
         """Closer bounds of the same plans, but for those that do not fit."""
-        bounds, place = self._predictor.bounds, of.place
-        if of.known == SHARDED:
-            yield of._replace(bound_s=bounds.close_s(self._plan(place)), known=CLOSE)
-            return
-        choices = self._choices(self._layouts[place.i_layout])
-        # What repeats more work takes no less time: it waits until this is worth a look.
-        if of.i_recompute + 1 < len(choices):
-            yield self._cheap(place.i_layout, of.i_recompute + 1)
-        for i_states in choices[of.i_recompute].i_states:
-            one = _Place(place.i_layout, i_states)
-            if self._needed_bytes(one) <= limit_bytes:
-                yield _Open(bounds.sharded_s(self._plan(one)), one, SHARDED, of.i_recompute)
+        if of.known == GROUP:
+            # What repeats more work takes no less time: it waits until this is worth a look.
+            if of.i_recompute + 1 < len(self._recomputes):
+                yield self._group(of.place.i_layout, of.i_recompute + 1)
+            yield from self._opened_group(of, limit_bytes)
+        elif of.known == CHEAP:
+            yield from self._fitting(of, limit_bytes)
+        else:
+            bound_s = self._predictor.bounds.close_s(self._plan(of.place))
+            yield _Open(bound_s, of.place, CLOSE, of.i_recompute)
 
-    def _choices(self, layout: Layout) -> list[_Choice]:
-        """The states of a layout by recomputation, the least repeated work first."""
-        found = self._by_recompute.get(layout.states)
-        if found is None:
-            grouped: dict[Recompute, list[int]] = {}
-            for i, states in enumerate(layout.states):
-                grouped.setdefault(states.recompute, []).append(i)
+    def _opened_group(self, of: _Open, limit_bytes: float) -> Iterator[_Open]:
+        recompute, bounds = self._recomputes[of.i_recompute], self._predictor.bounds
+        for i_layout in self._groups[layer_key(self._layouts[of.place.i_layout].plan)]:
+            plan = self._layouts[i_layout].plan
+            if self._memory.activations_bytes(plan, recompute) <= limit_bytes:
+                place = _Place(i_layout, 0)
+                yield _Open(bounds.cheap_s(plan, recompute), place, CHEAP, of.i_recompute)
 
-            def repeated_share(choice: _Choice) -> float:
-                plan = layout.with_states(layout.states[choice.i_states[0]])
-                return recompute_share(self._predictor.job, plan)
-
-            choices = (_Choice(recompute, tuple(places)) for recompute, places in grouped.items())
-            found = self._by_recompute[layout.states] = sorted(choices, key=repeated_share)
-        return found
+    def _fitting(self, of: _Open, limit_bytes: float) -> Iterator[_Open]:
+        recompute, bounds = self._recomputes[of.i_recompute], self._predictor.bounds
+        for i_states, states in enumerate(self._layouts[of.place.i_layout].states):
+            place = _Place(of.place.i_layout, i_states)
+            if states.recompute == recompute and self._needed_bytes(place) <= limit_bytes:
+                yield _Open(bounds.sharded_s(self._plan(place)), place, SHARDED, of.i_recompute)
 
     def _places(self, i_layout: int) -> list[_Place]:
         return [_Place(i_layout, i) for i in range(len(self._layouts[i_layout].states))]
@@ -154,7 +153,9 @@ class _Search:
     def _needed_bytes(self, place: _Place) -> float:
         found = self._needed.get(place)
         if found is None:
-            found = self._needed[place] = self._memory.total_bytes(self._plan(place))
+            layout = self._layouts[place.i_layout]
+            found = self._memory.total_bytes(layout.plan, layout.states[place.i_states])
+            self._needed[place] = found
         return found
 
 

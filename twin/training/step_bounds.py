@@ -46,6 +46,13 @@ class StepBounds:
         self._layers: dict[tuple[object, ...], tuple[float, float]] = {}
         self._sharded: dict[tuple[object, ...], float] = {}
 
+    def balanced_s(self, plan: Plan, recompute: Recompute) -> float:
+        """As `cheap_s`, for any number of stages and chunks: all stages busy all the time. [s]"""
+        job = self._cache.job
+        layer_s, head_s = self._layer_roof(plan, recompute)
+        computing_s = n_micro_batches_of(job, plan) * (job.model.n_layers * layer_s + head_s)
+        return self._slower * (computing_s / plan.pp + job.framework.host.step_s)
+
     def cheap_s(self, plan: Plan, recompute: Recompute | None = None) -> float:
         """Compute, traffic of tensor and context ranks and bubble, from `LayerRoof`. [s]
 
