@@ -26,7 +26,7 @@ from twin.energy.clock import (
 __all__ = ["ClockInterval", "clock_intervals", "times_within_cap_s"]
 
 N_INTERVALS_BELOW_PROBE = 2
-N_INTERVALS_ABOVE_PROBE = 14
+N_INTERVALS_ABOVE_PROBE = 16
 """Where clocks under load lie; twice as many lift a bound by a per cent. [1]"""
 
 LARGEST_GAP_CLOCK_FRACTION = math.sqrt(PROBE_CLOCK_FRACTION)
@@ -45,6 +45,7 @@ class ClockInterval(NamedTuple):
     """Energy of arithmetic at the low end over that at the boost clock. [1]"""
     busy_w: float
     """Power of occupied units at the low end. [W]"""
+    is_below_probe: bool
     is_lowest: bool
     """Holds the device's minimum, which is kept even where the cap asks for less."""
 
@@ -73,6 +74,7 @@ def _interval(low: float, high: float, machine: PowerMachine) -> ClockInterval:
         gap_ratio=_gap_ratio(furthest),
         arithmetic_energy_ratio=voltage_fraction(low, machine) ** 2,
         busy_w=busy_power_w(low, machine),
+        is_below_probe=low < PROBE_CLOCK_FRACTION,
         is_lowest=low == machine.minimum_clock_fraction,
     )
 

@@ -84,9 +84,7 @@ class KernelCache:
         self._roofs_by_key: dict[tuple[object, ...], LayerRoof] = {}
         self._computes: dict[tuple[object, ...], LayerCompute] = {}
         self._traffic: dict[tuple[object, ...], LayerTraffic] = {}
-        self._roofs = LayerRoofs(
-            job, self._clocked_device(FULL_CLOCK_FRACTION), power, self.communicators
-        )
+        self._roofs = LayerRoofs(self._boosted, self.communicators, power)
 
     def layer_compute(self, plan: Plan) -> LayerCompute:
         """Kernels of a layer under a plan; only sharding of a layer and its tokens matter."""
@@ -118,14 +116,14 @@ class KernelCache:
         """Communicators of a plan, which share what they know."""
         return Communicators(job=self.job, plan=plan, device=self.device, known=self._collectives)
 
-    def _clocked_device(self, clock_fraction: float) -> ClockedDevice:
-        found = self._devices.get(clock_fraction)
-        if found is None:
-            found = self._devices[clock_fraction] = ClockedDevice(self.device, clock_fraction)
-        return found
-
     def _timer(self, plan: Plan, clock_fraction: float) -> Timer:
-        return Timer(self.job, plan, self._clocked_device(clock_fraction), self._kernels)
+        clocked = self._devices.get(clock_fraction)
+        if clocked is None:
+            clocked = self._devices[clock_fraction] = ClockedDevice(self.device, clock_fraction)
+        return Timer(self.job, plan, clocked, self._kernels)
+
+    def _boosted(self, plan: Plan) -> Timer:
+        return self._timer(plan, FULL_CLOCK_FRACTION)
 
     def _new_traffic(self, plan: Plan, passes: Passes) -> LayerTraffic:
         whole = unsharded(plan)
@@ -146,7 +144,7 @@ class KernelCache:
         return found
 
     def _new_clocked(self, plan: Plan) -> _Clocked:
-        full = layer_passes(self._timer(plan, FULL_CLOCK_FRACTION))
+        full = layer_passes(self._boosted(plan))
         work = self._layer_work(plan, full)
         sampled = {FULL_CLOCK_FRACTION: full}
 

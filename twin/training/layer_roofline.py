@@ -6,6 +6,13 @@ the mean power of a layer meets the cap, so energy takes time (`twin.energy.cap_
 falls when the clock rises, the second rises with it; which clock it is stays open, so the larger of
 both counts in each interval of clocks, and the least of these over all intervals.
 
+The second bounds the line through two samples, from which the clock is taken, and kernels may take
+less than it says. Streams lie on it. A product takes the smooth maximum of arithmetic, a / c at
+clock c, and memory, m: convex in 1 / c, and whichever tile is best, its own line is no lower than
+that through the best at either end. So between the samples it falls short by no more than joining m
+adds to a, which is most for the least a. Attention falls short by no more than the ratio in
+`ClockInterval` allows, and so does everything below the slower sample.
+
 References
 ----------
 S. Williams, A. Waterman, D. Patterson, Roofline, CACM 52(4), 2009.
@@ -13,6 +20,7 @@ S. Williams, A. Waterman, D. Patterson, Roofline, CACM 52(4), 2009.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -28,12 +36,12 @@ from kernels.gemm.model import (
     compulsory_traffic_bytes,
     memory_limit_s,
 )
-from twin.energy.cap_bound import clock_intervals, times_within_cap_s
+from kernels.smooth import power_mean_join
+from twin.energy.cap_bound import ClockInterval, clock_intervals, times_within_cap_s
 from twin.energy.clock import ComputeWork, PowerMachine, operand_energy_ratio
 from twin.training.communication import layer_traffic
-from twin.training.device_model import ClockedDevice
 from twin.training.groups import Communicators
-from twin.training.job import LOW_PRECISIONS, TrainingJob
+from twin.training.job import LOW_PRECISIONS
 from twin.training.layer_time import (
     STREAM_KERNELS_FORWARD,
     KernelTime,
@@ -81,34 +89,48 @@ class LayerRoof(NamedTuple):
         return min(both_s + repeated_share * forward_s for both_s, forward_s in self.by_interval)
 
 
-class _Kernels(NamedTuple):
-    """Least time of some kernels at clock c: fixed_s + scaling_s / c."""
+class _Pass(NamedTuple):
+    """All kernels of one direction, or of both; of some of them what the others need is 0."""
 
-    scaling_s: float
-    """Arithmetic at the boost clock. [s]"""
-    fixed_s: float
-    """Memory traffic and launches. [s]"""
-    weighted_flop: float
-    """Their work, weighted by the energy of the operands. [flop]"""
-    hbm_bytes: float
+    products_s: float = 0.0
+    """Arithmetic of products at the boost clock, where it limits them. [s]"""
+    attention_s: float = 0.0
+    """Matrix work and exponentials of attention at the boost clock. [s]"""
+    fixed_s: float = 0.0
+    """Launches of products, and memory traffic where it limits them. [s]"""
+    streams_s: float = 0.0
+    joined_s: float = 0.0
+    """What memory traffic of products may add to their arithmetic at the boost clock. [s]"""
+    weighted_flop: float = 0.0
+    """Work of products and attention, weighted by the energy of the operands. [flop]"""
+    hbm_bytes: float = 0.0
+    """Of products and streams. [byte]"""
+
+    def least_s(self, clock_fraction: float) -> float:
+        """Least time at a clock. [s]"""
+        scaling_s = self.products_s + self.attention_s
+        return scaling_s / clock_fraction + self.fixed_s + self.streams_s
+
+    def within_cap_s(self, sampled_s: float, interval: ClockInterval) -> float:
+        """Least time where the line through the samples says at least so much. [s]"""
+        straight_s = self.streams_s
+        if interval.is_below_probe:
+            return straight_s + (sampled_s - straight_s) / interval.gap_ratio
+        # What streams and products do not need may all be attention.
+        straight_s += self.fixed_s + self.products_s / interval.high
+        return straight_s + (sampled_s - straight_s) / interval.gap_ratio - self.joined_s
+
+    def and_then(self, other: _Pass) -> _Pass:
+        """Both, one after the other."""
+        return _Pass(*map(operator.add, self, other))
 
 
 class _Products(NamedTuple):
-    """Matrix products of a layer and of the head, which many plans share."""
+    """Products of a layer and of the head, which plans with equal tokens and weights share."""
 
-    forward: _Kernels
-    backward: _Kernels
-    head: _Kernels
-
-
-def _sum(*parts: _Kernels) -> _Kernels:
-    scaling_s = fixed_s = weighted_flop = hbm_bytes = 0.0
-    for part in parts:
-        scaling_s += part.scaling_s
-        fixed_s += part.fixed_s
-        weighted_flop += part.weighted_flop
-        hbm_bytes += part.hbm_bytes
-    return _Kernels(scaling_s, fixed_s, weighted_flop, hbm_bytes)
+    forward: _Pass
+    backward: _Pass
+    head: _Pass
 
 
 class LayerRoofs:
@@ -116,41 +138,37 @@ class LayerRoofs:
 
     Parameters
     ----------
-    job
-        What is trained.
-    device
-        Its device at the boost clock.
-    power
-        Power figures of the device.
+    timer
+        Times kernels of a plan at the boost clock.
     communicators
         Those of a plan, with the times that other plans have asked for.
+    power
+        Power figures of the device.
     """
 
     def __init__(
         self,
-        job: TrainingJob,
-        device: ClockedDevice,
-        power: PowerMachine,
+        timer: Callable[[Plan], Timer],
         communicators: Callable[[Plan], Communicators],
+        power: PowerMachine,
     ) -> None:
-        self._job, self._device, self._power = job, device, power
-        self._communicators = communicators
+        self._timer, self._communicators, self._power = timer, communicators, power
         self._intervals = clock_intervals(power)
         self._known: dict[tuple[int, float], _Products] = {}
 
     def of(self, plan: Plan) -> LayerRoof:
         """Least times of a plan's layer; neither its stages nor its states matter."""
-        job, timer = self._job, Timer(self._job, plan, self._device)
-        products = self._products_of(timer)
-        forward_stream, backward_stream = self._streams(timer)
-        forward = _sum(products.forward, self._attention(timer, is_forward=True), forward_stream)
-        backward = _sum(
-            products.backward, self._attention(timer, is_forward=False), backward_stream
-        )
-        both = _sum(forward, backward)
+        timer = self._timer(plan)
+        job = timer.job
+        products = self._products(timer)
+        forward = products.forward.and_then(self._attention(timer, is_forward=True))
+        forward = forward.and_then(_streams(timer, is_forward=True))
+        backward = products.backward.and_then(self._attention(timer, is_forward=False))
+        backward = backward.and_then(_streams(timer, is_forward=False))
         host_ratio = job.framework.host.backward_kernels_ratio
         waiting_s = _waiting_s(forward, host_launch_s(job, plan, 1.0))
         waiting_s += _waiting_s(backward, host_launch_s(job, plan, host_ratio))
+        both = forward.and_then(backward)
         work = ComputeWork(both.weighted_flop, both.hbm_bytes, waiting_s)
         traffic_s = forward_traffic_s = 0.0
         if plan.tp * plan.cp > 1:
@@ -163,93 +181,97 @@ class LayerRoofs:
                 communicating_s=traffic.exposed_s + hidden_s,
                 link_bytes=layer_link_bytes(job, plan),
             )
-        steady_s = forward_stream.fixed_s + backward_stream.fixed_s
-        by_interval = tuple(self._by_interval(forward, both, steady_s, work))
-        head = products.head.fixed_s + products.head.scaling_s
-        return LayerRoof(by_interval, traffic_s, forward_traffic_s, head)
+        by_interval = tuple(self._by_interval(forward, both, work, job.power_cap_w))
+        return LayerRoof(by_interval, traffic_s, forward_traffic_s, products.head.least_s(1.0))
 
     def _by_interval(
-        self, forward: _Kernels, both: _Kernels, steady_s: float, work: ComputeWork
+        self, forward: _Pass, both: _Pass, work: ComputeWork, power_cap_w: float
     ) -> Iterator[tuple[float, float]]:
-        """Roofline or energy, whichever takes longer; streams keep their time at any clock."""
-        cap_w = self._job.power_cap_w
-        sampled = times_within_cap_s(work, self._intervals, power_cap_w=cap_w, machine=self._power)
+        """Roofline or power cap, whichever takes longer, and the roofline of the forward pass."""
+        sampled = times_within_cap_s(
+            work, self._intervals, power_cap_w=power_cap_w, machine=self._power
+        )
         for interval, sampled_s in zip(self._intervals, sampled, strict=True):
-            roofline_s = both.fixed_s + both.scaling_s / interval.high
-            energy_s = steady_s + (sampled_s - steady_s) / interval.gap_ratio
-            forward_s = forward.fixed_s + forward.scaling_s / interval.high
-            yield max(roofline_s, energy_s), forward_s
+            both_s = max(both.least_s(interval.high), both.within_cap_s(sampled_s, interval))
+            yield both_s, forward.least_s(interval.high)
 
-    def _products_of(self, timer: Timer) -> _Products:
+    def _products(self, timer: Timer) -> _Products:
         job, plan = timer.job, timer.plan
         key = (plan.tp, micro_batch_tokens(job, plan))
         found = self._known.get(key)
         if found is None:
-            gemms, core = layer_gemms(job, plan), self._device.core_dtype
+            gemms, core = layer_gemms(job, plan), timer.device.core_dtype
             found = self._known[key] = _Products(
-                self._products(forward_shapes(job, gemms), job.precision),
-                self._products(backward_shapes(job, gemms), job.precision),
-                self._products(head_shapes(job, plan, core), core),
+                self._sum(timer, forward_shapes(job, gemms), job.precision),
+                self._sum(timer, backward_shapes(job, gemms), job.precision),
+                self._sum(timer, head_shapes(job, plan, core), core),
             )
         return found
 
-    def _products(self, shapes: list[tuple[str, GemmShape]], dtype: str) -> _Kernels:
-        """Matrix products, each at the rate of arithmetic or at the bandwidth."""
-        machine = self._device.gemm(dtype)
+    def _sum(self, timer: Timer, shapes: list[tuple[str, GemmShape]], dtype: str) -> _Pass:
+        machine = timer.device.gemm(dtype)
         flop_per_s = machine.tensor_efficiency_fraction * machine.peak_flop_per_s
         # On a processor packing takes the place of the memory limit.
         is_packed = machine.pack_a_s + machine.pack_b_s > 0.0
-        scaling_s = flop = hbm_bytes = 0.0
+        # A plain sum of both limits is straight, and so is the rest of it.
+        is_straight = is_packed or machine.overlap_exponent <= 1.0
+        products_s = joined_s = flop = hbm_bytes = 0.0
         fixed_s = len(shapes) * machine.launch_s
         for _, shape in shapes:
             one_flop = FLOP_PER_MULTIPLY_ADD * shape.m * shape.n * shape.k
             arithmetic_s = one_flop / flop_per_s
             memory_s = 0.0 if is_packed else memory_limit_s(shape, machine)
             if arithmetic_s >= memory_s:
-                scaling_s += arithmetic_s
+                products_s += arithmetic_s
             else:
                 fixed_s += memory_s
+            if not is_straight:
+                both_s = power_mean_join(arithmetic_s, memory_s, machine.overlap_exponent)
+                joined_s += both_s - arithmetic_s
             flop += one_flop
             hbm_bytes += compulsory_traffic_bytes(shape)
+        ratio = 1.0
         if dtype in LOW_PRECISIONS:
-            ratio = self._job.framework.low_precision_gemm_ratio
-            scaling_s, fixed_s = ratio * scaling_s, ratio * fixed_s
-        weighted_flop = flop * operand_energy_ratio(dtype, self._power)
-        return _Kernels(scaling_s, fixed_s, weighted_flop, hbm_bytes)
-
-    def _attention(self, timer: Timer, *, is_forward: bool) -> _Kernels:
-        """Fused attention but for its traffic; of unfused attention nothing."""
-        if timer.plan.attention == "unfused":
-            return _Kernels(0.0, 0.0, 0.0, 0.0)
-        products = FORWARD_PRODUCTS if is_forward else BACKWARD_PRODUCTS
-        machine = self._device.attention
-        scaling_s = flop = 0.0
-        for call in attention_calls(timer.job, timer.plan):
-            scaling_s += call.n_calls * attention_roof_s(call.shape, machine, is_forward=is_forward)
-            flop += call.n_mean_calls * attention_flop(call.shape, products)
-        ratio = operand_energy_ratio(self._device.core_dtype, self._power)
-        return _Kernels(scaling_s, 0.0, flop * ratio, 0.0)
-
-    def _streams(self, timer: Timer) -> tuple[_Kernels, _Kernels]:
-        """What streams around the products in each pass; nothing of single operations."""
-        job, plan = timer.job, timer.plan
-        if job.framework.operations is not None:
-            nothing = _Kernels(0.0, 0.0, 0.0, 0.0)
-            return nothing, nothing
-        gemms = layer_gemms(job, plan)
-        backward_kernels = job.framework.traffic.backward_ratio * STREAM_KERNELS_FORWARD
-        return (
-            _stream(timer, forward_stream_bytes(job, plan, gemms), STREAM_KERNELS_FORWARD),
-            _stream(timer, backward_stream_bytes(job, plan, gemms), backward_kernels),
+            ratio = timer.job.framework.low_precision_gemm_ratio
+        return _Pass(
+            products_s=ratio * products_s,
+            fixed_s=ratio * fixed_s,
+            joined_s=ratio * joined_s,
+            weighted_flop=flop * operand_energy_ratio(dtype, self._power),
+            hbm_bytes=hbm_bytes,
         )
 
+    def _attention(self, timer: Timer, *, is_forward: bool) -> _Pass:
+        """Fused attention without its traffic; of unfused attention nothing is said."""
+        if timer.plan.attention == "unfused":
+            return _Pass()
+        machine = timer.device.attention
+        n_products = FORWARD_PRODUCTS if is_forward else BACKWARD_PRODUCTS
+        attention_s = flop = 0.0
+        for call in attention_calls(timer.job, timer.plan):
+            one_s = attention_roof_s(call.shape, machine, is_forward=is_forward)
+            attention_s += call.n_calls * one_s
+            flop += call.n_mean_calls * attention_flop(call.shape, n_products)
+        ratio = operand_energy_ratio(timer.device.core_dtype, self._power)
+        return _Pass(attention_s=attention_s, weighted_flop=ratio * flop)
 
-def _stream(timer: Timer, traffic_bytes: float, n_kernels: float) -> _Kernels:
+
+def _streams(timer: Timer, *, is_forward: bool) -> _Pass:
+    """What streams around the products; of single operations nothing is said."""
+    job, plan = timer.job, timer.plan
+    if job.framework.operations is not None:
+        return _Pass()
+    gemms, n_kernels = layer_gemms(job, plan), STREAM_KERNELS_FORWARD
+    if is_forward:
+        traffic_bytes = forward_stream_bytes(job, plan, gemms)
+    else:
+        traffic_bytes = backward_stream_bytes(job, plan, gemms)
+        n_kernels *= job.framework.traffic.backward_ratio
     time_s = timer.stream("streams", traffic_bytes, n_kernels).time_s
-    return _Kernels(0.0, time_s, 0.0, traffic_bytes)
+    return _Pass(streams_s=time_s, hbm_bytes=traffic_bytes)
 
 
-def _waiting_s(kernels: _Kernels, host_s: float) -> float:
+def _waiting_s(kernels: _Pass, host_s: float) -> float:
     """How long a pass waits for launches at most: longest where its kernels are fastest. [s]"""
-    device_s = kernels.fixed_s + kernels.scaling_s
+    device_s = kernels.least_s(1.0)
     return pass_time_s(device_s, host_s) - device_s
