@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from kernels.power_prior import WAITING_FRACTION
@@ -38,7 +37,8 @@ class ClockInterval(NamedTuple):
 
     low: float
     """Over the boost clock. [1]"""
-    high: float
+    least_slowing: float
+    """The boost clock over the highest of them. [1]"""
     gap_ratio: float
     """The line through both samples over the kernels' own time, at most. [1]"""
     arithmetic_energy_ratio: float
@@ -70,7 +70,7 @@ def _interval(low: float, high: float, machine: PowerMachine) -> ClockInterval:
         furthest = min(max(LARGEST_GAP_CLOCK_FRACTION, low), high)
     return ClockInterval(
         low=low,
-        high=high,
+        least_slowing=1.0 / high,
         gap_ratio=_gap_ratio(furthest),
         arithmetic_energy_ratio=voltage_fraction(low, machine) ** 2,
         busy_w=busy_power_w(low, machine),
@@ -99,7 +99,7 @@ def times_within_cap_s(
     *,
     power_cap_w: float,
     machine: PowerMachine,
-) -> Iterator[float]:
+) -> list[float]:
     """Kernel time of a layer below which its mean power is above the cap, by interval of clocks.
 
     Parameters
@@ -113,9 +113,9 @@ def times_within_cap_s(
     machine
         Power figures of the device.
 
-    Yields
-    ------
-    float
+    Returns
+    -------
+    list of float
         `compute_power_w` solved for the time; below 0 where the cap asks for nothing, infinite
         where no time is enough. [s]
     """
@@ -128,12 +128,12 @@ def times_within_cap_s(
         + energy_per_sent_byte_j(machine) * work.link_bytes
         + pause_w * work.waiting_s
     )
+    found = []
     for interval in intervals:
         excess_j = interval.arithmetic_energy_ratio * arithmetic_j + other_j
         spare_w = room_w - interval.busy_w
-        if interval.is_lowest or (spare_w <= 0.0 and excess_j <= 0.0):
-            yield -math.inf
-        elif spare_w <= 0.0:
-            yield math.inf
+        if spare_w > 0.0 and not interval.is_lowest:
+            found.append(excess_j / spare_w - work.communicating_s)
         else:
-            yield excess_j / spare_w - work.communicating_s
+            found.append(-math.inf if interval.is_lowest or excess_j <= 0.0 else math.inf)
+    return found

@@ -77,8 +77,10 @@ is left out, and so no host that launches slowly takes up what does not."""
 class LayerRoof(NamedTuple):
     """What a layer and the head take at least at the clock that the cap leaves."""
 
-    by_interval: tuple[tuple[float, float], ...]
-    """Kernels of both passes, and of the forward pass alone, for each interval of clocks. [s]"""
+    both_s: tuple[float, ...]
+    """Kernels of both passes, for each interval of clocks. [s]"""
+    forward_s: tuple[float, ...]
+    """Those of the forward pass alone. [s]"""
     traffic_s: float
     """Traffic of tensor and context ranks in both passes, what the hidden slows included. [s]"""
     forward_traffic_s: float
@@ -86,7 +88,10 @@ class LayerRoof(NamedTuple):
 
     def kernels_s(self, repeated_share: float) -> float:
         """Kernels of a layer that repeats a share of its forward pass. [s]"""
-        return min(both_s + repeated_share * forward_s for both_s, forward_s in self.by_interval)
+        if repeated_share == 0.0:
+            return min(self.both_s)
+        passes = zip(self.both_s, self.forward_s, strict=True)
+        return min(both_s + repeated_share * forward_s for both_s, forward_s in passes)
 
 
 class _Pass(NamedTuple):
@@ -106,19 +111,25 @@ class _Pass(NamedTuple):
     hbm_bytes: float = 0.0
     """Of products and streams. [byte]"""
 
-    def least_s(self, clock_fraction: float) -> float:
-        """Least time at a clock. [s]"""
-        scaling_s = self.products_s + self.attention_s
-        return scaling_s / clock_fraction + self.fixed_s + self.streams_s
+    def least_s(self, slowing: float) -> float:
+        """Least time at a clock, of which the boost clock is that multiple. [s]"""
+        return (self.products_s + self.attention_s) * slowing + self.fixed_s + self.streams_s
 
-    def within_cap_s(self, sampled_s: float, interval: ClockInterval) -> float:
-        """Least time where the line through the samples says at least so much. [s]"""
-        straight_s = self.streams_s
-        if interval.is_below_probe:
-            return straight_s + (sampled_s - straight_s) / interval.gap_ratio
-        # What streams and products do not need may all be attention.
-        straight_s += self.fixed_s + self.products_s / interval.high
-        return straight_s + (sampled_s - straight_s) / interval.gap_ratio - self.joined_s
+    def limited_s(
+        self, intervals: tuple[ClockInterval, ...], sampled_s: list[float]
+    ) -> Iterator[float]:
+        """Least time in each interval, where the line through the samples says at least so much."""
+        scaling_s = self.products_s + self.attention_s
+        fixed_s = self.fixed_s + self.streams_s
+        for interval, line_s in zip(intervals, sampled_s, strict=True):
+            slowing = interval.least_slowing
+            if interval.is_below_probe:
+                straight_s, joined_s = self.streams_s, 0.0
+            else:
+                # What streams and products do not need may all be attention.
+                straight_s, joined_s = fixed_s + self.products_s * slowing, self.joined_s
+            within_cap_s = straight_s + (line_s - straight_s) / interval.gap_ratio - joined_s
+            yield max(scaling_s * slowing + fixed_s, within_cap_s)
 
     def and_then(self, other: _Pass) -> _Pass:
         """Both, one after the other."""
@@ -181,19 +192,16 @@ class LayerRoofs:
                 communicating_s=traffic.exposed_s + hidden_s,
                 link_bytes=layer_link_bytes(job, plan),
             )
-        by_interval = tuple(self._by_interval(forward, both, work, job.power_cap_w))
-        return LayerRoof(by_interval, traffic_s, forward_traffic_s, products.head.least_s(1.0))
-
-    def _by_interval(
-        self, forward: _Pass, both: _Pass, work: ComputeWork, power_cap_w: float
-    ) -> Iterator[tuple[float, float]]:
-        """Roofline or power cap, whichever takes longer, and the roofline of the forward pass."""
-        sampled = times_within_cap_s(
-            work, self._intervals, power_cap_w=power_cap_w, machine=self._power
+        sampled_s = times_within_cap_s(
+            work, self._intervals, power_cap_w=job.power_cap_w, machine=self._power
         )
-        for interval, sampled_s in zip(self._intervals, sampled, strict=True):
-            both_s = max(both.least_s(interval.high), both.within_cap_s(sampled_s, interval))
-            yield both_s, forward.least_s(interval.high)
+        return LayerRoof(
+            tuple(both.limited_s(self._intervals, sampled_s)),
+            tuple(forward.least_s(interval.least_slowing) for interval in self._intervals),
+            traffic_s,
+            forward_traffic_s,
+            products.head.least_s(1.0),
+        )
 
     def _products(self, timer: Timer) -> _Products:
         job, plan = timer.job, timer.plan

@@ -283,11 +283,14 @@ class MemoryCache:
         stages = self._stages(plan, states or States(plan.zero, plan.recompute))
         return max(stage.total_bytes for stage in stages)
 
-    def activations_bytes(self, plan: Plan, recompute: Recompute) -> float:
-        """Activations of layers on the first stage: no ZeRO stage makes them fewer. [byte]"""
-        kept_bytes = self._flowing_of(plan, recompute).activations.kept_bytes
+    def kept_bytes(self, plan: Plan, recompute: Recompute) -> float:
+        """What a layer keeps of one micro-batch; stages and ZeRO have no part in it. [byte]"""
+        return self._flowing_of(plan, recompute).activations.kept_bytes
+
+    def n_kept(self, plan: Plan) -> float:
+        """Layers times micro-batches that the first stage keeps: no device needs less for them."""
         n_layers = stages_of(self.job.model, plan).first_layers
-        return kept_bytes * n_layers * _in_flight(plan, _n_micro_batches(self.job, plan), 0)
+        return n_layers * _in_flight(plan, _n_micro_batches(self.job, plan), 0)
 
     def _stages(self, plan: Plan, states: States) -> list[_StageUse]:
         """What stages need, with the buffers of the fuller of two moments.

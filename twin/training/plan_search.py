@@ -129,10 +129,13 @@ class _Search:
             yield _Open(bound_s, of.place, CLOSE, of.i_recompute)
 
     def _opened_group(self, of: _Open, limit_bytes: float) -> Iterator[_Open]:
+        """Layouts of a group, but for those whose activations alone do not fit."""
         recompute, bounds = self._recomputes[of.i_recompute], self._predictor.bounds
-        for i_layout in self._groups[layer_key(self._layouts[of.place.i_layout].plan)]:
+        first = self._layouts[of.place.i_layout].plan
+        kept_bytes = self._memory.kept_bytes(first, recompute)
+        for i_layout in self._groups[layer_key(first)]:
             plan = self._layouts[i_layout].plan
-            if self._memory.activations_bytes(plan, recompute) <= limit_bytes:
+            if kept_bytes * self._memory.n_kept(plan) <= limit_bytes:
                 place = _Place(i_layout, 0)
                 yield _Open(bounds.cheap_s(plan, recompute), place, CHEAP, of.i_recompute)
 

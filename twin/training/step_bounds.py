@@ -9,6 +9,7 @@ the step, so a bound may exceed it by rounding; `ROUNDING_FRACTION` is far above
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 from twin.energy.clock import ComputeWork
 from twin.training.communication import data_traffic, layer_traffic
@@ -37,6 +38,20 @@ ENDLESS_COMPUTE = LayerCompute(
 """Compute behind which traffic among replicas hides as far as it ever can."""
 
 
+class _Rest(NamedTuple):
+    """What a plan costs at least besides its kernels and the traffic between them."""
+
+    layer_s: float
+    """Sharded states, in each layer. [s]"""
+    send_s: float
+    """One send between stages. [s]"""
+    step_s: float
+    """Optimizer and traffic among replicas, once a step. [s]"""
+
+
+NO_REST = _Rest(0.0, 0.0, 0.0)
+
+
 class StepBounds:
     """Bounds of the steps of one job."""
 
@@ -44,6 +59,7 @@ class StepBounds:
         self._cache = cache
         self._slower = 1.0 + straggler_fraction(cache.job)
         self._layers: dict[tuple[object, ...], tuple[float, float]] = {}
+        self._rests: dict[Plan, _Rest] = {}
         self._sharded: dict[tuple[object, ...], float] = {}
 
     def balanced_s(self, plan: Plan, recompute: Recompute) -> float:
@@ -90,15 +106,22 @@ class StepBounds:
         return found
 
     def _whole_step_s(self, plan: Plan, layer_s: float, head_s: float) -> float:
+        rest = self._rests.get(plan)
+        if rest is None:
+            rest = self._rests[plan] = self._new_rest(plan)
+        return self._step_s(plan, layer_s + rest.layer_s, head_s, rest)
+
+    def _new_rest(self, plan: Plan) -> _Rest:
         cache, job = self._cache, self._cache.job
         communicators = cache.communicators(plan)
         stages = stages_of(job.model, plan)
         fullest = max(stages.first_layers, stages.middle_layers, stages.last_layers)
         data = data_traffic(job, plan, communicators, ENDLESS_COMPUTE, n_layers=fullest)
-        rest_s = optimizer_s(job, plan, cache.device) + data.exposed_s + data.slowdown_s
-        send_s = communicators.pipeline_send_s(send_bytes(job, plan))
-        layer_s += self._sharded_layer_s(plan)
-        return self._step_s(plan, layer_s, head_s, send_s=send_s, rest_s=rest_s)
+        return _Rest(
+            layer_s=self._sharded_layer_s(plan),
+            send_s=communicators.pipeline_send_s(send_bytes(job, plan)),
+            step_s=optimizer_s(job, plan, cache.device) + data.exposed_s + data.slowdown_s,
+        )
 
     def _sharded_layer_s(self, plan: Plan) -> float:
         """What gathers and scatters of a layer's sharded states cost it at least. [s]"""
@@ -113,19 +136,10 @@ class StepBounds:
             found = self._sharded[key] = traffic.fsdp_exposed_s + slowdown_s
         return found
 
-    def _step_s(
-        self,
-        plan: Plan,
-        layer_s: float,
-        head_s: float,
-        *,
-        send_s: float = 0.0,
-        rest_s: float = 0.0,
-    ) -> float:
+    def _step_s(self, plan: Plan, layer_s: float, head_s: float, rest: _Rest = NO_REST) -> float:
         job = self._cache.job
         pace = pace_of(job, plan, layer_s, head_s)
-        bubble_s, sends_s = pipeline_seconds(job, plan, pace, send_s)
+        bubble_s, sends_s = pipeline_seconds(job, plan, pace, rest.send_s)
         computing_s = n_micro_batches_of(job, plan) * pace.slowest_s
-        return self._slower * (
-            computing_s + bubble_s + sends_s + rest_s + job.framework.host.step_s
-        )
+        rest_s = rest.step_s + job.framework.host.step_s
+        return self._slower * (computing_s + bubble_s + sends_s + rest_s)
