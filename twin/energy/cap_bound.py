@@ -22,7 +22,7 @@ from twin.energy.clock import (
     voltage_fraction,
 )
 
-__all__ = ["ClockInterval", "clock_intervals", "times_within_cap_s"]
+__all__ = ["ClockInterval", "clock_intervals", "gap_ratio", "times_within_cap_s"]
 
 N_INTERVALS_BELOW_PROBE = 2
 N_INTERVALS_ABOVE_PROBE = 16
@@ -50,7 +50,7 @@ class ClockInterval(NamedTuple):
     """Holds the device's minimum, which is kept even where the cap asks for less."""
 
 
-def _gap_ratio(clock_fraction: float) -> float:
+def gap_ratio(clock_fraction: float) -> float:
     """The line through the samples at the boost clock and at the probe over the time itself. [1]
 
     A slower clock makes no kernel faster, and no kernel slower by more than the clock falls. So of
@@ -71,7 +71,7 @@ def _interval(low: float, high: float, machine: PowerMachine) -> ClockInterval:
     return ClockInterval(
         low=low,
         least_slowing=1.0 / high,
-        gap_ratio=_gap_ratio(furthest),
+        gap_ratio=gap_ratio(furthest),
         arithmetic_energy_ratio=voltage_fraction(low, machine) ** 2,
         busy_w=busy_power_w(low, machine),
         is_below_probe=low < PROBE_CLOCK_FRACTION,

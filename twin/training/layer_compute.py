@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from twin.energy.clock import (
+    PROBE_CLOCK_FRACTION,
     ComputeWork,
     PowerMachine,
     operand_energy_ratio,
@@ -20,7 +21,7 @@ from twin.training.communication import LayerTraffic, layer_traffic
 from twin.training.device_model import ClockedDevice, DeviceModel
 from twin.training.groups import Communicators, KnownTimes
 from twin.training.job import TrainingJob
-from twin.training.layer_roofline import LayerRoof, LayerRoofs
+from twin.training.layer_roofline import LayerRoof, LayerRoofs, sampled_pass_s
 from twin.training.layer_time import (
     KnownKernels,
     PassTime,
@@ -66,6 +67,8 @@ class _Clocked(NamedTuple):
 
     full: Passes
     """At the boost clock."""
+    probed: Passes | None
+    """At the second clock; None where the cap leaves the boost clock."""
     clock_fraction: float
     work: ComputeWork
 
@@ -82,6 +85,7 @@ class KernelCache:
         self._collectives: KnownTimes = {}
         self._clocked: dict[tuple[object, ...], _Clocked] = {}
         self._roofs_by_key: dict[tuple[object, ...], LayerRoof] = {}
+        self._sampled_roofs: dict[tuple[object, ...], LayerRoof] = {}
         self._computes: dict[tuple[object, ...], LayerCompute] = {}
         self._traffic: dict[tuple[object, ...], LayerTraffic] = {}
         self._roofs = LayerRoofs(self._boosted, self.communicators, power)
@@ -100,6 +104,14 @@ class KernelCache:
         found = self._roofs_by_key.get(key)
         if found is None:
             found = self._roofs_by_key[key] = self._roofs.of(plan)
+        return found
+
+    def sampled_roof(self, plan: Plan) -> LayerRoof:
+        """The same once its clock is known, from its kernels at two others."""
+        key = layer_key(plan)
+        found = self._sampled_roofs.get(key)
+        if found is None:
+            found = self._sampled_roofs[key] = self._new_sampled_roof(plan)
         return found
 
     def unsharded_traffic(self, plan: Plan) -> LayerTraffic:
@@ -136,6 +148,17 @@ class KernelCache:
         forward, backward = layer_passes(timer) if clock < 1.0 else clocked.full
         return LayerCompute(forward, backward, *head_passes(timer), clock, clocked.work)
 
+    def _new_sampled_roof(self, plan: Plan) -> LayerRoof:
+        roof, clocked = self.layer_roof(plan), self._clocked_layer(plan)
+        forward_s, backward_s = (passes.device_s for passes in clocked.full)
+        if clocked.probed is not None:
+            passes = zip(clocked.full, clocked.probed, roof.joined_s, strict=True)
+            forward_s, backward_s = (
+                sampled_pass_s(full, probed, clocked.clock_fraction, joined_s)
+                for full, probed, joined_s in passes
+            )
+        return roof._replace(both_s=(forward_s + backward_s,), forward_s=(forward_s,))
+
     def _clocked_layer(self, plan: Plan) -> _Clocked:
         key = layer_key(plan)
         found = self._clocked.get(key)
@@ -157,7 +180,7 @@ class KernelCache:
         clock = sustained_clock(
             work, layer_time_s, power_cap_w=self.job.power_cap_w, machine=self.power
         )
-        return _Clocked(full, clock, work)
+        return _Clocked(full, sampled.get(PROBE_CLOCK_FRACTION), clock, work)
 
     def _layer_work(self, plan: Plan, passes: Passes) -> ComputeWork:
         """What a layer does to the chip, its traffic with tensor and context ranks included.

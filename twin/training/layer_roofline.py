@@ -37,8 +37,13 @@ from kernels.gemm.model import (
     memory_limit_s,
 )
 from kernels.smooth import power_mean_join
-from twin.energy.cap_bound import ClockInterval, clock_intervals, times_within_cap_s
-from twin.energy.clock import ComputeWork, PowerMachine, operand_energy_ratio
+from twin.energy.cap_bound import ClockInterval, clock_intervals, gap_ratio, times_within_cap_s
+from twin.energy.clock import (
+    PROBE_CLOCK_FRACTION,
+    ComputeWork,
+    PowerMachine,
+    operand_energy_ratio,
+)
 from twin.training.communication import layer_traffic
 from twin.training.groups import Communicators
 from twin.training.job import LOW_PRECISIONS
@@ -59,7 +64,7 @@ from twin.training.operations import attention_calls, layer_gemms, micro_batch_t
 from twin.training.plan import Plan, unsharded
 from twin.training.traffic_bytes import layer_link_bytes
 
-__all__ = ["FOREVER_S", "LayerRoof", "LayerRoofs"]
+__all__ = ["FOREVER_S", "LayerRoof", "LayerRoofs", "sampled_pass_s"]
 
 FOREVER_S = 1e30
 """Longer than any pass. [s]"""
@@ -85,6 +90,8 @@ class LayerRoof(NamedTuple):
     """Traffic of tensor and context ranks in both passes, what the hidden slows included. [s]"""
     forward_traffic_s: float
     head_s: float
+    joined_s: tuple[float, float]
+    """By how much products of each pass may fall below a line between two clocks. [s]"""
 
     def kernels_s(self, repeated_share: float) -> float:
         """Kernels of a layer that repeats a share of its forward pass. [s]"""
@@ -201,6 +208,7 @@ class LayerRoofs:
             traffic_s,
             forward_traffic_s,
             products.head.least_s(1.0),
+            (forward.joined_s, backward.joined_s),
         )
 
     def _products(self, timer: Timer) -> _Products:
@@ -283,3 +291,31 @@ def _waiting_s(kernels: _Pass, host_s: float) -> float:
     """How long a pass waits for launches at most: longest where its kernels are fastest. [s]"""
     device_s = kernels.least_s(1.0)
     return pass_time_s(device_s, host_s) - device_s
+
+
+def sampled_pass_s(
+    full: PassTime, probed: PassTime, clock_fraction: float, joined_s: float
+) -> float:
+    """Least time of the kernels of a pass at a clock, from their times at the boost and the probe.
+
+    Parameters
+    ----------
+    full, probed
+        The pass at both clocks.
+    clock_fraction
+        Clock over the boost clock. [1]
+    joined_s
+        Of `LayerRoof`. [s]
+
+    Returns
+    -------
+    float
+        Above the probe the line between both, less what kernels may fall below it. [s]
+    """
+    if clock_fraction <= PROBE_CLOCK_FRACTION:
+        return probed.device_s
+    share = (1.0 / clock_fraction - 1.0) / (1.0 / PROBE_CLOCK_FRACTION - 1.0)
+    line_s = full.device_s + share * (probed.device_s - full.device_s)
+    boosted_s = full.kind_s("attention")
+    attention_s = boosted_s + share * (probed.kind_s("attention") - boosted_s)
+    return line_s - joined_s - attention_s * (1.0 - 1.0 / gap_ratio(clock_fraction))

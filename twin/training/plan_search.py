@@ -32,9 +32,9 @@ __all__ = ["choose_plan"]
 COMFORTABLE_SHARE = 0.95
 """Plans are sought within this share of memory; fuller ones only when nothing else fits. [1]"""
 
-GROUP, CHEAP, SHARDED, CLOSE = range(4)
+GROUP, CHEAP, SHARDED, SAMPLED, CLOSE = range(5)
 """What a bound is of: plans whose layers are alike, from one recomputation on; those of one layout
-and recomputation; one plan that fits; the same with kernels at its clock."""
+and recomputation; one plan that fits; the same from kernels at two clocks, and at its own."""
 
 
 class _Place(NamedTuple):
@@ -60,7 +60,7 @@ class _Search:
     """Looks for a plan among layouts, and remembers what memory plans need."""
 
     def __init__(self, predictor: StepPredictor, found: list[Layout]) -> None:
-        self._predictor = predictor
+        self._predictor, self._bounds = predictor, predictor.bounds
         self._layouts = found
         self._memory = MemoryCache(predictor.job)
         self._needed: dict[_Place, float] = {}
@@ -112,7 +112,7 @@ class _Search:
 
     def _group(self, i_layout: int, i_recompute: int) -> _Open:
         plan, recompute = self._layouts[i_layout].plan, self._recomputes[i_recompute]
-        bound_s = self._predictor.bounds.balanced_s(plan, recompute)
+        bound_s = self._bounds.balanced_s(plan, recompute)
         return _Open(bound_s, _Place(i_layout, 0), GROUP, i_recompute)
 
     def _refined(self, of: _Open, limit_bytes: float) -> Iterator[_Open]:
@@ -124,13 +124,14 @@ class _Search:
             yield from self._opened_group(of, limit_bytes)
         elif of.known == CHEAP:
             yield from self._fitting(of, limit_bytes)
+        elif of.known == SHARDED:
+            yield of._replace(bound_s=self._bounds.sampled_s(self._plan(of.place)), known=SAMPLED)
         else:
-            bound_s = self._predictor.bounds.close_s(self._plan(of.place))
-            yield _Open(bound_s, of.place, CLOSE, of.i_recompute)
+            yield of._replace(bound_s=self._bounds.close_s(self._plan(of.place)), known=CLOSE)
 
     def _opened_group(self, of: _Open, limit_bytes: float) -> Iterator[_Open]:
         """Layouts of a group, but for those whose activations alone do not fit."""
-        recompute, bounds = self._recomputes[of.i_recompute], self._predictor.bounds
+        recompute, bounds = self._recomputes[of.i_recompute], self._bounds
         first = self._layouts[of.place.i_layout].plan
         kept_bytes = self._memory.kept_bytes(first, recompute)
         for i_layout in self._groups[layer_key(first)]:
@@ -140,7 +141,7 @@ class _Search:
                 yield _Open(bounds.cheap_s(plan, recompute), place, CHEAP, of.i_recompute)
 
     def _fitting(self, of: _Open, limit_bytes: float) -> Iterator[_Open]:
-        recompute, bounds = self._recomputes[of.i_recompute], self._predictor.bounds
+        recompute, bounds = self._recomputes[of.i_recompute], self._bounds
         for i_states, states in enumerate(self._layouts[of.place.i_layout].states):
             place = _Place(of.place.i_layout, i_states)
             if states.recompute == recompute and self._needed_bytes(place) <= limit_bytes:

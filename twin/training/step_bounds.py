@@ -14,7 +14,7 @@ from typing import NamedTuple
 from twin.energy.clock import ComputeWork
 from twin.training.communication import data_traffic, layer_traffic
 from twin.training.layer_compute import KernelCache, LayerCompute, layer_key
-from twin.training.layer_roofline import FOREVER_S
+from twin.training.layer_roofline import FOREVER_S, LayerRoof
 from twin.training.layer_time import PassTime
 from twin.training.pipeline_time import n_micro_batches_of, pace_of, pipeline_seconds, send_bytes
 from twin.training.plan import Plan, Recompute
@@ -83,6 +83,13 @@ class StepBounds:
         layer_s, head_s = self._layer_roof(plan, plan.recompute)
         return self._whole_step_s(plan, layer_s, head_s)
 
+    def sampled_s(self, plan: Plan) -> float:
+        """The same, from kernels at two clocks and the clock that these leave. [s]"""
+        roof = self._cache.sampled_roof(plan)
+        layer_s = self._layer_s(plan, plan.recompute, roof)
+        # Of clocks far below both samples the first bounds say more.
+        return max(self.sharded_s(plan), self._whole_step_s(plan, layer_s, roof.head_s))
+
     def close_s(self, plan: Plan) -> float:
         """The same, with kernels at their clock and the layer's traffic behind them. [s]"""
         cache = self._cache
@@ -98,12 +105,13 @@ class StepBounds:
         found = self._layers.get(key)
         if found is None:
             roof = self._cache.layer_roof(plan)
-            share = recompute_share(self._cache.job, replace(plan, recompute=recompute))
-            layer_s = roof.kernels_s(share) + roof.traffic_s
-            if recompute == "full":
-                layer_s += share * roof.forward_traffic_s
-            found = self._layers[key] = layer_s, roof.head_s
+            found = self._layers[key] = self._layer_s(plan, recompute, roof), roof.head_s
         return found
+
+    def _layer_s(self, plan: Plan, recompute: Recompute, roof: LayerRoof) -> float:
+        share = recompute_share(self._cache.job, replace(plan, recompute=recompute))
+        layer_s = roof.kernels_s(share) + roof.traffic_s
+        return layer_s + share * roof.forward_traffic_s if recompute == "full" else layer_s
 
     def _whole_step_s(self, plan: Plan, layer_s: float, head_s: float) -> float:
         rest = self._rests.get(plan)

@@ -113,6 +113,7 @@ def test_each_bound_is_below_the_next_and_all_are_below_the_step(plan, framework
         bounds.balanced_s(plan, plan.recompute),
         bounds.cheap_s(plan),
         bounds.sharded_s(plan),
+        bounds.sampled_s(plan),
         bounds.close_s(plan),
         predictor.step(plan).time_s,
     ]
