@@ -319,8 +319,9 @@ class MemoryCache:
 
     def _held_of(self, plan: Plan, zero: int, n_micro_batches: int) -> tuple[_Held, ...]:
         """What stages hold depends on shards, and on whether gradients are accumulated at all."""
+        layers = stages_of(self.job.model, plan)
         sharding = (zero, plan.n_shards, n_micro_batches > 1)
-        key = (plan.tp, plan.pp, plan.vpp, plan.counts_ends_as_layers, *sharding)
+        key = (plan.tp, plan.pp, layers.first_layers, layers.middle_layers, *sharding)
         found = self._held.get(key)
         if found is None:
             found = self._held[key] = _held(self.job, replace(plan, zero=zero))
