@@ -335,10 +335,14 @@ def _mean_blocks(shape: AttentionShape, machine: AttentionMachine) -> float:
 
 
 def _schedule(
-    shape: AttentionShape, machine: AttentionMachine, way: _Pass, *, query_block: float
+    shape: AttentionShape,
+    machine: AttentionMachine,
+    way: _Pass,
+    *,
+    query_block: float,
+    head_cost: float,
 ) -> _Schedule:
     """The best split of keys for one block of queries."""
-    head_cost = _head_cost(shape.head_dim, machine)
     block_s, lone_block_s = _block_times_s(
         machine, way, query_block=query_block, head_cost=head_cost
     )
@@ -371,10 +375,11 @@ def _best_schedule(shape: AttentionShape, machine: AttentionMachine, way: _Pass)
     """The best block of queries: the largest of the implementation, halved down to its smallest."""
     is_narrow = shape.head_dim <= NARROW_HEAD_DIM
     query_block = machine.narrow_query_block if is_narrow else machine.query_block
-    best = _schedule(shape, machine, way, query_block=query_block)
+    head_cost = _head_cost(shape.head_dim, machine)
+    best = _schedule(shape, machine, way, query_block=query_block, head_cost=head_cost)
     while 0.5 * query_block >= machine.least_query_block:
         query_block *= 0.5
-        one = _schedule(shape, machine, way, query_block=query_block)
+        one = _schedule(shape, machine, way, query_block=query_block, head_cost=head_cost)
         if one.busy_s < best.busy_s:
             best = one
     return best

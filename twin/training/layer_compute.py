@@ -74,14 +74,29 @@ class _Clocked(NamedTuple):
 
 
 class KernelCache:
-    """Layer times of one job by what they depend on, so that a search evaluates each once."""
+    """Layer times of one job by what they depend on, so that a search evaluates each once.
 
-    def __init__(self, job: TrainingJob, device: DeviceModel, power: PowerMachine) -> None:
+    Parameters
+    ----------
+    job, device, power
+        What is trained, and on which device.
+    sampled
+        Kernels at the two clocks that every plan is sampled at, of `KernelMemory`.
+    """
+
+    def __init__(
+        self,
+        job: TrainingJob,
+        device: DeviceModel,
+        power: PowerMachine,
+        sampled: KnownKernels | None = None,
+    ) -> None:
         self.job = job
         self.device = device
         self.power = power
         self._devices: dict[float, ClockedDevice] = {}
         self._kernels: KnownKernels = {}
+        self._sampled = {} if sampled is None else sampled
         self._collectives: KnownTimes = {}
         self._clocked: dict[tuple[object, ...], _Clocked] = {}
         self._roofs_by_key: dict[tuple[object, ...], LayerRoof] = {}
@@ -132,7 +147,8 @@ class KernelCache:
         clocked = self._devices.get(clock_fraction)
         if clocked is None:
             clocked = self._devices[clock_fraction] = ClockedDevice(self.device, clock_fraction)
-        return Timer(self.job, plan, clocked, self._kernels)
+        is_sampled = clock_fraction in (FULL_CLOCK_FRACTION, PROBE_CLOCK_FRACTION)
+        return Timer(self.job, plan, clocked, self._sampled if is_sampled else self._kernels)
 
     def _boosted(self, plan: Plan) -> Timer:
         return self._timer(plan, FULL_CLOCK_FRACTION)

@@ -8,7 +8,6 @@ the step, so a bound may exceed it by rounding; `ROUNDING_FRACTION` is far above
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 from twin.energy.clock import ComputeWork
@@ -109,7 +108,7 @@ class StepBounds:
         return found
 
     def _layer_s(self, plan: Plan, recompute: Recompute, roof: LayerRoof) -> float:
-        share = recompute_share(self._cache.job, replace(plan, recompute=recompute))
+        share = recompute_share(self._cache.job, plan, recompute)
         layer_s = roof.kernels_s(share) + roof.traffic_s
         return layer_s + share * roof.forward_traffic_s if recompute == "full" else layer_s
 
