@@ -35,9 +35,9 @@ LARGEST_GAP_CLOCK_FRACTION = math.sqrt(PROBE_CLOCK_FRACTION)
 class ClockInterval(NamedTuple):
     """Clocks that are bounded together."""
 
-    low: float
+    low_clock_fraction: float
     """Over the boost clock. [1]"""
-    least_slowing: float
+    least_slowing_ratio: float
     """The boost clock over the highest of them. [1]"""
     gap_ratio: float
     """The line through both samples over the kernels' own time, at most. [1]"""
@@ -69,8 +69,8 @@ def _interval(low: float, high: float, machine: PowerMachine) -> ClockInterval:
     if low >= PROBE_CLOCK_FRACTION:
         furthest = min(max(LARGEST_GAP_CLOCK_FRACTION, low), high)
     return ClockInterval(
-        low=low,
-        least_slowing=1.0 / high,
+        low_clock_fraction=low,
+        least_slowing_ratio=1.0 / high,
         gap_ratio=gap_ratio(furthest),
         arithmetic_energy_ratio=voltage_fraction(low, machine) ** 2,
         busy_w=busy_power_w(low, machine),

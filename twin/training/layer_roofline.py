@@ -139,7 +139,7 @@ class LayerRoofs:
         )
         return LayerRoof(
             tuple(both.limited_s(self._intervals, sampled_s)),
-            tuple(forward.least_s(interval.least_slowing) for interval in self._intervals),
+            tuple(forward.least_s(interval.least_slowing_ratio) for interval in self._intervals),
             traffic_s,
             forward_traffic_s,
             products.head.least_s(1.0),

@@ -279,8 +279,8 @@ def _new_attention_kernels(timer: Timer, *, is_forward: bool) -> tuple[KernelTim
     return tuple(kernels)
 
 
-def host_launch_s(job: TrainingJob, plan: Plan, ratio: float) -> float:
-    """Host time to launch a layer's kernels, forward times a ratio. [s]"""
+def host_launch_s(job: TrainingJob, plan: Plan, kernels_ratio: float) -> float:
+    """Host time to launch a layer's kernels, forward times that ratio. [s]"""
     host = job.framework.host
     n_kernels = host.forward_kernels_per_layer
     if plan.tp > 1:
@@ -289,7 +289,7 @@ def host_launch_s(job: TrainingJob, plan: Plan, ratio: float) -> float:
         n_kernels += host.unfused_attention_kernels
         if _has_separate_softmax(job, plan):
             n_kernels += host.separate_softmax_kernels
-    return n_kernels * ratio * host.kernel_host_s
+    return n_kernels * kernels_ratio * host.kernel_host_s
 
 
 def forward_shapes(job: TrainingJob, gemms: tuple[Gemm, ...]) -> list[tuple[str, GemmShape]]:

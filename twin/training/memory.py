@@ -333,7 +333,7 @@ class MemoryCache:
         key = (*sizes, *kept)
         found = self._flowing.get(key)
         if found is None:
-            activations = layer_activations(self.job, replace(plan, recompute=recompute))
+            activations = layer_activations(self.job, plan, recompute)
             found = self._flowing[key] = _Flowing(activations, _loss_bytes(self.job, plan))
         return found
 

@@ -57,9 +57,9 @@ class PassRoof(NamedTuple):
     hbm_bytes: float = 0.0
     """Of products and streams. [byte]"""
 
-    def least_s(self, slowing: float) -> float:
+    def least_s(self, slowing_ratio: float) -> float:
         """Least time at a clock, of which the boost clock is that multiple. [s]"""
-        return (self.products_s + self.attention_s) * slowing + self.fixed_s + self.streams_s
+        return (self.products_s + self.attention_s) * slowing_ratio + self.fixed_s + self.streams_s
 
     def limited_s(
         self, intervals: tuple[ClockInterval, ...], sampled_s: list[float]
@@ -68,14 +68,14 @@ class PassRoof(NamedTuple):
         scaling_s = self.products_s + self.attention_s
         fixed_s = self.fixed_s + self.streams_s
         for interval, line_s in zip(intervals, sampled_s, strict=True):
-            slowing = interval.least_slowing
+            slowing_ratio = interval.least_slowing_ratio
             if interval.is_below_probe:
                 straight_s, joined_s = self.streams_s, 0.0
             else:
                 # What streams and products do not need may all be attention.
-                straight_s, joined_s = fixed_s + self.products_s * slowing, self.joined_s
+                straight_s, joined_s = fixed_s + self.products_s * slowing_ratio, self.joined_s
             within_cap_s = straight_s + (line_s - straight_s) / interval.gap_ratio - joined_s
-            yield max(scaling_s * slowing + fixed_s, within_cap_s)
+            yield max(scaling_s * slowing_ratio + fixed_s, within_cap_s)
 
     def and_then(self, *others: PassRoof) -> PassRoof:
         """All, one after the other."""
