@@ -90,6 +90,8 @@ def clock_intervals(machine: PowerMachine) -> tuple[ClockInterval, ...]:
     ):
         if start < end:
             borders += [start + (end - start) * i / n for i in range(1, n)] + [end]
+    if len(borders) == 1:
+        borders.append(minimum)  # A clock that never changes.
     return tuple(_interval(low, high, machine) for low, high in itertools.pairwise(borders))
 
 

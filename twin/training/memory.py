@@ -26,7 +26,7 @@ from twin.training.activation_memory import (
 from twin.training.job import TrainingJob
 from twin.training.operations import micro_batch_tokens
 from twin.training.plan import Plan, Recompute, States
-from twin.training.stages import stage_parameters, stages_of
+from twin.training.stages import distributed, stage_parameters, stages_of
 from twin.workload.parameters import (
     head_matrix_parameters,
     layer_matrix_parameters,
@@ -101,13 +101,13 @@ class _StageUse(NamedTuple):
     fragmentation_bytes: float
 
 
-def _in_flight(plan: Plan, n_micro_batches: int, i_stage: int) -> float:
+def _in_flight(pp: int, vpp: int, n_micro_batches: int, i_stage: int) -> float:
     """Micro-batches in flight on a stage: p - i for 1F1B; interleaving keeps more chunks. [1]"""
-    after = plan.pp - i_stage - 1
-    if plan.vpp == 1:
+    after = pp - i_stage - 1
+    if vpp == 1:
         kept = float(after + 1)
     else:
-        kept = ((plan.vpp - 1) * plan.pp + 2 * after + 1) / plan.vpp
+        kept = ((vpp - 1) * pp + 2 * after + 1) / vpp
     return min(kept, float(n_micro_batches))
 
 
@@ -287,10 +287,10 @@ class MemoryCache:
         """What a layer keeps of one micro-batch; stages and ZeRO have no part in it. [byte]"""
         return self._flowing_of(plan, recompute).activations.kept_bytes
 
-    def n_kept(self, plan: Plan) -> float:
+    def n_kept(self, pp: int, vpp: int, n_micro_batches: int) -> float:
         """Layers times micro-batches that the first stage keeps: no device needs less for them."""
-        n_layers = stages_of(self.job.model, plan).first_layers
-        return n_layers * _in_flight(plan, _n_micro_batches(self.job, plan), 0)
+        n_layers = distributed(self.job.model.n_layers, pp, vpp).first_layers
+        return n_layers * _in_flight(pp, vpp, n_micro_batches, 0)
 
     def _stages(self, plan: Plan, states: States) -> list[_StageUse]:
         """What stages need, with the buffers of the fuller of two moments.
@@ -304,7 +304,9 @@ class MemoryCache:
         stages = []
         for held in self._held_of(plan, states.zero, n_micro_batches):
             kept_bytes = activations.kept_bytes * held.n_layers + boundary_bytes
-            in_flight_bytes = kept_bytes * _in_flight(plan, n_micro_batches, held.i_stage)
+            in_flight_bytes = kept_bytes * _in_flight(
+                plan.pp, plan.vpp, n_micro_batches, held.i_stage
+            )
             backward_bytes = activations.working_bytes + held.reduced_bytes
             moment_bytes = max(loss_bytes, backward_bytes) if held.has_head else backward_bytes
             buffers_bytes = held.standing_bytes + moment_bytes

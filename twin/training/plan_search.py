@@ -14,15 +14,15 @@ A. Land, A. Doig, An Automatic Method of Solving Discrete Programming Problems, 
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from twin.scenario.scenario import PlanRequest
-from twin.training.layer_compute import layer_key
 from twin.training.memory import MemoryCache
 from twin.training.plan import Plan, Recompute
-from twin.training.plan_candidates import Layout, layouts
+from twin.training.plan_candidates import Layout, Sizes, first_breach, layouts
 from twin.training.predictor import StepPredictor
 from twin.training.step import recompute_share
 from twin.training.step_bounds import ROUNDING_FRACTION
@@ -65,9 +65,21 @@ class _Search:
         self._memory = MemoryCache(predictor.job)
         self._needed: dict[_Place, float] = {}
         self._recomputes = self._by_repeated_share()
-        self._groups: dict[tuple[object, ...], list[int]] = {}
+        self._plans: dict[int, Plan] = {}
+        self._refused: set[int] = set()
+        self._groups: dict[tuple[int, int, int, bool], list[int]] = {}
         for i, layout in enumerate(found):
-            self._groups.setdefault(layer_key(layout.plan), []).append(i)
+            self._groups.setdefault(_group_key(layout.sizes), []).append(i)
+
+    def has_any(self) -> bool:
+        """Whether any layout keeps the rules."""
+        return any(self._is_allowed(i_layout) for i_layout in range(len(self._layouts)))
+
+    def only(self) -> Plan | None:
+        """The plan, where there is no choice."""
+        if len(self._layouts) != 1 or len(self._places(0)) != 1:
+            return None
+        return self._plan(_Place(0, 0))
 
     def fits_any(self, limit_bytes: float) -> bool:
         """Whether any plan needs no more: the last layouts, in the smallest parts, come first."""
@@ -84,7 +96,7 @@ class _Search:
 
     def fastest(self, limit_bytes: float) -> Plan | None:
         """The fastest plan within a limit of memory; of equal ones the first among candidates."""
-        waiting = [self._group(group[0], 0) for group in self._groups.values()]
+        waiting = [self._group(i, 0) for i in self._first_of_groups()]
         heapq.heapify(waiting)
         best_s, best = math.inf, None
         while waiting:
@@ -110,8 +122,13 @@ class _Search:
                     shares[states.recompute] = recompute_share(self._predictor.job, plan)
         return sorted(shares, key=shares.__getitem__)
 
+    def _first_of_groups(self) -> Iterator[int]:
+        """A layout of each group that has any which keeps the rules."""
+        for group in self._groups.values():
+            yield from itertools.islice(filter(self._is_allowed, group), 1)
+
     def _group(self, i_layout: int, i_recompute: int) -> _Open:
-        plan, recompute = self._layouts[i_layout].plan, self._recomputes[i_recompute]
+        plan, recompute = self._plans[i_layout], self._recomputes[i_recompute]
         bound_s = self._bounds.balanced_s(plan, recompute)
         return _Open(bound_s, _Place(i_layout, 0), GROUP, i_recompute)
 
@@ -131,14 +148,16 @@ class _Search:
 
     def _opened_group(self, of: _Open, limit_bytes: float) -> Iterator[_Open]:
         """Layouts of a group, but for those whose activations alone do not fit."""
-        recompute, bounds = self._recomputes[of.i_recompute], self._bounds
-        first = self._layouts[of.place.i_layout].plan
-        kept_bytes = self._memory.kept_bytes(first, recompute)
-        for i_layout in self._groups[layer_key(first)]:
-            plan = self._layouts[i_layout].plan
-            if kept_bytes * self._memory.n_kept(plan) <= limit_bytes:
-                place = _Place(i_layout, 0)
-                yield _Open(bounds.cheap_s(plan, recompute), place, CHEAP, of.i_recompute)
+        recompute, job = self._recomputes[of.i_recompute], self._predictor.job
+        i_first = of.place.i_layout
+        most_kept = limit_bytes / self._memory.kept_bytes(self._plans[i_first], recompute)
+        for i_layout in self._groups[_group_key(self._layouts[i_first].sizes)]:
+            sizes = self._layouts[i_layout].sizes
+            n_micro_batches = job.global_batch // (sizes.dp * sizes.micro_batch)
+            n_kept = self._memory.n_kept(sizes.pp, sizes.vpp, n_micro_batches)
+            if n_kept <= most_kept and self._is_allowed(i_layout):
+                bound_s = self._bounds.cheap_s(self._plans[i_layout], recompute)
+                yield _Open(bound_s, _Place(i_layout, 0), CHEAP, of.i_recompute)
 
     def _fitting(self, of: _Open, limit_bytes: float) -> Iterator[_Open]:
         recompute, bounds = self._recomputes[of.i_recompute], self._bounds
@@ -148,7 +167,19 @@ class _Search:
                 yield _Open(bounds.sharded_s(self._plan(place)), place, SHARDED, of.i_recompute)
 
     def _places(self, i_layout: int) -> list[_Place]:
-        return [_Place(i_layout, i) for i in range(len(self._layouts[i_layout].states))]
+        n_states = len(self._layouts[i_layout].states) if self._is_allowed(i_layout) else 0
+        return [_Place(i_layout, i) for i in range(n_states)]
+
+    def _is_allowed(self, i_layout: int) -> bool:
+        """Whether the sizes of a layout keep the rules; if so, it has a plan from now on."""
+        if i_layout in self._plans or i_layout in self._refused:
+            return i_layout in self._plans
+        plan = self._layouts[i_layout].unsharded_plan(self._predictor.job)
+        if plan is None:
+            self._refused.add(i_layout)
+            return False
+        self._plans[i_layout] = plan
+        return True
 
     def _plan(self, place: _Place) -> Plan:
         layout = self._layouts[place.i_layout]
@@ -157,10 +188,15 @@ class _Search:
     def _needed_bytes(self, place: _Place) -> float:
         found = self._needed.get(place)
         if found is None:
-            layout = self._layouts[place.i_layout]
-            found = self._memory.total_bytes(layout.plan, layout.states[place.i_states])
+            states = self._layouts[place.i_layout].states[place.i_states]
+            found = self._memory.total_bytes(self._plans[place.i_layout], states)
             self._needed[place] = found
         return found
+
+
+def _group_key(sizes: Sizes) -> tuple[int, int, int, bool]:
+    """Layers of layouts with equal ones are alike, as `layer_key` has it for plans."""
+    return (sizes.tp, sizes.cp, sizes.micro_batch, sizes.sequence_parallel)
 
 
 def choose_plan(predictor: StepPredictor, request: PlanRequest) -> Plan:
@@ -171,10 +207,12 @@ def choose_plan(predictor: StepPredictor, request: PlanRequest) -> Plan:
     PlanError
         No candidate keeps the rules; the message is the first rule broken.
     """
-    found = layouts(predictor.job, request)
-    if len(found) == 1 and len(found[0].states) == 1:
-        return found[0].with_states(found[0].states[0])
-    search = _Search(predictor, found)
+    search = _Search(predictor, layouts(predictor.job, request))
+    only = search.only()
+    if only is not None:
+        return only
+    if not search.has_any():
+        raise first_breach(predictor.job, request)
     capacity = predictor.job.machine.accelerator.memory.capacity_bytes
     for limit_bytes in (COMFORTABLE_SHARE * capacity, capacity):
         if search.fits_any(limit_bytes):
