@@ -125,11 +125,14 @@ class DeviceModel:
 
     def collective_calibration(self, operation: str) -> CollectiveCalibration:
         """Parameters of one collective inside a node."""
-        return next(
-            source.collective[operation]
-            for source in calibration_sources(self.accelerator, "collective")
-            if operation in source.collective
-        )
+        return self._collective_calibrations[operation]
+
+    @functools.cached_property
+    def _collective_calibrations(self) -> dict[str, CollectiveCalibration]:
+        known: dict[str, CollectiveCalibration] = {}
+        for source in reversed(calibration_sources(self.accelerator, "collective")):
+            known |= source.collective
+        return known
 
     def gemm(self, dtype: str, clock_fraction: float) -> GemmMachine:
         """GEMM machine of a dtype; arithmetic and caches follow the clock, memory does not."""

@@ -104,10 +104,7 @@ class _StageUse(NamedTuple):
 def _in_flight(pp: int, vpp: int, n_micro_batches: int, i_stage: int) -> float:
     """Micro-batches in flight on a stage: p - i for 1F1B; interleaving keeps more chunks. [1]"""
     after = pp - i_stage - 1
-    if vpp == 1:
-        kept = float(after + 1)
-    else:
-        kept = ((vpp - 1) * pp + 2 * after + 1) / vpp
+    kept = float(after + 1) if vpp == 1 else ((vpp - 1) * pp + 2 * after + 1) / vpp
     return min(kept, float(n_micro_batches))
 
 
