@@ -7,6 +7,7 @@ the layer is evaluated at its own clock, which no other plan has. A search there
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -103,7 +104,11 @@ class KernelCache:
         self._sampled_roofs: dict[tuple[object, ...], LayerRoof] = {}
         self._computes: dict[tuple[object, ...], LayerCompute] = {}
         self._traffic: dict[tuple[object, ...], LayerTraffic] = {}
-        self._roofs = LayerRoofs(self._boosted, self.communicators, power)
+
+    @functools.cached_property
+    def _roofs(self) -> LayerRoofs:
+        """Made where a search asks: a plan that is given needs none."""
+        return LayerRoofs(self._boosted, self.communicators, self.power)
 
     def layer_compute(self, plan: Plan) -> LayerCompute:
         """Kernels of a layer under a plan; only sharding of a layer and its tokens matter."""
