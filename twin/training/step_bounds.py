@@ -100,7 +100,7 @@ class StepBounds:
 
     def _layer_roof(self, plan: Plan, recompute: Recompute) -> tuple[float, float]:
         """Least seconds of a layer and of the head. [s]"""
-        key = (*layer_key(plan), recompute)
+        key = (*layer_key(plan), recompute, plan.recompute_layers)
         found = self._layers.get(key)
         if found is None:
             roof = self._cache.layer_roof(plan)
