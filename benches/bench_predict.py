@@ -32,9 +32,24 @@ def bench_predict_given_plan(benchmark, predictor):
 
 @pytest.mark.parametrize("devices", [64, 1024])
 def bench_predict_auto_plan(benchmark, predictor, devices):
+    """After an edit that leaves the kernels as they are."""
     scenario = replace(example_scenario(), devices=devices)
-    benchmark.extra_info["what"] = f"search over all plans, {devices} devices"
+    benchmark.extra_info["what"] = f"search over all plans, {devices} devices, kernels known"
     benchmark(predictor.predict, scenario)
+
+
+@pytest.mark.parametrize("devices", [64, 1024])
+def bench_predict_auto_plan_of_new_kernels(benchmark, devices):
+    """The first search of a scenario, profiles loaded."""
+    scenario = replace(example_scenario(), devices=devices)
+
+    def loaded():
+        predictor = Predictor()
+        predictor.predict(replace(GIVEN, seq_len=scenario.seq_len // 2))
+        return (predictor,), {}
+
+    benchmark.extra_info["what"] = f"search over all plans, {devices} devices, kernels new"
+    benchmark.pedantic(lambda loaded: loaded.predict(scenario), setup=loaded, rounds=20)
 
 
 def bench_explain(benchmark, predictor):

@@ -19,6 +19,7 @@ from twin.scenario.resolve import Catalogues, resolve_job
 from twin.scenario.scenario import Scenario
 from twin.similar_runs import similar_runs
 from twin.training.executed_work import executed_work
+from twin.training.kernel_memory import KernelMemory
 from twin.training.memory import memory_use
 from twin.training.plan import Plan
 from twin.training.plan_search import choose_plan
@@ -80,7 +81,7 @@ def _whole_run(scenario: Scenario, tokens_per_s: float, power: StepPower) -> dic
 
 
 class Predictor:
-    """Answers scenarios; keeps catalogues loaded between questions.
+    """Answers scenarios; keeps catalogues loaded between questions, and kernels that they share.
 
     Parameters
     ----------
@@ -90,6 +91,7 @@ class Predictor:
 
     def __init__(self, profile_dirs: Sequence[Path] = ()) -> None:
         self.catalogues = Catalogues.with_folders(profile_dirs)
+        self._kernels = KernelMemory()
 
     def predict(self, scenario: Scenario) -> Prediction:
         """Predict one training configuration.
@@ -99,7 +101,7 @@ class Predictor:
         TweelingError
             Bad input or an impossible plan; a plan that does not fit is an answer, not an error.
         """
-        predictor = StepPredictor(resolve_job(scenario, self.catalogues))
+        predictor = StepPredictor(resolve_job(scenario, self.catalogues), self._kernels)
         plan = choose_plan(predictor, scenario.plan)
         step = predictor.step(plan)
         return self._prediction(scenario, predictor, plan=plan, step=step)
@@ -108,7 +110,7 @@ class Predictor:
         """The tree of terms behind each quantity of a prediction."""
         from twin.explain.prediction_terms import prediction_terms
 
-        predictor = StepPredictor(resolve_job(scenario, self.catalogues))
+        predictor = StepPredictor(resolve_job(scenario, self.catalogues), self._kernels)
         plan = choose_plan(predictor, scenario.plan)
         step = predictor.step(plan)
         prediction = self._prediction(scenario, predictor, plan=plan, step=step)

@@ -30,6 +30,7 @@ __all__ = [
     "attention_backward_time",
     "attention_flop",
     "attention_forward_time",
+    "attention_roof_s",
     "cached_traffic_time_s",
 ]
 
@@ -227,6 +228,36 @@ def _head_cost(head_dim: float, machine: AttentionMachine) -> float:
     return cost
 
 
+def attention_roof_s(
+    shape: AttentionShape, machine: AttentionMachine, *, is_forward: bool
+) -> float:
+    """Time that no fused call falls below: matrix products, or exponentials, of what is visible.
+
+    Inverse to the clock, since both are.
+
+    Parameters
+    ----------
+    shape, machine
+        As of `attention_forward_time` and `attention_backward_time`.
+    is_forward
+        Which of the two.
+
+    Returns
+    -------
+    float
+        Every unit busy all the time, without latencies, launches and traffic. [s]
+    """
+    products = FORWARD_PRODUCTS if is_forward else BACKWARD_PRODUCTS
+    efficiency_fraction = machine.backward_matrix_efficiency_fraction
+    if is_forward:
+        efficiency_fraction = machine.matrix_efficiency_fraction
+    pairs = shape.batch * shape.n_heads * shape.query_len * shape.key_len * shape.visible_fraction
+    flop = 2.0 * products * pairs * _head_cost(shape.head_dim, machine)
+    units_hz = machine.n_units * machine.clock_hz
+    exponential_s = pairs / (machine.exponentials_per_clock_per_unit * units_hz)
+    return max(flop / (efficiency_fraction * machine.peak_flop_per_s), exponential_s)
+
+
 def _query_bytes(shape: AttentionShape) -> float:
     """Q and O once. [byte]"""
     return (
@@ -304,10 +335,14 @@ def _mean_blocks(shape: AttentionShape, machine: AttentionMachine) -> float:
 
 
 def _schedule(
-    shape: AttentionShape, machine: AttentionMachine, way: _Pass, *, query_block: float
+    shape: AttentionShape,
+    machine: AttentionMachine,
+    way: _Pass,
+    *,
+    query_block: float,
+    head_cost: float,
 ) -> _Schedule:
     """The best split of keys for one block of queries."""
-    head_cost = _head_cost(shape.head_dim, machine)
     block_s, lone_block_s = _block_times_s(
         machine, way, query_block=query_block, head_cost=head_cost
     )
@@ -340,10 +375,11 @@ def _best_schedule(shape: AttentionShape, machine: AttentionMachine, way: _Pass)
     """The best block of queries: the largest of the implementation, halved down to its smallest."""
     is_narrow = shape.head_dim <= NARROW_HEAD_DIM
     query_block = machine.narrow_query_block if is_narrow else machine.query_block
-    best = _schedule(shape, machine, way, query_block=query_block)
+    head_cost = _head_cost(shape.head_dim, machine)
+    best = _schedule(shape, machine, way, query_block=query_block, head_cost=head_cost)
     while 0.5 * query_block >= machine.least_query_block:
         query_block *= 0.5
-        one = _schedule(shape, machine, way, query_block=query_block)
+        one = _schedule(shape, machine, way, query_block=query_block, head_cost=head_cost)
         if one.busy_s < best.busy_s:
             best = one
     return best

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from twin.training.job import ELEMENT_BYTES, TrainingJob
 from twin.training.operations import micro_batch_tokens
-from twin.training.plan import Plan
+from twin.training.plan import Plan, Recompute
 
 __all__ = ["LayerActivations", "is_low_precision", "layer_activations"]
 
@@ -119,11 +119,13 @@ def _every_second_product_bytes(of: _Widths, *, core_bytes: float) -> float:
     return of.element_bytes * kept + core_bytes
 
 
-def _kept_bytes(job: TrainingJob, plan: Plan, of: _Widths, *, whole_bytes: float) -> float:
-    """Per token, under the plan's recomputation. [byte]"""
-    if plan.recompute == "none":
+def _kept_bytes(
+    job: TrainingJob, plan: Plan, of: _Widths, *, recompute: Recompute, whole_bytes: float
+) -> float:
+    """Per token, under a recomputation. [byte]"""
+    if recompute == "none":
         return whole_bytes
-    if plan.recompute == "selective":
+    if recompute == "selective":
         core = _attention_core_bytes(job, plan)
         if job.framework.memory.selective_keeps == "every_second_product":
             return _every_second_product_bytes(of, core_bytes=core)
@@ -135,12 +137,17 @@ def _kept_bytes(job: TrainingJob, plan: Plan, of: _Widths, *, whole_bytes: float
     return share * checkpoint + (1.0 - share) * whole_bytes
 
 
-def layer_activations(job: TrainingJob, plan: Plan) -> LayerActivations:
-    """What one layer keeps and works with, and what a stage keeps at its borders."""
+def layer_activations(
+    job: TrainingJob, plan: Plan, recompute: Recompute | None = None
+) -> LayerActivations:
+    """What one layer keeps and works with, and what a stage keeps at its borders.
+
+    Recomputation is the plan's, or the one that is named.
+    """
     of, rules = _widths(job, plan), job.framework.memory
     core = _attention_core_bytes(job, plan)
     whole = _whole_bytes(of, core_bytes=core, has_dropout=rules.has_dropout)
-    kept = _kept_bytes(job, plan, of, whole_bytes=whole)
+    kept = _kept_bytes(job, plan, of, recompute=recompute or plan.recompute, whole_bytes=whole)
     working = max(0.0, whole - kept)
     if plan.sequence_parallel:
         working += GATHERED_SEQUENCES * of.element_bytes * job.model.hidden

@@ -38,9 +38,12 @@ class PrecisionError(TweelingError):
     """The device has no rate for the precision that was asked."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DeviceModel:
-    """Builds the machines of the kernel models from a profile, at a given clock."""
+    """Builds the machines of the kernel models from a profile, at a given clock.
+
+    What it finds in calibrations is kept: a search makes machines of a dozen clocks.
+    """
 
     accelerator: Accelerator
     precision: str
@@ -71,22 +74,27 @@ class DeviceModel:
 
     def gemm_calibration(self, dtype: str) -> GemmCalibration:
         """Fitted parameters of a dtype or its nearest sibling: the device's own or its family's."""
-        known: dict[str, GemmCalibration] = {}
-        for source in reversed(calibration_sources(self.accelerator, "gemm")):
-            known |= source.gemm
+        known = self._gemm_calibrations
         nearest = nearest_dtype(dtype, known)
         if nearest is None:
             msg = f"{self.accelerator.name}: no GEMM parameters for {dtype}"
             raise PrecisionError(msg)
         return known[nearest]
 
-    @property
+    @functools.cached_property
+    def _gemm_calibrations(self) -> dict[str, GemmCalibration]:
+        known: dict[str, GemmCalibration] = {}
+        for source in reversed(calibration_sources(self.accelerator, "gemm")):
+            known |= source.gemm
+        return known
+
+    @functools.cached_property
     def _attention_source(self) -> Calibration:
         """The nearest calibration that knows attention at all."""
         sources = calibration_sources(self.accelerator, "attention")
         return next(source for source in sources if source.attention)
 
-    @property
+    @functools.cached_property
     def attention_implementation(self) -> str:
         """The first wanted implementation that the device's or its family's profile knows."""
         known = self._attention_source.attention
@@ -100,7 +108,7 @@ class DeviceModel:
         """Parameters of the attention implementation in use."""
         return self._attention_source.attention[self.attention_implementation]
 
-    @property
+    @functools.cached_property
     def memory_bound_calibration(self) -> MemoryBoundCalibration:
         """Parameters of streaming kernels."""
         for source in calibration_sources(self.accelerator, "memory_bound"):
@@ -117,11 +125,14 @@ class DeviceModel:
 
     def collective_calibration(self, operation: str) -> CollectiveCalibration:
         """Parameters of one collective inside a node."""
-        return next(
-            source.collective[operation]
-            for source in calibration_sources(self.accelerator, "collective")
-            if operation in source.collective
-        )
+        return self._collective_calibrations[operation]
+
+    @functools.cached_property
+    def _collective_calibrations(self) -> dict[str, CollectiveCalibration]:
+        known: dict[str, CollectiveCalibration] = {}
+        for source in reversed(calibration_sources(self.accelerator, "collective")):
+            known |= source.collective
+        return known
 
     def gemm(self, dtype: str, clock_fraction: float) -> GemmMachine:
         """GEMM machine of a dtype; arithmetic and caches follow the clock, memory does not."""
@@ -169,6 +180,10 @@ class DeviceModel:
 
     def stream(self) -> StreamMachine:
         """Streaming machine."""
+        return self._stream
+
+    @functools.cached_property
+    def _stream(self) -> StreamMachine:
         fitted = self.memory_bound_calibration
         return StreamMachine(
             memory_bandwidth_bytes_per_s=self.accelerator.memory.bandwidth_bytes_per_s,

@@ -2,12 +2,13 @@
 
 The clock comes from the layer's times at two clocks, which plans share to a large part; only then
 the layer is evaluated at its own clock, which no other plan has. A search therefore asks first for
-`LayerFloor`, what those two clocks say of the third.
+`LayerRoof`, what can be said without evaluating any kernel.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import functools
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from twin.energy.clock import (
@@ -21,19 +22,18 @@ from twin.training.communication import LayerTraffic, layer_traffic
 from twin.training.device_model import ClockedDevice, DeviceModel
 from twin.training.groups import Communicators, KnownTimes
 from twin.training.job import TrainingJob
+from twin.training.layer_roofline import LayerRoof, LayerRoofs, sampled_pass_s
 from twin.training.layer_time import (
-    KernelTime,
     KnownKernels,
     PassTime,
     Timer,
     head_passes,
     layer_passes,
-    pass_time_s,
 )
-from twin.training.plan import Plan
+from twin.training.plan import Plan, unsharded
 from twin.training.traffic_bytes import layer_link_bytes
 
-__all__ = ["KernelCache", "LayerCompute", "LayerFloor"]
+__all__ = ["KernelCache", "LayerCompute", "layer_key"]
 
 FULL_CLOCK_FRACTION = 1.0
 
@@ -63,83 +63,80 @@ class LayerCompute:
         return self.head_forward.time_s + self.head_backward.time_s
 
 
-class LayerFloor(NamedTuple):
-    """Seconds that a layer and the head do not fall below at the clock that the cap leaves."""
-
-    forward_s: float
-    """Kernels and launches. [s]"""
-    forward_traffic_s: float
-    """What exposed traffic of tensor and context ranks adds. [s]"""
-    backward_s: float
-    """Kernels, launches and that traffic. [s]"""
-    head_s: float
-
-
 class _Clocked(NamedTuple):
     """What is known of a layer once its clock is."""
 
     full: Passes
     """At the boost clock."""
     probed: Passes | None
-    """At the clock of the second sample; None where the cap leaves the boost clock."""
+    """At the second clock; None where the cap leaves the boost clock."""
     clock_fraction: float
     work: ComputeWork
 
 
-def _bounding_pass(clocked: _Clocked, index: int) -> PassTime:
-    """A direction that takes no longer than at the layer's clock, and hides no less traffic.
-
-    Each term of a kernel's time either keeps or is inverse to the clock, and smooth maxima and
-    minima over candidates carry that over: a slower clock makes no kernel faster, and no kernel's
-    time grows by more than the clock falls.
-    """
-    full = clocked.full[index]
-    if clocked.probed is None:
-        return full
-    clock = clocked.clock_fraction
-    share = min(1.0, PROBE_CLOCK_FRACTION / clock)
-    device_s = max(full.device_s, share * clocked.probed[index].device_s)
-    slowest = tuple(
-        KernelTime("all", kind, full.kind_s(kind) / clock, 0.0, 0.0, "none")
-        for kind in ("gemm", "attention")
-    )
-    return PassTime(slowest, full.host_s, device_s, pass_time_s(device_s, full.host_s))
-
-
 class KernelCache:
-    """Layer times of one job by what they depend on, so that a search evaluates each once."""
+    """Layer times of one job by what they depend on, so that a search evaluates each once.
 
-    def __init__(self, job: TrainingJob, device: DeviceModel, power: PowerMachine) -> None:
+    Parameters
+    ----------
+    job, device, power
+        What is trained, and on which device.
+    sampled
+        Kernels at the two clocks that every plan is sampled at, of `KernelMemory`.
+    """
+
+    def __init__(
+        self,
+        job: TrainingJob,
+        device: DeviceModel,
+        power: PowerMachine,
+        sampled: KnownKernels | None = None,
+    ) -> None:
         self.job = job
         self.device = device
         self.power = power
         self._devices: dict[float, ClockedDevice] = {}
         self._kernels: KnownKernels = {}
+        self._sampled = {} if sampled is None else sampled
         self._collectives: KnownTimes = {}
         self._clocked: dict[tuple[object, ...], _Clocked] = {}
-        self._floors: dict[tuple[object, ...], LayerFloor] = {}
+        self._roofs_by_key: dict[tuple[object, ...], LayerRoof] = {}
+        self._sampled_roofs: dict[tuple[object, ...], LayerRoof] = {}
         self._computes: dict[tuple[object, ...], LayerCompute] = {}
         self._traffic: dict[tuple[object, ...], LayerTraffic] = {}
 
+    @functools.cached_property
+    def _roofs(self) -> LayerRoofs:
+        """Made where a search asks: a plan that is given needs none."""
+        return LayerRoofs(self._boosted, self.communicators, self.power)
+
     def layer_compute(self, plan: Plan) -> LayerCompute:
         """Kernels of a layer under a plan; only sharding of a layer and its tokens matter."""
-        key = _layer_key(plan)
+        key = layer_key(plan)
         found = self._computes.get(key)
         if found is None:
             found = self._computes[key] = self._new_compute(plan)
         return found
 
-    def layer_floor(self, plan: Plan) -> LayerFloor:
-        """Bounds of the plan's layer and head, without evaluating them at their clock."""
-        key = _layer_key(plan)
-        found = self._floors.get(key)
+    def layer_roof(self, plan: Plan) -> LayerRoof:
+        """What the plan's layer and head take at least, without evaluating a kernel."""
+        key = layer_key(plan)
+        found = self._roofs_by_key.get(key)
         if found is None:
-            found = self._floors[key] = self._new_floor(plan)
+            found = self._roofs_by_key[key] = self._roofs.of(plan)
+        return found
+
+    def sampled_roof(self, plan: Plan) -> LayerRoof:
+        """The same once its clock is known, from its kernels at two others."""
+        key = layer_key(plan)
+        found = self._sampled_roofs.get(key)
+        if found is None:
+            found = self._sampled_roofs[key] = self._new_sampled_roof(plan)
         return found
 
     def unsharded_traffic(self, plan: Plan) -> LayerTraffic:
         """Tensor- and context-parallel traffic of a layer: what sharded states add is left out."""
-        key = _layer_key(plan)
+        key = layer_key(plan)
         found = self._traffic.get(key)
         if found is None:
             compute = self.layer_compute(plan)
@@ -155,10 +152,14 @@ class KernelCache:
         clocked = self._devices.get(clock_fraction)
         if clocked is None:
             clocked = self._devices[clock_fraction] = ClockedDevice(self.device, clock_fraction)
-        return Timer(self.job, plan, clocked, self._kernels)
+        is_sampled = clock_fraction in (FULL_CLOCK_FRACTION, PROBE_CLOCK_FRACTION)
+        return Timer(self.job, plan, clocked, self._sampled if is_sampled else self._kernels)
+
+    def _boosted(self, plan: Plan) -> Timer:
+        return self._timer(plan, FULL_CLOCK_FRACTION)
 
     def _new_traffic(self, plan: Plan, passes: Passes) -> LayerTraffic:
-        whole = replace(plan, zero=0, shard_group=None)
+        whole = unsharded(plan)
         return layer_traffic(self.job, whole, self.communicators(whole), *passes)
 
     def _new_compute(self, plan: Plan) -> LayerCompute:
@@ -168,28 +169,26 @@ class KernelCache:
         forward, backward = layer_passes(timer) if clock < 1.0 else clocked.full
         return LayerCompute(forward, backward, *head_passes(timer), clock, clocked.work)
 
-    def _new_floor(self, plan: Plan) -> LayerFloor:
-        clocked = self._clocked_layer(plan)
-        forward, backward = _bounding_pass(clocked, 0), _bounding_pass(clocked, 1)
-        traffic = self._new_traffic(plan, (forward, backward))
-        backward_exposed_s = traffic.exposed_s - traffic.forward_exposed_s
-        head_forward, head_backward = head_passes(self._timer(plan, FULL_CLOCK_FRACTION))
-        return LayerFloor(
-            forward.time_s,
-            traffic.forward_exposed_s,
-            backward.time_s + backward_exposed_s,
-            head_forward.time_s + head_backward.time_s,
-        )
+    def _new_sampled_roof(self, plan: Plan) -> LayerRoof:
+        roof, clocked = self.layer_roof(plan), self._clocked_layer(plan)
+        forward_s, backward_s = (passes.device_s for passes in clocked.full)
+        if clocked.probed is not None:
+            passes = zip(clocked.full, clocked.probed, roof.joined_s, strict=True)
+            forward_s, backward_s = (
+                sampled_pass_s(full, probed, clocked.clock_fraction, joined_s)
+                for full, probed, joined_s in passes
+            )
+        return roof._replace(both_s=(forward_s + backward_s,), forward_s=(forward_s,))
 
     def _clocked_layer(self, plan: Plan) -> _Clocked:
-        key = _layer_key(plan)
+        key = layer_key(plan)
         found = self._clocked.get(key)
         if found is None:
             found = self._clocked[key] = self._new_clocked(plan)
         return found
 
     def _new_clocked(self, plan: Plan) -> _Clocked:
-        full = layer_passes(self._timer(plan, FULL_CLOCK_FRACTION))
+        full = layer_passes(self._boosted(plan))
         work = self._layer_work(plan, full)
         sampled = {FULL_CLOCK_FRACTION: full}
 
@@ -224,5 +223,6 @@ class KernelCache:
         )
 
 
-def _layer_key(plan: Plan) -> tuple[object, ...]:
+def layer_key(plan: Plan) -> tuple[object, ...]:
+    """What the kernels of a layer depend on: how it and its tokens are divided."""
     return (plan.tp, plan.cp, plan.micro_batch, plan.sequence_parallel, plan.attention)

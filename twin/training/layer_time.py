@@ -32,11 +32,18 @@ from twin.training.operations import (
 from twin.training.plan import Plan
 
 __all__ = [
+    "STREAM_KERNELS_FORWARD",
     "KernelTime",
     "KnownKernels",
     "PassTime",
     "Timer",
+    "backward_shapes",
+    "backward_stream_bytes",
+    "forward_shapes",
+    "forward_stream_bytes",
     "head_passes",
+    "head_shapes",
+    "host_launch_s",
     "layer_passes",
     "pass_time_s",
 ]
@@ -194,6 +201,25 @@ def accumulation_traffic_bytes(job: TrainingJob, gemms: tuple[Gemm, ...]) -> flo
     return job.framework.traffic.gradient_accumulation_bytes * weights
 
 
+def forward_stream_bytes(job: TrainingJob, plan: Plan, gemms: tuple[Gemm, ...]) -> float:
+    """Traffic of what streams around a layer's products, forward. [byte]"""
+    return (
+        stream_traffic_bytes(job, plan)
+        + cast_traffic_bytes(job, gemms)
+        + ring_merge_bytes(job, plan, is_forward=True)
+    )
+
+
+def backward_stream_bytes(job: TrainingJob, plan: Plan, gemms: tuple[Gemm, ...]) -> float:
+    """The same, backward: gradients are cast twice and added to their buffer. [byte]"""
+    return (
+        job.framework.traffic.backward_ratio * stream_traffic_bytes(job, plan)
+        + 2.0 * cast_traffic_bytes(job, gemms)
+        + accumulation_traffic_bytes(job, gemms)
+        + ring_merge_bytes(job, plan, is_forward=False)
+    )
+
+
 def _has_separate_softmax(job: TrainingJob, plan: Plan) -> bool:
     """Whether the heads of a rank are too odd a number for the fused softmax."""
     heads = plan.micro_batch * job.model.n_heads // plan.tp
@@ -253,7 +279,8 @@ def _new_attention_kernels(timer: Timer, *, is_forward: bool) -> tuple[KernelTim
     return tuple(kernels)
 
 
-def _host_s(job: TrainingJob, plan: Plan, ratio: float) -> float:
+def host_launch_s(job: TrainingJob, plan: Plan, kernels_ratio: float) -> float:
+    """Host time to launch a layer's kernels, forward times that ratio. [s]"""
     host = job.framework.host
     n_kernels = host.forward_kernels_per_layer
     if plan.tp > 1:
@@ -262,15 +289,17 @@ def _host_s(job: TrainingJob, plan: Plan, ratio: float) -> float:
         n_kernels += host.unfused_attention_kernels
         if _has_separate_softmax(job, plan):
             n_kernels += host.separate_softmax_kernels
-    return n_kernels * ratio * host.kernel_host_s
+    return n_kernels * kernels_ratio * host.kernel_host_s
 
 
-def _forward_shapes(job: TrainingJob, gemms: tuple[Gemm, ...]) -> list[tuple[str, GemmShape]]:
+def forward_shapes(job: TrainingJob, gemms: tuple[Gemm, ...]) -> list[tuple[str, GemmShape]]:
+    """Products of a layer's forward pass, by name."""
     width = ELEMENT_BYTES[job.precision]
     return [(gemm.name, gemm.forward(width, job.activation_bytes)) for gemm in gemms]
 
 
-def _backward_shapes(job: TrainingJob, gemms: tuple[Gemm, ...]) -> list[tuple[str, GemmShape]]:
+def backward_shapes(job: TrainingJob, gemms: tuple[Gemm, ...]) -> list[tuple[str, GemmShape]]:
+    """Products of its backward pass: input gradients, then weight gradients."""
     width = ELEMENT_BYTES[job.precision]
     inputs = [
         (f"{gemm.name}, input gradient", gemm.input_gradient(width, job.activation_bytes))
@@ -286,20 +315,16 @@ def forward_pass(timer: Timer) -> PassTime:
     gemms = layer_gemms(job, plan)
     products = timer.once(
         ("forward", plan.tp, micro_batch_tokens(job, plan)),
-        lambda: timer.gemms(_forward_shapes(job, gemms), job.precision),
+        lambda: timer.gemms(forward_shapes(job, gemms), job.precision),
     )
     attention = _attention_kernels(timer, is_forward=True)
     operations = job.framework.operations
     if operations is not None:
         around = timer.operations(operations.forward, "fwd")
-        return pass_time((*products, *attention, *around), _host_s(job, plan, 1.0))
-    traffic = (
-        stream_traffic_bytes(job, plan)
-        + cast_traffic_bytes(job, gemms)
-        + ring_merge_bytes(job, plan, is_forward=True)
-    )
+        return pass_time((*products, *attention, *around), host_launch_s(job, plan, 1.0))
+    traffic = forward_stream_bytes(job, plan, gemms)
     norms = timer.stream("norms and activation", traffic, STREAM_KERNELS_FORWARD)
-    return pass_time((*products, *attention, norms), _host_s(job, plan, 1.0))
+    return pass_time((*products, *attention, norms), host_launch_s(job, plan, 1.0))
 
 
 def backward_pass(timer: Timer) -> PassTime:
@@ -309,20 +334,15 @@ def backward_pass(timer: Timer) -> PassTime:
     ratio = job.framework.traffic.backward_ratio
     products = timer.once(
         ("backward", plan.tp, micro_batch_tokens(job, plan)),
-        lambda: timer.gemms(_backward_shapes(job, gemms), job.precision),
+        lambda: timer.gemms(backward_shapes(job, gemms), job.precision),
     )
     attention = _attention_kernels(timer, is_forward=False)
-    host_s = _host_s(job, plan, job.framework.host.backward_kernels_ratio)
+    host_s = host_launch_s(job, plan, job.framework.host.backward_kernels_ratio)
     operations = job.framework.operations
     if operations is not None:
         around = timer.operations(operations.backward, "bwd")
         return pass_time((*products, *attention, *around), host_s)
-    traffic = (
-        ratio * stream_traffic_bytes(job, plan)
-        + 2.0 * cast_traffic_bytes(job, gemms)
-        + accumulation_traffic_bytes(job, gemms)
-        + ring_merge_bytes(job, plan, is_forward=False)
-    )
+    traffic = backward_stream_bytes(job, plan, gemms)
     norms = timer.stream("norms and activation", traffic, ratio * STREAM_KERNELS_FORWARD)
     return pass_time((*products, *attention, norms), host_s)
 
@@ -332,16 +352,21 @@ def layer_passes(timer: Timer) -> tuple[PassTime, PassTime]:
     return forward_pass(timer), backward_pass(timer)
 
 
-def head_passes(timer: Timer) -> tuple[PassTime, PassTime]:
-    """Forward and backward of final norm, output head and loss on the last stage."""
-    job, plan, dtype = timer.job, timer.plan, timer.device.core_dtype
-    gemm = head_gemm(job, plan)
-    width = ELEMENT_BYTES[dtype]
-    shapes = [
+def head_shapes(job: TrainingJob, plan: Plan, dtype: str) -> list[tuple[str, GemmShape]]:
+    """Products of the output head: forward, input gradient, weight gradient."""
+    gemm, width = head_gemm(job, plan), ELEMENT_BYTES[dtype]
+    return [
         ("output head", gemm.forward(width, width)),
         ("output head, input gradient", gemm.input_gradient(width, width)),
         ("output head, weight gradient", gemm.weight_gradient(width)),
     ]
+
+
+def head_passes(timer: Timer) -> tuple[PassTime, PassTime]:
+    """Forward and backward of final norm, output head and loss on the last stage."""
+    job, plan, dtype = timer.job, timer.plan, timer.device.core_dtype
+    gemm = head_gemm(job, plan)
+    shapes = head_shapes(job, plan, dtype)
     logits, *gradients = timer.once(("head", plan.tp, gemm.m), lambda: timer.gemms(shapes, dtype))
     operations = job.framework.operations
     if operations is not None:

@@ -14,6 +14,7 @@ S. Rajbhandari et al., ZeRO, SC20, section 3 (what each stage shards).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from twin.prediction import MemoryUse
@@ -24,8 +25,8 @@ from twin.training.activation_memory import (
 )
 from twin.training.job import TrainingJob
 from twin.training.operations import micro_batch_tokens
-from twin.training.plan import Plan
-from twin.training.stages import stage_parameters, stages_of
+from twin.training.plan import Plan, Recompute, States
+from twin.training.stages import distributed, stage_parameters, stages_of
 from twin.workload.parameters import (
     head_matrix_parameters,
     layer_matrix_parameters,
@@ -100,13 +101,10 @@ class _StageUse(NamedTuple):
     fragmentation_bytes: float
 
 
-def _in_flight(plan: Plan, n_micro_batches: int, i_stage: int) -> float:
+def _in_flight(pp: int, vpp: int, n_micro_batches: int, i_stage: int) -> float:
     """Micro-batches in flight on a stage: p - i for 1F1B; interleaving keeps more chunks. [1]"""
-    after = plan.pp - i_stage - 1
-    if plan.vpp == 1:
-        kept = float(after + 1)
-    else:
-        kept = ((plan.vpp - 1) * plan.pp + 2 * after + 1) / plan.vpp
+    after = pp - i_stage - 1
+    kept = float(after + 1) if vpp == 1 else ((vpp - 1) * pp + 2 * after + 1) / vpp
     return min(kept, float(n_micro_batches))
 
 
@@ -257,7 +255,8 @@ class MemoryCache:
         holds more layers where embedding and head are counted as layers; the fullest of them
         counts.
         """
-        fullest = max(self._stages(plan), key=lambda stage: stage.total_bytes)
+        stages = self._stages(plan, States(plan.zero, plan.recompute))
+        fullest = max(stages, key=lambda stage: stage.total_bytes)
         return MemoryUse(
             weights_bytes=fullest.held.weights_bytes,
             gradients_bytes=fullest.held.gradients_bytes,
@@ -268,23 +267,43 @@ class MemoryCache:
             overhead_bytes=self.job.framework.memory.fixed_overhead_bytes,
         )
 
-    def total_bytes(self, plan: Plan) -> float:
-        """Sum of all components on the fullest device. [byte]"""
-        return max(stage.total_bytes for stage in self._stages(plan))
+    def total_bytes(self, plan: Plan, states: States | None = None) -> float:
+        """Sum of all components on the fullest device. [byte]
 
-    def _stages(self, plan: Plan) -> list[_StageUse]:
+        Parameters
+        ----------
+        plan
+            How the job is laid out.
+        states
+            Stand in for the plan's: a search asks for thousands, and has no plan for each.
+        """
+        stages = self._stages(plan, states or States(plan.zero, plan.recompute))
+        return max(stage.total_bytes for stage in stages)
+
+    def kept_bytes(self, plan: Plan, recompute: Recompute) -> float:
+        """What a layer keeps of one micro-batch; stages and ZeRO have no part in it. [byte]"""
+        return self._flowing_of(plan, recompute).activations.kept_bytes
+
+    def n_kept(self, pp: int, vpp: int, n_micro_batches: int) -> float:
+        """Layers times micro-batches that the first stage keeps: no device needs less for them."""
+        n_layers = distributed(self.job.model.n_layers, pp, vpp).first_layers
+        return n_layers * _in_flight(pp, vpp, n_micro_batches, 0)
+
+    def _stages(self, plan: Plan, states: States) -> list[_StageUse]:
         """What stages need, with the buffers of the fuller of two moments.
 
         These are the loss, and the backward pass of one layer.
         """
         rules = self.job.framework.memory
         n_micro_batches = _n_micro_batches(self.job, plan)
-        activations, loss_bytes = self._flowing_of(plan)
+        activations, loss_bytes = self._flowing_of(plan, states.recompute)
         boundary_bytes = activations.boundary_bytes * plan.vpp
         stages = []
-        for held in self._held_of(plan, n_micro_batches):
+        for held in self._held_of(plan, states.zero, n_micro_batches):
             kept_bytes = activations.kept_bytes * held.n_layers + boundary_bytes
-            in_flight_bytes = kept_bytes * _in_flight(plan, n_micro_batches, held.i_stage)
+            in_flight_bytes = kept_bytes * _in_flight(
+                plan.pp, plan.vpp, n_micro_batches, held.i_stage
+            )
             backward_bytes = activations.working_bytes + held.reduced_bytes
             moment_bytes = max(loss_bytes, backward_bytes) if held.has_head else backward_bytes
             buffers_bytes = held.standing_bytes + moment_bytes
@@ -297,22 +316,23 @@ class MemoryCache:
             )
         return stages
 
-    def _held_of(self, plan: Plan, n_micro_batches: int) -> tuple[_Held, ...]:
+    def _held_of(self, plan: Plan, zero: int, n_micro_batches: int) -> tuple[_Held, ...]:
         """What stages hold depends on shards, and on whether gradients are accumulated at all."""
-        sharding = (plan.zero, plan.n_shards, n_micro_batches > 1)
-        key = (plan.tp, plan.pp, plan.vpp, plan.counts_ends_as_layers, *sharding)
+        layers = stages_of(self.job.model, plan)
+        sharding = (zero, plan.n_shards, n_micro_batches > 1)
+        key = (plan.tp, plan.pp, layers.first_layers, layers.middle_layers, *sharding)
         found = self._held.get(key)
         if found is None:
-            found = self._held[key] = _held(self.job, plan)
+            found = self._held[key] = _held(self.job, replace(plan, zero=zero))
         return found
 
-    def _flowing_of(self, plan: Plan) -> _Flowing:
+    def _flowing_of(self, plan: Plan, recompute: Recompute) -> _Flowing:
         sizes = (plan.tp, plan.cp, plan.micro_batch, plan.pp > 1)
-        kept = (plan.sequence_parallel, plan.attention, plan.recompute, plan.recompute_layers)
+        kept = (plan.sequence_parallel, plan.attention, recompute, plan.recompute_layers)
         key = (*sizes, *kept)
         found = self._flowing.get(key)
         if found is None:
-            activations = layer_activations(self.job, plan)
+            activations = layer_activations(self.job, plan, recompute)
             found = self._flowing[key] = _Flowing(activations, _loss_bytes(self.job, plan))
         return found
 

@@ -51,13 +51,13 @@ class Gemm(NamedTuple):
 
     def input_gradient(self, element_bytes: float, output_bytes: float) -> GemmShape:
         """Output gradients (m, n) times weights (n, k), which are stored as (k, n)."""
-        one = GemmShape(self.m, self.k, self.n, element_bytes, element_bytes, output_bytes, 1.0)
-        return one._replace(transposed_b_fraction=1.0)
+        width = element_bytes
+        return GemmShape(self.m, self.k, self.n, width, width, output_bytes, 1.0, 0.0, 1.0)
 
     def weight_gradient(self, element_bytes: float) -> GemmShape:
         """Output gradients, stored as (m, n), transposed times activations (m, k)."""
-        one = GemmShape(self.n, self.k, self.m, element_bytes, element_bytes, GRADIENT_BYTES, 1.0)
-        return one._replace(transposed_a_fraction=1.0)
+        width = element_bytes
+        return GemmShape(self.n, self.k, self.m, width, width, GRADIENT_BYTES, 1.0, 1.0, 0.0)
 
 
 def micro_batch_tokens(job: TrainingJob, plan: Plan) -> float:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
 
 from hardware_profiles.errors import TweelingError
 
-__all__ = ["Attention", "Plan", "PlanError", "Recompute"]
+__all__ = ["Attention", "Plan", "PlanError", "Recompute", "States", "unsharded"]
 
 Recompute = Literal["none", "selective", "full"]
 Attention = Literal["flash", "unfused"]
@@ -65,3 +65,15 @@ class Plan:
     def n_shards(self) -> int:
         """Parts that sharded states are cut into. [1]"""
         return self.shard_group or self.n_gradient_ranks
+
+
+class States(NamedTuple):
+    """What a layout leaves open: where states are kept, and what is kept for the backward pass."""
+
+    zero: int
+    recompute: Recompute
+
+
+def unsharded(plan: Plan) -> Plan:
+    """The same plan with every state replicated."""
+    return plan if plan.zero == 0 else replace(plan, zero=0, shard_group=None)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple, TypeVar, get_args
 
 from twin.scenario.scenario import PlanRequest
 from twin.training.job import TrainingJob
-from twin.training.plan import Attention, Plan, PlanError, Recompute
+from twin.training.plan import Attention, Plan, PlanError, Recompute, States
 from twin.training.plan_rules import check_layout, check_plan, check_states, divisors
 
-__all__ = ["Layout", "States", "candidates", "layouts"]
+__all__ = ["Layout", "Sizes", "candidates", "first_breach", "layouts"]
 
 Choice = TypeVar("Choice", bound=str)
 
@@ -128,63 +128,57 @@ def _sizes(job: TrainingJob, request: PlanRequest) -> Iterator[tuple[int, int, i
                     yield tp, pp, cp, dp
 
 
-def _shapes(job: TrainingJob, request: PlanRequest) -> Iterator[Plan]:
-    """Candidates up to zero and recompute; of those that are open they have the first."""
-    fields = _open_fields(job, request)
+class Sizes(NamedTuple):
+    """How a layout divides devices, layers and batch; a search goes through a thousand of them."""
+
+    tp: int
+    pp: int
+    vpp: int
+    cp: int
+    dp: int
+    micro_batch: int
+    sequence_parallel: bool
+
+
+class Layout(NamedTuple):
+    """Plans that differ in their states alone; states keep the rules, sizes may break one."""
+
+    sizes: Sizes
+    states: tuple[States, ...]
+    request: PlanRequest
+    attention: Attention
+
+    def with_states(self, states: States) -> Plan:
+        """One of the plans."""
+        sizes, request = self.sizes, self.request
+        return Plan(
+            tp=sizes.tp,
+            pp=sizes.pp,
+            vpp=sizes.vpp,
+            cp=sizes.cp,
+            ep=request.ep or 1,
+            dp=sizes.dp,
+            zero=states.zero,
+            shard_group=request.shard_group,
+            micro_batch=sizes.micro_batch,
+            sequence_parallel=sizes.sequence_parallel,
+            recompute=states.recompute,
+            recompute_layers=request.recompute_layers,
+            attention=self.attention,
+        )
+
+    def unsharded_plan(self, job: TrainingJob) -> Plan | None:
+        """One of the plans, or of those with nothing sharded; None where sizes break a rule."""
+        plan = self.with_states(States(0, self.states[0].recompute))
+        return plan if _keeps(check_layout, job, plan) else None
+
+
+def _all_sizes(job: TrainingJob, request: PlanRequest) -> Iterator[Sizes]:
     for tp, pp, cp, dp in _sizes(job, request):
         for vpp in _chunk_counts(job, request, pp):
             for micro_batch in _micro_batches(job, request, dp):
                 for sequence_parallel in _sequence_choices(job, request, tp, cp):
-                    yield Plan(
-                        tp=tp,
-                        pp=pp,
-                        vpp=vpp,
-                        cp=cp,
-                        ep=request.ep or 1,
-                        dp=dp,
-                        micro_batch=micro_batch,
-                        sequence_parallel=sequence_parallel,
-                        recompute=fields.recompute[0],
-                        attention=fields.attention,
-                        shard_group=request.shard_group,
-                        recompute_layers=request.recompute_layers,
-                    )
-
-
-class States(NamedTuple):
-    """What a layout leaves open: where states are kept, and what is kept for the backward pass."""
-
-    zero: int
-    recompute: Recompute
-
-
-class Layout(NamedTuple):
-    """Plans that differ in their states alone."""
-
-    plan: Plan
-    """One of them, or of those that break a rule by their states; none repeats less work."""
-    states: tuple[States, ...]
-
-    def with_states(self, states: States) -> Plan:
-        """One of the plans."""
-        plan = self.plan
-        # More than a thousand are made, and `replace` takes longer.
-        return Plan(
-            tp=plan.tp,
-            pp=plan.pp,
-            vpp=plan.vpp,
-            cp=plan.cp,
-            ep=plan.ep,
-            dp=plan.dp,
-            zero=states.zero,
-            shard_group=plan.shard_group,
-            micro_batch=plan.micro_batch,
-            sequence_parallel=plan.sequence_parallel,
-            recompute=states.recompute,
-            recompute_layers=plan.recompute_layers,
-            attention=plan.attention,
-            counts_ends_as_layers=plan.counts_ends_as_layers,
-        )
+                    yield Sizes(tp, pp, vpp, cp, dp, micro_batch, sequence_parallel)
 
 
 def _state_choices(
@@ -202,9 +196,10 @@ def _state_choices(
 def candidates(job: TrainingJob, request: PlanRequest) -> Iterator[Plan]:
     """Every combination of what was left open, whether or not the rules allow it."""
     fields = _open_fields(job, request)
-    for shape in _shapes(job, request):
-        for states in _state_choices(fields, request, shape.pp, shape.n_gradient_ranks):
-            yield replace(shape, zero=states.zero, recompute=states.recompute)
+    for sizes in _all_sizes(job, request):
+        layout = Layout(sizes, (), request, fields.attention)
+        for states in _state_choices(fields, request, sizes.pp, sizes.dp * sizes.cp):
+            yield layout.with_states(states)
 
 
 def _keeps(rules: Callable[[TrainingJob, Plan], None], job: TrainingJob, plan: Plan) -> bool:
@@ -218,30 +213,28 @@ def _keeps(rules: Callable[[TrainingJob, Plan], None], job: TrainingJob, plan: P
 def layouts(job: TrainingJob, request: PlanRequest) -> list[Layout]:
     """Layouts with the states that the rules allow, in the order of `candidates`.
 
-    Raises
-    ------
-    PlanError
-        No candidate keeps the rules; the message is the first rule broken.
+    Rules for sizes are left to `Layout.unsharded_plan`: most layouts are never looked at.
     """
     fields = _open_fields(job, request)
     allowed: dict[tuple[int, int], tuple[States, ...]] = {}
     found: list[Layout] = []
-    for shape in _shapes(job, request):
-        key = (shape.pp, shape.n_gradient_ranks)
-        if key not in allowed:
-            allowed[key] = tuple(
-                states
-                for states in _state_choices(fields, request, *key)
-                if _keeps(check_states, job, Layout(shape, ()).with_states(states))
+    for sizes in _all_sizes(job, request):
+        key = (sizes.pp, sizes.dp * sizes.cp)
+        states = allowed.get(key)
+        if states is None:
+            one = Layout(sizes, (), request, fields.attention)
+            states = allowed[key] = tuple(
+                choice
+                for choice in _state_choices(fields, request, *key)
+                if _keeps(check_states, job, one.with_states(choice))
             )
-        if allowed[key] and _keeps(check_layout, job, shape):
-            found.append(Layout(shape, allowed[key]))
-    if not found:
-        raise _first_breach(job, request)
+        if states:
+            found.append(Layout(sizes, states, request, fields.attention))
     return found
 
 
-def _first_breach(job: TrainingJob, request: PlanRequest) -> PlanError:
+def first_breach(job: TrainingJob, request: PlanRequest) -> PlanError:
+    """Why no candidate keeps the rules: the first rule that is broken."""
     for plan in candidates(job, request):
         try:
             check_plan(job, plan)

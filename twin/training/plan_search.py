@@ -14,6 +14,7 @@ A. Land, A. Doig, An Automatic Method of Solving Discrete Programming Problems, 
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -21,8 +22,9 @@ from typing import NamedTuple
 from twin.scenario.scenario import PlanRequest
 from twin.training.memory import MemoryCache
 from twin.training.plan import Plan, Recompute
-from twin.training.plan_candidates import Layout, layouts
+from twin.training.plan_candidates import Layout, Sizes, first_breach, layouts
 from twin.training.predictor import StepPredictor
+from twin.training.step import recompute_share
 from twin.training.step_bounds import ROUNDING_FRACTION
 
 __all__ = ["choose_plan"]
@@ -30,8 +32,9 @@ __all__ = ["choose_plan"]
 COMFORTABLE_SHARE = 0.95
 """Plans are sought within this share of memory; fuller ones only when nothing else fits. [1]"""
 
-LAYOUT, CHEAP, CLOSE = range(3)
-"""What a bound is of: a whole layout, its plans of one recomputation, one plan that fits."""
+GROUP, CHEAP, SHARDED, SAMPLED, CLOSE = range(5)
+"""What a bound is of: plans whose layers are alike, from one recomputation on; those of one layout
+and recomputation; one plan that fits; the same from kernels at two clocks, and at its own."""
 
 
 class _Place(NamedTuple):
@@ -46,19 +49,37 @@ class _Open(NamedTuple):
 
     bound_s: float
     place: _Place
-    """Of the first plan that the bound is of."""
+    """Of a plan that the bound is of."""
     known: int
     """What the bound is of."""
+    i_recompute: int
+    """Which recomputation, the one that repeats least first."""
 
 
 class _Search:
     """Looks for a plan among layouts, and remembers what memory plans need."""
 
     def __init__(self, predictor: StepPredictor, found: list[Layout]) -> None:
-        self._predictor = predictor
+        self._predictor, self._bounds = predictor, predictor.bounds
         self._layouts = found
         self._memory = MemoryCache(predictor.job)
         self._needed: dict[_Place, float] = {}
+        self._recomputes = self._by_repeated_share()
+        self._plans: dict[int, Plan] = {}
+        self._refused: set[int] = set()
+        self._groups: dict[tuple[int, int, int, bool], list[int]] = {}
+        for i, layout in enumerate(found):
+            self._groups.setdefault(_group_key(layout.sizes), []).append(i)
+
+    def has_any(self) -> bool:
+        """Whether any layout keeps the rules."""
+        return any(self._is_allowed(i_layout) for i_layout in range(len(self._layouts)))
+
+    def only(self) -> Plan | None:
+        """The plan, where there is no choice."""
+        if len(self._layouts) != 1 or len(self._places(0)) != 1:
+            return None
+        return self._plan(_Place(0, 0))
 
     def fits_any(self, limit_bytes: float) -> bool:
         """Whether any plan needs no more: the last layouts, in the smallest parts, come first."""
@@ -75,7 +96,8 @@ class _Search:
 
     def fastest(self, limit_bytes: float) -> Plan | None:
         """The fastest plan within a limit of memory; of equal ones the first among candidates."""
-        waiting = self._whole_layouts()
+        waiting = [self._group(i, 0) for i in self._first_of_groups()]
+        heapq.heapify(waiting)
         best_s, best = math.inf, None
         while waiting:
             lowest = heapq.heappop(waiting)
@@ -90,33 +112,74 @@ class _Search:
                 best_s, best = time_s, lowest.place
         return None if best is None else self._plan(best)
 
-    def _whole_layouts(self) -> list[_Open]:
-        bounds = self._predictor.bounds
-        found = [
-            _Open(bounds.cheap_s(layout.plan), _Place(i, 0), LAYOUT)
-            for i, layout in enumerate(self._layouts)
-        ]
-        heapq.heapify(found)
-        return found
+    def _by_repeated_share(self) -> list[Recompute]:
+        """Every recomputation that a layout leaves open, the least repeated work first."""
+        shares: dict[Recompute, float] = {}
+        for layout in {layout.states: layout for layout in self._layouts}.values():
+            for states in layout.states:
+                if states.recompute not in shares:
+                    plan = layout.with_states(states)
+                    shares[states.recompute] = recompute_share(self._predictor.job, plan)
+        return sorted(shares, key=shares.__getitem__)
+
+    def _first_of_groups(self) -> Iterator[int]:
+        """A layout of each group that has any which keeps the rules."""
+        for group in self._groups.values():
+            yield from itertools.islice(filter(self._is_allowed, group), 1)
+
+    def _group(self, i_layout: int, i_recompute: int) -> _Open:
+        plan, recompute = self._plans[i_layout], self._recomputes[i_recompute]
+        bound_s = self._bounds.balanced_s(plan, recompute)
+        return _Open(bound_s, _Place(i_layout, 0), GROUP, i_recompute)
 
     def _refined(self, of: _Open, limit_bytes: float) -> Iterator[_Open]:
         """Closer bounds of the same plans, but for those that do not fit."""
-        bounds, places = self._predictor.bounds, self._places(of.place.i_layout)
-        if of.known == LAYOUT:
-            first = {self._recompute(place): place for place in reversed(places)}
-            for place in first.values():
-                yield _Open(bounds.cheap_s(self._plan(place)), place, CHEAP)
-            return
-        recompute = self._recompute(of.place)
-        for place in places:
-            if self._recompute(place) == recompute and self._needed_bytes(place) <= limit_bytes:
-                yield _Open(bounds.unsharded_s(self._plan(place)), place, CLOSE)
+        if of.known == GROUP:
+            # What repeats more work takes no less time: it waits until this is worth a look.
+            if of.i_recompute + 1 < len(self._recomputes):
+                yield self._group(of.place.i_layout, of.i_recompute + 1)
+            yield from self._opened_group(of, limit_bytes)
+        elif of.known == CHEAP:
+            yield from self._fitting(of, limit_bytes)
+        elif of.known == SHARDED:
+            yield of._replace(bound_s=self._bounds.sampled_s(self._plan(of.place)), known=SAMPLED)
+        else:
+            yield of._replace(bound_s=self._bounds.close_s(self._plan(of.place)), known=CLOSE)
 
-    def _recompute(self, place: _Place) -> Recompute:
-        return self._layouts[place.i_layout].states[place.i_states].recompute
+    def _opened_group(self, of: _Open, limit_bytes: float) -> Iterator[_Open]:
+        """Layouts of a group, but for those whose activations alone do not fit."""
+        recompute, job = self._recomputes[of.i_recompute], self._predictor.job
+        i_first = of.place.i_layout
+        most_kept = limit_bytes / self._memory.kept_bytes(self._plans[i_first], recompute)
+        for i_layout in self._groups[_group_key(self._layouts[i_first].sizes)]:
+            sizes = self._layouts[i_layout].sizes
+            n_micro_batches = job.global_batch // (sizes.dp * sizes.micro_batch)
+            n_kept = self._memory.n_kept(sizes.pp, sizes.vpp, n_micro_batches)
+            if n_kept <= most_kept and self._is_allowed(i_layout):
+                bound_s = self._bounds.cheap_s(self._plans[i_layout], recompute)
+                yield _Open(bound_s, _Place(i_layout, 0), CHEAP, of.i_recompute)
+
+    def _fitting(self, of: _Open, limit_bytes: float) -> Iterator[_Open]:
+        recompute, bounds = self._recomputes[of.i_recompute], self._bounds
+        for i_states, states in enumerate(self._layouts[of.place.i_layout].states):
+            place = _Place(of.place.i_layout, i_states)
+            if states.recompute == recompute and self._needed_bytes(place) <= limit_bytes:
+                yield _Open(bounds.sharded_s(self._plan(place)), place, SHARDED, of.i_recompute)
 
     def _places(self, i_layout: int) -> list[_Place]:
-        return [_Place(i_layout, i) for i in range(len(self._layouts[i_layout].states))]
+        n_states = len(self._layouts[i_layout].states) if self._is_allowed(i_layout) else 0
+        return [_Place(i_layout, i) for i in range(n_states)]
+
+    def _is_allowed(self, i_layout: int) -> bool:
+        """Whether the sizes of a layout keep the rules; if so, it has a plan from now on."""
+        if i_layout in self._plans or i_layout in self._refused:
+            return i_layout in self._plans
+        plan = self._layouts[i_layout].unsharded_plan(self._predictor.job)
+        if plan is None:
+            self._refused.add(i_layout)
+            return False
+        self._plans[i_layout] = plan
+        return True
 
     def _plan(self, place: _Place) -> Plan:
         layout = self._layouts[place.i_layout]
@@ -125,8 +188,15 @@ class _Search:
     def _needed_bytes(self, place: _Place) -> float:
         found = self._needed.get(place)
         if found is None:
-            found = self._needed[place] = self._memory.total_bytes(self._plan(place))
+            states = self._layouts[place.i_layout].states[place.i_states]
+            found = self._memory.total_bytes(self._plans[place.i_layout], states)
+            self._needed[place] = found
         return found
+
+
+def _group_key(sizes: Sizes) -> tuple[int, int, int, bool]:
+    """Layers of layouts with equal ones are alike, as `layer_key` has it for plans."""
+    return (sizes.tp, sizes.cp, sizes.micro_batch, sizes.sequence_parallel)
 
 
 def choose_plan(predictor: StepPredictor, request: PlanRequest) -> Plan:
@@ -137,10 +207,12 @@ def choose_plan(predictor: StepPredictor, request: PlanRequest) -> Plan:
     PlanError
         No candidate keeps the rules; the message is the first rule broken.
     """
-    found = layouts(predictor.job, request)
-    if len(found) == 1 and len(found[0].states) == 1:
-        return found[0].with_states(found[0].states[0])
-    search = _Search(predictor, found)
+    search = _Search(predictor, layouts(predictor.job, request))
+    only = search.only()
+    if only is not None:
+        return only
+    if not search.has_any():
+        raise first_breach(predictor.job, request)
     capacity = predictor.job.machine.accelerator.memory.capacity_bytes
     for limit_bytes in (COMFORTABLE_SHARE * capacity, capacity):
         if search.fits_any(limit_bytes):

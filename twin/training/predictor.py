@@ -5,6 +5,7 @@ from __future__ import annotations
 from twin.energy.clock import PowerMachine
 from twin.training.device_model import DeviceModel
 from twin.training.job import TrainingJob
+from twin.training.kernel_memory import KernelMemory
 from twin.training.layer_compute import KernelCache
 from twin.training.plan import Plan
 from twin.training.step import Step, predict_step
@@ -29,16 +30,25 @@ def power_machine(device: DeviceModel) -> PowerMachine:
 
 
 class StepPredictor:
-    """Step times of one job under any plan."""
+    """Step times of one job under any plan.
 
-    def __init__(self, job: TrainingJob) -> None:
+    Parameters
+    ----------
+    job
+        What is trained, where and how.
+    memory
+        Kernels that other predictions know; without it nothing is shared.
+    """
+
+    def __init__(self, job: TrainingJob, memory: KernelMemory | None = None) -> None:
         self.job = job
         self.device = DeviceModel(
             job.machine.accelerator, job.precision, job.framework.attention_implementations
         )
         self.device.peak_flop_per_s(job.precision)
         self.power = power_machine(self.device)
-        self._cache = KernelCache(job, self.device, self.power)
+        sampled = memory.kernels_of(job) if memory else None
+        self._cache = KernelCache(job, self.device, self.power, sampled)
         self.bounds = StepBounds(self._cache)
 
     def step(self, plan: Plan) -> Step:

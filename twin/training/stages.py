@@ -14,7 +14,7 @@ from twin.workload.parameters import (
 )
 from twin.workload.transformer import Transformer
 
-__all__ = ["Stages", "stages_of"]
+__all__ = ["Stages", "distributed", "stages_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +32,12 @@ def stages_of(model: Transformer, plan: Plan) -> Stages:
     Where embedding and head are counted as a layer each (126 layers on 16 stages), the first and
     last stage hold one layer less; elsewhere the fullest stage holds the rounded-up share.
     """
-    return _distributed(model.n_layers, plan.pp, plan.vpp, plan.counts_ends_as_layers)
+    return distributed(model.n_layers, plan.pp, plan.vpp, plan.counts_ends_as_layers)
 
 
 @functools.lru_cache(maxsize=1024)
-def _distributed(n_layers: int, pp: int, vpp: int, counts_ends: bool) -> Stages:
+def distributed(n_layers: int, pp: int, vpp: int, counts_ends: bool = True) -> Stages:
+    """Layers over stages, as `stages_of` says."""
     chunks = pp * vpp
     if pp == 1:
         return Stages(first_layers=n_layers, middle_layers=n_layers, last_layers=n_layers)

@@ -17,7 +17,7 @@ from twin.training.layer_compute import KernelCache, LayerCompute
 from twin.training.layer_time import PassTime
 from twin.training.operation_time import OperationCall, operation_call_time_s
 from twin.training.pipeline_time import n_micro_batches_of, pace_of, pipeline_seconds, send_bytes
-from twin.training.plan import Plan
+from twin.training.plan import Plan, Recompute
 from twin.training.stages import Stages, parameters_per_rank, stages_of
 
 __all__ = [
@@ -83,15 +83,17 @@ class Step:
         return sum(self.breakdown.values())
 
 
-def recompute_share(job: TrainingJob, plan: Plan) -> float:
+def recompute_share(job: TrainingJob, plan: Plan, recompute: Recompute | None = None) -> float:
     """Share of a layer's forward pass that is computed again, averaged over layers. [1]
 
     Selective recomputation repeats unfused attention (counted apart) and what the framework
-    names; full recomputation repeats everything in the layers it covers.
+    names; full recomputation repeats everything in the layers it covers. Recomputation is the
+    plan's, or the one that is named.
     """
-    if plan.recompute == "none":
+    what = recompute or plan.recompute
+    if what == "none":
         return 0.0
-    if plan.recompute == "selective":
+    if what == "selective":
         return job.framework.selective_recompute_fraction
     if plan.recompute_layers is None:
         return 1.0

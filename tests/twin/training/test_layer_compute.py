@@ -41,10 +41,20 @@ def test_no_pass_follows_the_clock_by_more_than_the_clock_changes(plan, one, oth
 
 @pytest.mark.parametrize("cap_w", [180.0, 400.0, 1000.0])
 @pytest.mark.parametrize("plan", PLANS, ids=str)
-def test_a_floor_is_below_its_layer_and_near_it(plan, cap_w):
+def test_what_is_known_before_kernels_is_below_the_layer_and_what_two_clocks_say_is_near(
+    plan, cap_w
+):
     case = job(what=model(n_layers=4), n_devices=8, power_cap_w=cap_w)
     predictor = StepPredictor(case)
     cache = KernelCache(case, predictor.device, predictor.power)
-    floor, layer = cache.layer_floor(plan), cache.layer_compute(plan)
-    assert 0.6 * layer.forward.time_s < floor.forward_s <= layer.forward.time_s * ROUNDING
-    assert floor.head_s <= layer.head_s * ROUNDING
+    roof, sampled, layer = (
+        cache.layer_roof(plan),
+        cache.sampled_roof(plan),
+        cache.layer_compute(plan),
+    )
+    device_s = layer.forward.device_s + layer.backward.device_s
+    for share in (0.0, 0.3, 1.0):
+        kernels_s = device_s + share * layer.forward.device_s
+        assert roof.kernels_s(share) <= kernels_s * ROUNDING
+        assert 0.5 * kernels_s < sampled.kernels_s(share) <= kernels_s * ROUNDING
+    assert roof.head_s <= layer.head_s * ROUNDING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -106,9 +107,17 @@ def test_each_bound_is_below_the_next_and_all_are_below_the_step(plan, framework
         power_cap_w=cap_w,
     )
     predictor = StepPredictor(case)
-    cheap_s, close_s = predictor.bounds.cheap_s(plan), predictor.bounds.unsharded_s(plan)
-    assert 0.0 < cheap_s <= close_s * ROUNDING
-    assert close_s <= predictor.step(plan).time_s * ROUNDING
+    bounds = predictor.bounds
+    ascending_s = [
+        0.0,
+        bounds.balanced_s(plan, plan.recompute),
+        bounds.cheap_s(plan),
+        bounds.sharded_s(plan),
+        bounds.sampled_s(plan),
+        bounds.close_s(plan),
+        predictor.step(plan).time_s,
+    ]
+    assert all(low <= high * ROUNDING for low, high in itertools.pairwise(ascending_s))
 
 
 def test_bounds_are_close_enough_to_spare_most_plans():
