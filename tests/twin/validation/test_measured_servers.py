@@ -4,6 +4,7 @@ import pytest
 
 from hardware_profiles.catalogue import Catalogue
 from twin.validation.measured_servers import measured_servers, server_accelerator
+from twin.validation.run_machines import RunMachines
 from twin.validation.source_groups import source_group
 
 CATALOGUE = Catalogue()
@@ -35,3 +36,12 @@ def test_no_alias_leads_to_a_server():
     """A user's B200 is not the server of one publication."""
     for server in measured_servers():
         assert not CATALOGUE.accelerator(server.accelerator).aliases
+
+
+@pytest.mark.parametrize("server", measured_servers(), ids=lambda server: server.source_id)
+def test_a_report_has_the_hashes_of_the_profiles_that_it_used(server):
+    machines = RunMachines(CATALOGUE)
+    machines.machine(server.accelerator, n_devices_per_node=8, network_bytes_per_s=None)
+    used = CATALOGUE.load("accelerator", server.accelerator).hashes
+    assert f"accelerator/{server.accelerator}" in used
+    assert used.items() <= machines.profile_hashes().items()
