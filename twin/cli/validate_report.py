@@ -195,14 +195,17 @@ def write_rows(rows: Sequence[Mapping[str, Any]], *, path: Path) -> None:
 
 
 def read_baseline(
-    path: Path, *, key: str = "median_ape", names: Sequence[str] = ()
+    path: Path, *, verb: str, key: str = "median_ape", names: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Read the JSON of an earlier report, which carries this key.
+    """Read the JSON of an earlier report of the same verb, which carries this key.
 
     Parameters
     ----------
     path
         The report.
+    verb
+        What made it, after ``twin validate``: reports of different verbs share some keys, whose
+        errors mean other things.
     key
         A list of groups if it begins with ``by_``.
     names
@@ -219,6 +222,7 @@ def read_baseline(
     if not isinstance(document, dict) or not is_list or key not in document:
         msg = f"--baseline {path}: expected the JSON of twin validate, which has a key {key}"
         raise ReportError(msg)
+    _require_verb(document, verb, path)
     left_out = document.get("left_out") or {}
     if not isinstance(left_out, dict):
         msg = f'--baseline {path}: left_out: "{left_out}"; expected an object'
@@ -228,6 +232,17 @@ def read_baseline(
     for errors in [document, left_out, *entries]:
         _require_numbers(errors, path)
     return document
+
+
+def _require_verb(document: Mapping[str, Any], verb: str, path: Path) -> None:
+    words = str(document.get("command", "")).split()
+    made_by = words[words.index("validate") + 1 :][:1] if "validate" in words else []
+    if made_by and made_by != [verb]:
+        msg = (
+            f"--baseline {path}: a report of twin validate {made_by[0]}; "
+            f"expected one of twin validate {verb}"
+        )
+        raise ReportError(msg)
 
 
 def _require_names(entry: Mapping[str, Any], names: Sequence[str], where: str) -> None:

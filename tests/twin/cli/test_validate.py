@@ -130,6 +130,7 @@ def test_a_report_is_its_own_baseline(twin, runs_csv, tmp_path):
         *("{", "[]", '{"a": 1}', "\x00\xff", '{"median_ape": "small"}'),
         *('{"median_ape": 0.1, "left_out": "no"}', '{"median_ape": 0.1, "coverage": [1]}'),
         '{"median_ape": 0.1, "by_device": [{"name": "H100", "mape": "small"}]}',
+        '{"command": "twin validate kernels x.csv --json", "median_ape": 0.1}',
     ],
 )
 def test_a_baseline_that_is_no_report_is_one_line(twin, runs_csv, tmp_path, text):
