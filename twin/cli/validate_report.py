@@ -75,6 +75,7 @@ def report_lines(report: Mapping[str, Any], *, path: Path) -> list[str]:
         *groups,
         *_ordering_lines(report.get("ordering")),
         *_memory_lines(report.get("memory")),
+        *_server_lines(report.get("runs") or ()),
         *_missed_lines(report.get("missed")),
         *reason_lines(unsupported),
     ]
@@ -158,6 +159,22 @@ def _memory_lines(memory: Mapping[str, Any] | None) -> list[str]:
         f"  predicted not to fit: {len(unfit)} of these{': ' + names if unfit else ''}; "
         f"{len(all_unfit)} of all predicted runs",
     ]
+
+
+def _server_lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Runs that are not predicted with the profile of the catalogue's device."""
+    from twin.validation.measured_servers import measured_servers
+
+    lines = []
+    for server in measured_servers():
+        key = (server.source_id, server.device)
+        n_runs = sum((run.get("source_id"), run.get("device")) == key for run in runs)
+        if n_runs:
+            lines.append(
+                f"  {n_runs} runs of {server.source_id} on {server.device}: {server.accelerator}"
+            )
+    heading = "predicted with a profile that was fitted to the kernels of their own server"
+    return ["", heading, *lines] if lines else []
 
 
 def reason_lines(

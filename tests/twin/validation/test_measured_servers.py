@@ -3,7 +3,7 @@
 import pytest
 
 from hardware_profiles.catalogue import Catalogue
-from twin.validation.measured_servers import measured_servers, server_accelerator
+from twin.validation.measured_servers import device_text, measured_servers, server_accelerator
 from twin.validation.run_machines import RunMachines
 from twin.validation.source_groups import source_group
 
@@ -30,6 +30,9 @@ def test_only_runs_of_that_source_and_device_are_on_it(server):
     assert server_accelerator(server.source_id, "H100") == "H100"
     assert server_accelerator("made_up", server.device) == server.device
     assert source_group(server.source_id) == server.source_id
+    own = f"{server.device} ({server.accelerator})"
+    assert device_text(server.source_id, server.device) == own
+    assert device_text("made_up", server.device) == server.device
 
 
 def test_no_alias_leads_to_a_server():
