@@ -166,9 +166,8 @@ def _servers(
     rest = (
         f"Median and p90 of all dense runs, left out, are {_total(dense)}, and "
         f"{_total(catalogued_dense)} with the catalogue's devices for these servers. Errors of "
-        "similar runs beside a prediction are those with the catalogue's devices, and so is what "
-        "`python -m twin.fitting.spread` makes intervals wide by: few users have a table of their "
-        "kernels."
+        "similar runs beside a prediction are those with the catalogue's devices, since few users "
+        "have a table of their kernels."
     )
     header = ["server", "n", "catalogue: mean", "bias", "inside"]
     header += ["own kernels: mean", "bias", "inside"]
