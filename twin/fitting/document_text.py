@@ -69,8 +69,8 @@ take 24 us for a launch by a prior from our own surveys of eager layers, near wh
 say. Where a prior is a first fit on published runs, the table of constants says so.
 
 One source, `simumax_b200`, has measured its server kernel by kernel, as an owner of a cluster
-would. Most bf16 products of 1e12 flop and more run at 1,050 to 1,150 TFLOP/s there (all at 850 to
-1,410), where the B200 of AIConfigurator's power rows sustains 1,350 to 1,700 at the same limit of
+would. Bf16 products of 1e12 flop and more run at 1,060 to 1,150 TFLOP/s there (p10 to p90, median
+1,110), at 1,310 to 1,660 (median 1,450) in AIConfigurator's power rows of a B200 at the same limit of
 1,000 W. Its runs are predicted with a profile that `twin calibrate` fitted to that table and to no
 run (`twin/validation/measured_servers.toml`); the table of servers below says what that is worth,
 for them and for the totals. Its left-out error without such a profile had been seen before, and so
