@@ -70,12 +70,12 @@ say. Where a prior is a first fit on published runs, the table of constants says
 
 One source, `simumax_b200`, has measured its server kernel by kernel, as an owner of a cluster
 would. Bf16 products of 1e12 flop and more run at 1,060 to 1,150 TFLOP/s there (p10 to p90, median
-1,110), at 1,310 to 1,660 (median 1,450) in AIConfigurator's power rows of a B200 at the same limit of
-1,000 W. Its runs are predicted with a profile that `twin calibrate` fitted to that table and to no
-run (`twin/validation/measured_servers.toml`); the table of servers below says what that is worth,
-for them and for the totals. Its left-out error without such a profile had been seen before, and so
-were those of four ways to use the table (4 to 8 %); what stands is what the verb does with any thin
-table.
+1,110), at 1,310 to 1,660 (median 1,450) in AIConfigurator's power rows of a B200 at the same
+limit of 1,000 W. Its runs are predicted with a profile that `twin calibrate` fitted to that table
+and to no run (`twin/validation/measured_servers.toml`); the table of servers below says what that
+is worth, for them and for the totals. Its left-out error without such a profile had been seen
+before, and so were those of four ways to use the table (4 to 8 %); what stands is what the verb
+does with any thin table.
 """
 
 
