@@ -11,6 +11,7 @@ half times it backward. The file does not name its device.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,11 @@ BACKWARD_RATIO = 2.5
 """Five products against two. [1]"""
 
 FLOP_PER_US_PER_TFLOPS = 1e6
+LARGEST_SHARE = 2.0
+"""Causal attention at its peak, since masked pairs count; above it, a percentage. [1]"""
+
+LAYOUTS = ("NN", "TN", "NT")
+TRUTHS = ("True", "False")
 
 Shape = dict[str, str]
 
@@ -64,7 +70,7 @@ def import_simumax(path: Path, request: ImportRequest) -> Rows:
         for shape, rate, place in _rates(path, name, operators.get(name, {})):
             row: TidyRow
             if name in PRODUCTS:
-                if shape.get("accumulate") != "False":
+                if _word(shape, "accumulate", TRUTHS, place) == "True":
                     aside.count("products that add to their result, which takes more traffic")
                     continue
                 row = _product(shape, rate, place, device=device, dtype=PRODUCTS[name])
@@ -110,7 +116,29 @@ def _rates(path: Path, name: str, operator: dict[str, Any]) -> Iterator[tuple[Sh
         place = Place(path, f"accelerator.op.{name}.{SHARES}[{text!r}]")
         cells = [cell.partition("=") for cell in text.split(",")]
         shape = {key.strip(): value.strip() for key, _, value in cells}
-        yield shape, peak * positive(share, "share", place), place
+        fraction = positive(share, "share", place)
+        if fraction > LARGEST_SHARE:
+            complaint = (
+                f"share = {fraction:g}; expected a share of the peak, at most {LARGEST_SHARE:g}"
+            )
+            raise place.error(complaint)
+        yield shape, peak * fraction, place
+
+
+def _latency_us(flop: float, rate: float, place: Place) -> float:
+    """Time of so much work at a rate in 1e12 flop/s. [us]"""
+    if rate > 0.0 and 0.0 < (latency := flop / (rate * FLOP_PER_US_PER_TFLOPS)) < math.inf:
+        return latency
+    complaint = f"a rate of {rate:g} TFLOP/s gives no time; expected finite ones above 0"
+    raise place.error(complaint)
+
+
+def _word(shape: Shape, name: str, expected: tuple[str, ...], place: Place) -> str:
+    if shape.get(name) in expected:
+        return shape[name]
+    found = f"{name} = {shape[name]!r}" if name in shape else f"says no {name}"
+    complaint = f"{found}; expected {', '.join(expected[:-1])} or {expected[-1]}"
+    raise place.error(complaint)
 
 
 def _size(shape: Shape, name: str, place: Place) -> int:
@@ -131,9 +159,9 @@ def _product(shape: Shape, rate: float, place: Place, *, device: str, dtype: str
         n=n,
         k=k,
         batch=batch,
-        layout=shape.get("layout", ""),
+        layout=_word(shape, "layout", LAYOUTS, place),
         library=PRODUCT_LIBRARY,
-        latency_us=flop / (rate * FLOP_PER_US_PER_TFLOPS),
+        latency_us=_latency_us(flop, rate, place),
         source_id=SOURCE,
     )
 
@@ -143,6 +171,9 @@ def _attention(
 ) -> AttentionRow:
     names = ("batch", "seq_len", "head_num", "kv_head_num", "qk_head_dim")
     batch, length, heads, kv_heads, width = (_size(shape, name, place) for name in names)
+    if heads % kv_heads:
+        complaint = f"kv_head_num = {kv_heads}; expected a divisor of head_num = {heads}"
+        raise place.error(complaint)
     flop = 2.0 * FLOP_PER_MULTIPLY_ADD * batch * length * length * heads * width
     flop *= BACKWARD_RATIO if direction == "bwd" else 1.0
     return AttentionRow(
@@ -157,6 +188,6 @@ def _attention(
         causal=True,
         direction=direction,
         library=ATTENTION_LIBRARY,
-        latency_us=flop / (rate * FLOP_PER_US_PER_TFLOPS),
+        latency_us=_latency_us(flop, rate, place),
         source_id=SOURCE,
     )

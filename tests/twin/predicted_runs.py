@@ -25,6 +25,7 @@ def run(number, *, error=0.02, left_out=None, device="alpha-80", source="lab_one
         "source_id": source,
         "vendor": VENDORS[device],
         "device": device,
+        "accelerator": device,
         "architecture": FAMILIES[device],
         "n_devices": 8 * 2 ** (number % 4),
         "scale": "to 8 devices" if number % 4 == 0 else "9 to 64",

@@ -11,6 +11,7 @@ from tui.format import fixed, short
 from tui.widgets.breakdown import LABELS
 from tui.widgets.lines import Line, plain
 from twin.quantities import quantity
+from twin.validation.measured_servers import device_text
 
 if TYPE_CHECKING:
     from twin.validation.predicted_run import PredictedRun
@@ -85,7 +86,7 @@ def _name(run: PredictedRun) -> str:
     words = (
         run.run_id,
         run.model_name,
-        f"{run.n_devices} x {run.device}",
+        f"{run.n_devices} x {device_text(run.source_id, run.device)}",
         run.precision,
         run.framework,
         f"batch {run.global_batch}",
@@ -181,7 +182,7 @@ def _heading(words: str, width: int) -> list[Line]:
 
 def _sheet_head(run: PredictedRun, width: int) -> list[Line]:
     where = (
-        f"{run.n_devices} x {run.device}",
+        f"{run.n_devices} x {device_text(run.source_id, run.device)}",
         run.precision,
         f"batch {run.global_batch}",
         run.framework,

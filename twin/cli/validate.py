@@ -82,7 +82,7 @@ def kernels(
     old = (
         None
         if baseline is None
-        else read_baseline(baseline, key="by_device", names=("device", "family"))
+        else read_baseline(baseline, verb="kernels", key="by_device", names=("device", "family"))
     )
     request = import_request(
         Catalogue(profile_dirs),
@@ -141,7 +141,7 @@ def runs(
     from twin.validation.runs_plot import check_plot, write_runs_plot
 
     path = built_in_table() if file is None else _existing(file)
-    old = None if baseline is None else read_baseline(baseline)
+    old = None if baseline is None else read_baseline(baseline, verb="runs")
     if plot is not None:
         check_plot(plot)
     found = validate_runs(path, predictor=Predictor(profile_dirs))
@@ -193,7 +193,7 @@ def power(
     old = (
         None
         if baseline is None
-        else read_baseline(baseline, key="by_device", names=("device", "workload"))
+        else read_baseline(baseline, verb="power", key="by_device", names=("device", "workload"))
     )
     report = _plain_report(validate_power(file, runs_path, predictor=Predictor(profile_dirs)))
     hashes = report.pop("profile_hashes")
@@ -235,7 +235,11 @@ def systems(
     from hardware_profiles.catalogue import Catalogue
     from twin.validation.systems import validate_systems
 
-    old = None if baseline is None else read_baseline(baseline, key="by_quantity", names=("name",))
+    old = (
+        None
+        if baseline is None
+        else read_baseline(baseline, verb="systems", key="by_quantity", names=("name",))
+    )
     report = _plain_report(validate_systems(file, catalogue=Catalogue(profile_dirs)))
     hashes = report.pop("profile_hashes")
     if out is not None:

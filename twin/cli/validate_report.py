@@ -75,6 +75,7 @@ def report_lines(report: Mapping[str, Any], *, path: Path) -> list[str]:
         *groups,
         *_ordering_lines(report.get("ordering")),
         *_memory_lines(report.get("memory")),
+        *_server_lines(report.get("runs") or ()),
         *_missed_lines(report.get("missed")),
         *reason_lines(unsupported),
     ]
@@ -160,6 +161,22 @@ def _memory_lines(memory: Mapping[str, Any] | None) -> list[str]:
     ]
 
 
+def _server_lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Runs that are not predicted with the profile of the catalogue's device."""
+    from twin.validation.measured_servers import measured_servers
+
+    lines = []
+    for server in measured_servers():
+        key = (server.source_id, server.device)
+        n_runs = sum((run.get("source_id"), run.get("device")) == key for run in runs)
+        if n_runs:
+            lines.append(
+                f"  {n_runs} runs of {server.source_id} on {server.device}: {server.accelerator}"
+            )
+    heading = "predicted with a profile that was fitted to the kernels of their own server"
+    return ["", heading, *lines] if lines else []
+
+
 def reason_lines(
     unsupported: Sequence[Mapping[str, Any]], *, heading: str = "unsupported"
 ) -> list[str]:
@@ -195,14 +212,17 @@ def write_rows(rows: Sequence[Mapping[str, Any]], *, path: Path) -> None:
 
 
 def read_baseline(
-    path: Path, *, key: str = "median_ape", names: Sequence[str] = ()
+    path: Path, *, verb: str, key: str = "median_ape", names: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Read the JSON of an earlier report, which carries this key.
+    """Read the JSON of an earlier report of the same verb, which carries this key.
 
     Parameters
     ----------
     path
         The report.
+    verb
+        What made it, after ``twin validate``: reports of different verbs share some keys, whose
+        errors mean other things.
     key
         A list of groups if it begins with ``by_``.
     names
@@ -219,6 +239,7 @@ def read_baseline(
     if not isinstance(document, dict) or not is_list or key not in document:
         msg = f"--baseline {path}: expected the JSON of twin validate, which has a key {key}"
         raise ReportError(msg)
+    _require_verb(document, verb, path)
     left_out = document.get("left_out") or {}
     if not isinstance(left_out, dict):
         msg = f'--baseline {path}: left_out: "{left_out}"; expected an object'
@@ -228,6 +249,17 @@ def read_baseline(
     for errors in [document, left_out, *entries]:
         _require_numbers(errors, path)
     return document
+
+
+def _require_verb(document: Mapping[str, Any], verb: str, path: Path) -> None:
+    words = str(document.get("command", "")).split()
+    made_by = words[words.index("validate") + 1 :][:1] if "validate" in words else []
+    if made_by and made_by != [verb]:
+        msg = (
+            f"--baseline {path}: a report of twin validate {made_by[0]}; "
+            f"expected one of twin validate {verb}"
+        )
+        raise ReportError(msg)
 
 
 def _require_names(entry: Mapping[str, Any], names: Sequence[str], where: str) -> None:

@@ -16,7 +16,7 @@ from hardware_profiles.whole_files import write_text_whole
 from twin.fitting.ablation import ablations
 from twin.fitting.document_text import validation_document
 from twin.fitting.rows import fit_rows
-from twin.fitting.server_errors import server_errors
+from twin.fitting.server_errors import catalogued
 from twin.predict import Predictor
 from twin.similar_runs import SIMILAR_RUNS_FILE
 from twin.validation.run_machines import RunMachines
@@ -40,11 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         runs = [run for report in reports for run in report.runs]
         machines = RunMachines(predictor.catalogues.profiles)
         requests = [row.request for row in fit_rows(options.folder, machines)]
-        text = validation_document(
-            runs, ablations(requests, machines), server_errors(requests, machines)
-        )
+        similar = [
+            run
+            for name, report in zip(TABLES, reports, strict=True)
+            for run in catalogued(report.runs, options.folder / name, predictor)
+        ]
+        text = validation_document(runs, ablations(requests, machines), similar)
         write_text_whole(options.out, text)
-        write_text_whole(SIMILAR_RUNS_FILE, similar_text(similar_cells(runs)))
+        write_text_whole(SIMILAR_RUNS_FILE, similar_text(similar_cells(similar)))
     except (OSError, TweelingError) as refusal:
         sys.stderr.write(f"twin.fitting.document: {refusal}\n")
         return EXIT_BAD_INPUT

@@ -3,7 +3,8 @@
 The spread of a framework is what kernels and links leave unexplained: software versions, hosts,
 settings that a source does not state. It is judged like everything else with the source left out:
 the width at which 80 % of the measured times lie between p10 and p90, every source weighing the
-same, since a user's machine is one more source and not one more row. Run it after
+same, since a user's machine is one more source and not one more row, and servers whose kernels are
+published being the catalogue's devices, since few users have such a table. Run it after
 ``python -m twin.fitting``; it writes the value into each framework file that states one of its own
 and that enough sources speak of.
 """
@@ -23,6 +24,7 @@ from hardware_profiles.toml_numbers import write_constants
 from twin.fitting.homes import FRAMEWORKS
 from twin.fitting.parameters import source_trust
 from twin.fitting.rows import FIT_TABLES
+from twin.fitting.server_errors import catalogued
 from twin.intervals import NORMAL_P90
 from twin.predict import Predictor
 from twin.training.framework import framework, home_of
@@ -108,8 +110,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         predictor = Predictor()
         tables = [options.folder / name for name in FIT_TABLES]
-        reports = [validate_runs(path, predictor=predictor) for path in tables]
-        for home, runs in sorted(deviations(run for one in reports for run in one.runs).items()):
+        predicted = [
+            run
+            for path in tables
+            for run in catalogued(validate_runs(path, predictor=predictor).runs, path, predictor)
+        ]
+        for home, runs in sorted(deviations(predicted).items()):
             n_sources = len({run.source_id for run in runs})
             text = f"{home:20s} {len(runs):5d} runs of {n_sources:2d} sources"
             if n_sources < FEWEST_SOURCES:

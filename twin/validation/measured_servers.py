@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-__all__ = ["MeasuredServer", "measured_servers", "server_accelerator"]
+__all__ = ["MeasuredServer", "device_text", "measured_servers", "server_accelerator"]
 
 TABLE = Path(__file__).parent / "measured_servers.toml"
 
@@ -42,3 +42,9 @@ def server_accelerator(source_id: str, device: str) -> str:
         if (server.source_id, server.device) == (source_id, device)
     )
     return next(own, device)
+
+
+def device_text(source_id: str, device: str) -> str:
+    """Device of a run, with the profile that stands for it where its source has its own."""
+    accelerator = server_accelerator(source_id, device)
+    return device if accelerator == device else f"{device} ({accelerator})"

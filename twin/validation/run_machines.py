@@ -49,6 +49,7 @@ class RunMachines:
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._templates: dict[str, Machine] = {}
+        self._hashes_by_device: dict[str, dict[str, str]] = {}
 
     def _template(self, accelerator: Accelerator) -> Machine:
         family = accelerator.name.partition("-")[0]
@@ -62,6 +63,8 @@ class RunMachines:
 
     def accelerator(self, device: str) -> Accelerator:
         """Profile of a device by the name that the table gives it."""
+        if device not in self._hashes_by_device:
+            self._hashes_by_device[device] = self._catalogue.load("accelerator", device).hashes
         return self._catalogue.accelerator(device)
 
     def machine(
@@ -114,8 +117,10 @@ class RunMachines:
         return msgspec.structs.replace(template, node=node, accelerator=accelerator)
 
     def profile_hashes(self) -> dict[str, str]:
-        """Hashes of all profiles that machines were built from."""
+        """Hashes of all profiles that machines were built from, those of their devices included."""
         found: dict[str, str] = {}
         for template in self._templates.values():
             found |= template.profile_hashes
+        for hashes in self._hashes_by_device.values():
+            found |= hashes
         return found

@@ -13,6 +13,7 @@ __all__ = ["similar_cells", "similar_text"]
 
 HEADING = (
     "# Errors of published runs by kind, each predicted with its own source left out of the fit.\n"
+    "# Servers with kernels of their own are predicted as the catalogue's device here.\n"
     "# An empty text stands for all. Written by: python -m twin.fitting.document\n"
 )
 DIGITS = 3

@@ -9,6 +9,8 @@ from types import ModuleType
 
 import pytest
 
+from twin.validation.measured_servers import measured_servers
+
 
 @dataclass(frozen=True)
 class Report:
@@ -67,6 +69,16 @@ def test_text_has_errors_groups_and_reasons(twin, runs_csv):
     assert "H100" in out
     assert "3.000 %" in out.partition("dense rows that state their layout")[2]
     assert "2  no layers" in out
+
+
+def test_text_names_runs_that_have_a_profile_of_their_own(twin, runs_csv, monkeypatch):
+    server = measured_servers()[0]
+    own = {"source_id": server.source_id, "device": server.device}
+    report = Report(runs=[own, {"source_id": "another", "device": server.device}])
+    module = sys.modules["twin.validation.runs"]
+    monkeypatch.setattr(module, "validate_runs", lambda path, *, predictor: report)
+    out = twin("validate", "runs", str(runs_csv)).out
+    assert f"1 runs of {server.source_id} on {server.device}: {server.accelerator}" in out
 
 
 def test_rows_go_to_parquet(twin, runs_csv, tmp_path):
@@ -130,6 +142,7 @@ def test_a_report_is_its_own_baseline(twin, runs_csv, tmp_path):
         *("{", "[]", '{"a": 1}', "\x00\xff", '{"median_ape": "small"}'),
         *('{"median_ape": 0.1, "left_out": "no"}', '{"median_ape": 0.1, "coverage": [1]}'),
         '{"median_ape": 0.1, "by_device": [{"name": "H100", "mape": "small"}]}',
+        '{"command": "twin validate kernels x.csv --json", "median_ape": 0.1}',
     ],
 )
 def test_a_baseline_that_is_no_report_is_one_line(twin, runs_csv, tmp_path, text):
