@@ -46,6 +46,8 @@ class Loaded:
     hashes: dict[str, str]
     """SHA-256 of each file used, by ``kind/name``. [hex]"""
     overridden_keys: tuple[str, ...] = ()
+    base: Loaded | None = None
+    """What it extends."""
 
 
 class Catalogue:
@@ -147,6 +149,7 @@ class Catalogue:
             raise ProfileError(file.problems[0])
         key = f"{file.kind}/{file.name}"
         table, hashes = file.table, {key: file.sha256}
+        base = None
         if file.extends is not None:
             base = self._base(file, path, below=(*below, path))
             table = merge(base.table, file.table, base_name=base.name)
@@ -160,6 +163,7 @@ class Catalogue:
             table=table,
             own_table=file.table,
             hashes=hashes,
+            base=base,
         )
 
     def _base(self, file: ProfileFile, path: Path, *, below: tuple[Path, ...]) -> Loaded:

@@ -33,7 +33,7 @@ from kernels.calibration.fit_attention import (
     starts,
 )
 from kernels.calibration.session import Session
-from kernels.families.inheritance import completed_calibration
+from kernels.families.inheritance import inherited_calibration
 from kernels.measurement_tables import Table
 from kernels.prediction.attention import UNFUSED, attention_sizes
 
@@ -167,6 +167,19 @@ class AttentionCalibrator:
 
         return min(device.values.values(), key=distance)
 
+    def _inherited(self, device: _Device, name: str) -> Parameters | None:
+        """Forward parameters of an implementation as profiles know it."""
+        known = inherited_calibration(self.session.catalogue, device.accelerator.name)
+        entry = known.attention.get(name)
+        if entry is None:
+            return None
+        # An entry that stands for another one lacks what is not known of it: shares of zero.
+        within = {
+            name: min(max(getattr(entry, name), one.low), one.high)
+            for name, one in parameter_ranges().forward.items()
+        }
+        return within | {name: getattr(entry, name) for name in NO_BLOCKS}
+
     def _fit(self, device: _Device, name: str, rows: Table) -> None:
         """Parameters, corrections and judgement of one group."""
         free = rows.where(~heldout_mask(rows))
@@ -179,8 +192,8 @@ class AttentionCalibrator:
             return
         if relative is None and len(forward) < RICH_ROWS:
             # A table that brings no relatives is one of a device that the profile knows.
-            shipped = None if device.values else _shipped(device.accelerator, name)
-            relative = shipped or self._nearest(device, forward)
+            known = None if device.values else self._inherited(device, name)
+            relative = known or self._nearest(device, forward)
         values = self._forward(device, name, forward, relative)
         device.values[name] = values
         self._enter(device, name, rows, values)
@@ -332,19 +345,6 @@ class AttentionCalibrator:
                     entry.provenance, left_out_median_ape_fraction=errors.median_ape_fraction
                 )
                 device.entries[name] = msgspec.structs.replace(entry, provenance=noted)
-
-
-def _shipped(accelerator: Accelerator, name: str) -> Parameters | None:
-    """Forward parameters of an implementation as the profile or its family knows it."""
-    entry = completed_calibration(accelerator).attention.get(name)
-    if entry is None:
-        return None
-    # An entry that stands for another one lacks what is not known of it: shares of zero.
-    within = {
-        name: min(max(getattr(entry, name), one.low), one.high)
-        for name, one in parameter_ranges().forward.items()
-    }
-    return within | {name: getattr(entry, name) for name in NO_BLOCKS}
 
 
 def _fitted(entries: dict[str, AttentionCalibration]) -> dict[str, AttentionCalibration]:

@@ -21,7 +21,7 @@ from kernels.calibration.gemm_fit import (
 from kernels.calibration.gemm_rows import GemmRows, gemm_rows
 from kernels.calibration.session import Session
 from kernels.calibration.simplex import FittedErrors, judge
-from kernels.families.inheritance import completed_calibration, related_architectures
+from kernels.families.inheritance import inherited_calibration, related_architectures
 from kernels.gemm.precision import PRECISIONS, nearest_dtype
 from kernels.prediction.gemm import GEMM_COLUMNS
 
@@ -104,7 +104,7 @@ def calibrate_gemm(session: Session) -> GemmResult:
         )
     families = _families(groups, fitted)
     for group in session.progress("GEMM, thin tables", thin):
-        prior = _prior(families, group) or _shipped(group)
+        prior = _prior(families, group) or _inherited(session, group)
         found = _fitted(session, fitter, group, prior=prior)
         fitted.setdefault(group.accelerator.name, {})[group.rows.dtype] = _judged(
             session, fitter, group, found, least_spread=THIN_SPREAD
@@ -283,9 +283,9 @@ def _prior(families: Fitted, group: Group) -> GemmCalibration | None:
     return None
 
 
-def _shipped(group: Group) -> GemmCalibration | None:
-    """What the profile or its family says already, for a table that brings no relatives."""
-    known = completed_calibration(group.accelerator).gemm
+def _inherited(session: Session, group: Group) -> GemmCalibration | None:
+    """What profiles say already, for a table that brings no relatives."""
+    known = inherited_calibration(session.catalogue, group.accelerator.name).gemm
     nearest = nearest_dtype(group.rows.dtype, known)
     return known[nearest] if nearest else None
 

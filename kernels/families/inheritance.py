@@ -18,6 +18,7 @@ import msgspec
 
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Calibration, widened
+from hardware_profiles.catalogue import Catalogue
 
 __all__ = [
     "GENERIC",
@@ -26,6 +27,7 @@ __all__ = [
     "completed_calibration",
     "family_calibration",
     "family_names",
+    "inherited_calibration",
     "related_architectures",
 ]
 
@@ -125,3 +127,15 @@ def completed_calibration(accelerator: Accelerator) -> Calibration:
         memory_bound=next((c.memory_bound for c in streams if c.memory_bound), None),
         power=accelerator.calibration.power,
     )
+
+
+def inherited_calibration(catalogue: Catalogue, name: str) -> Calibration:
+    """What is known of an accelerator before its own kernels are: of the profile it extends.
+
+    Of the profile itself where it extends none: a table of one server of a kind says how that
+    server differs from the kind.
+    """
+    loaded = catalogue.load("accelerator", name)
+    while loaded.base is not None:
+        loaded = loaded.base
+    return completed_calibration(catalogue.accelerator(loaded.name))

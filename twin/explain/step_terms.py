@@ -48,6 +48,7 @@ class _StepTerms:
 
     def _layer_causes(self) -> tuple[Term, ...]:
         compute = self._step.compute
+        launches = compute.forward.launches
         kernels = self._kernels
         host_s = (
             compute.forward.time_s
@@ -60,10 +61,13 @@ class _StepTerms:
             host_s,
             "s",
             relation="formula",
-            formula="(device^8 + host^8)^(1/8) − device",
+            formula="(device^p + host^p)^(1/p) − device",
             children=(
-                computed("host forward", compute.forward.host_s, "s", relation="formula"),
-                computed("host backward", compute.backward.host_s, "s", relation="formula"),
+                computed("host forward", launches.host_s, "s", relation="formula"),
+                computed(
+                    "host backward", compute.backward.launches.host_s, "s", relation="formula"
+                ),
+                computed("p", launches.join_exponent, "1", relation="formula"),
             ),
         )
         forward, backward = compute.forward, compute.backward

@@ -55,6 +55,9 @@ class HostTimes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Kernels added to those where the fused softmax does not take the scores. [1]"""
     kernel_host_s: float
     """Host time per kernel, framework included. [s]"""
+    join_exponent: float
+    """Of the power mean of a pass's kernels and launches: large where the host runs ahead through
+    the whole pass, less where short kernels drain its queue while others are long. [1]"""
     step_s: float
     """Host work per optimizer step: norms, scalar synchronisation, logging. [s]"""
 

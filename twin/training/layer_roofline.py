@@ -26,6 +26,7 @@ from twin.energy.clock import (
 )
 from twin.training.communication import layer_traffic
 from twin.training.groups import Communicators
+from twin.training.launches import NO_LAUNCHES, Launches
 from twin.training.layer_time import (
     KernelTime,
     PassTime,
@@ -33,8 +34,7 @@ from twin.training.layer_time import (
     backward_shapes,
     forward_shapes,
     head_shapes,
-    host_launch_s,
-    pass_time_s,
+    layer_launches,
 )
 from twin.training.operations import layer_gemms, micro_batch_tokens
 from twin.training.pass_roofline import PassRoof, attention_roofs, products_roof, stream_roofs
@@ -48,7 +48,7 @@ FOREVER_S = 1e30
 
 HIDES_ALL = PassTime(
     tuple(KernelTime("all", kind, FOREVER_S, 0.0, 0.0, "none") for kind in ("gemm", "attention")),
-    host_s=0.0,
+    launches=NO_LAUNCHES,
     device_s=0.0,
     time_s=0.0,
 )
@@ -119,8 +119,8 @@ class LayerRoofs:
         forward = products.forward.and_then(attention[0], streams[0])
         backward = products.backward.and_then(attention[1], streams[1])
         host_ratio = job.framework.host.backward_kernels_ratio
-        waiting_s = _waiting_s(forward, host_launch_s(job, plan, 1.0))
-        waiting_s += _waiting_s(backward, host_launch_s(job, plan, host_ratio))
+        waiting_s = _waiting_s(forward, layer_launches(job, plan, 1.0))
+        waiting_s += _waiting_s(backward, layer_launches(job, plan, host_ratio))
         both = forward.and_then(backward)
         work = ComputeWork(both.weighted_flop, both.hbm_bytes, waiting_s)
         traffic_s = forward_traffic_s = 0.0
@@ -172,10 +172,10 @@ class LayerRoofs:
         return forward.times(share), backward.times(share)
 
 
-def _waiting_s(kernels: PassRoof, host_s: float) -> float:
+def _waiting_s(kernels: PassRoof, launches: Launches) -> float:
     """How long a pass waits for launches at most: longest where its kernels are fastest. [s]"""
     device_s = kernels.least_s(1.0)
-    return pass_time_s(device_s, host_s) - device_s
+    return launches.pass_s(device_s) - device_s
 
 
 def sampled_pass_s(

@@ -15,10 +15,10 @@ from kernels.attention.model import (
 )
 from kernels.gemm.model import GemmShape, compulsory_traffic_bytes, gemm_time
 from kernels.memory_bound.model import stream_time_s
-from kernels.smooth import power_mean_join
 from twin.training.device_model import ClockedDevice
 from twin.training.framework import Counts
 from twin.training.job import ELEMENT_BYTES, LOW_PRECISIONS, TrainingJob
+from twin.training.launches import NO_LAUNCHES, Launches, launches_of
 from twin.training.operation_time import operation_call_time_s, operation_calls
 from twin.training.operations import (
     Gemm,
@@ -43,13 +43,9 @@ __all__ = [
     "forward_stream_bytes",
     "head_passes",
     "head_shapes",
-    "host_launch_s",
+    "layer_launches",
     "layer_passes",
-    "pass_time_s",
 ]
-
-HOST_JOIN_EXPONENT = 8.0
-"""Smooth maximum between device time and host launches of a layer. [1]"""
 
 STREAM_KERNELS_FORWARD = 4.0
 """Fused streaming kernels of a layer, forward: two norms, rotary, activation. [1]"""
@@ -77,8 +73,7 @@ class PassTime:
     """Forward or backward pass of one layer on one device; `pass_time` makes it."""
 
     kernels: tuple[KernelTime, ...]
-    host_s: float
-    """Host time to launch everything. [s]"""
+    launches: Launches
     device_s: float
     """Sum of kernel times. [s]"""
     time_s: float
@@ -96,22 +91,17 @@ class PassTime:
 
     def lengthened_s(self, traffic_s: float) -> float:
         """What traffic between the kernels adds: a pass that waits for its host has room. [s]"""
-        return pass_time_s(self.device_s + traffic_s, self.host_s) - self.time_s
+        return self.launches.pass_s(self.device_s + traffic_s) - self.time_s
 
     def kind_s(self, kind: str) -> float:
         """Kernel time of one kind. [s]"""
         return sum(kernel.time_s for kernel in self.kernels if kernel.kind == kind)
 
 
-def pass_time_s(device_s: float, host_s: float) -> float:
-    """Time of a pass from that of its kernels and that of their launches. [s]"""
-    return power_mean_join(device_s, host_s, HOST_JOIN_EXPONENT)
-
-
-def pass_time(kernels: tuple[KernelTime, ...], host_s: float) -> PassTime:
+def pass_time(kernels: tuple[KernelTime, ...], launches: Launches) -> PassTime:
     """The pass that these kernels make; summed once, since a search asks for it often."""
     device_s = sum(kernel.time_s for kernel in kernels)
-    return PassTime(kernels, host_s, device_s, pass_time_s(device_s, host_s))
+    return PassTime(kernels, launches, device_s, launches.pass_s(device_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,8 +269,8 @@ def _new_attention_kernels(timer: Timer, *, is_forward: bool) -> tuple[KernelTim
     return tuple(kernels)
 
 
-def host_launch_s(job: TrainingJob, plan: Plan, kernels_ratio: float) -> float:
-    """Host time to launch a layer's kernels, forward times that ratio. [s]"""
+def layer_launches(job: TrainingJob, plan: Plan, kernels_ratio: float) -> Launches:
+    """Launches of a layer's kernels, forward times that ratio."""
     host = job.framework.host
     n_kernels = host.forward_kernels_per_layer
     if plan.tp > 1:
@@ -289,7 +279,7 @@ def host_launch_s(job: TrainingJob, plan: Plan, kernels_ratio: float) -> float:
         n_kernels += host.unfused_attention_kernels
         if _has_separate_softmax(job, plan):
             n_kernels += host.separate_softmax_kernels
-    return n_kernels * kernels_ratio * host.kernel_host_s
+    return launches_of(n_kernels * kernels_ratio, host)
 
 
 def forward_shapes(job: TrainingJob, gemms: tuple[Gemm, ...]) -> list[tuple[str, GemmShape]]:
@@ -321,10 +311,10 @@ def forward_pass(timer: Timer) -> PassTime:
     operations = job.framework.operations
     if operations is not None:
         around = timer.operations(operations.forward, "fwd")
-        return pass_time((*products, *attention, *around), host_launch_s(job, plan, 1.0))
+        return pass_time((*products, *attention, *around), layer_launches(job, plan, 1.0))
     traffic = forward_stream_bytes(job, plan, gemms)
     norms = timer.stream("norms and activation", traffic, STREAM_KERNELS_FORWARD)
-    return pass_time((*products, *attention, norms), host_launch_s(job, plan, 1.0))
+    return pass_time((*products, *attention, norms), layer_launches(job, plan, 1.0))
 
 
 def backward_pass(timer: Timer) -> PassTime:
@@ -337,14 +327,14 @@ def backward_pass(timer: Timer) -> PassTime:
         lambda: timer.gemms(backward_shapes(job, gemms), job.precision),
     )
     attention = _attention_kernels(timer, is_forward=False)
-    host_s = host_launch_s(job, plan, job.framework.host.backward_kernels_ratio)
+    launches = layer_launches(job, plan, job.framework.host.backward_kernels_ratio)
     operations = job.framework.operations
     if operations is not None:
         around = timer.operations(operations.backward, "bwd")
-        return pass_time((*products, *attention, *around), host_s)
+        return pass_time((*products, *attention, *around), launches)
     traffic = backward_stream_bytes(job, plan, gemms)
     norms = timer.stream("norms and activation", traffic, ratio * STREAM_KERNELS_FORWARD)
-    return pass_time((*products, *attention, norms), host_s)
+    return pass_time((*products, *attention, norms), launches)
 
 
 def layer_passes(timer: Timer) -> tuple[PassTime, PassTime]:
@@ -374,11 +364,11 @@ def head_passes(timer: Timer) -> tuple[PassTime, PassTime]:
         last = timer.operations(operations.head_backward, "bwd")
         around = timer.operations(operations.head_forward, "fwd")
         return (
-            pass_time((logits, *first, *around), 0.0),
-            pass_time((*gradients, *last), 0.0),
+            pass_time((logits, *first, *around), NO_LAUNCHES),
+            pass_time((*gradients, *last), NO_LAUNCHES),
         )
     loss_bytes = job.framework.traffic.logit_bytes * gemm.m * gemm.n
     accumulation = accumulation_traffic_bytes(job, (gemm,))
     forward = (logits, timer.stream("loss", 0.5 * loss_bytes, 2.0))
     backward = (*gradients, timer.stream("loss", 0.5 * loss_bytes + accumulation, 2.0))
-    return pass_time(forward, 0.0), pass_time(backward, 0.0)
+    return pass_time(forward, NO_LAUNCHES), pass_time(backward, NO_LAUNCHES)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from twin.energy.clock import ComputeWork
 from twin.training.communication import data_traffic, layer_traffic
+from twin.training.launches import NO_LAUNCHES
 from twin.training.layer_compute import KernelCache, LayerCompute, layer_key
 from twin.training.layer_roofline import FOREVER_S, LayerRoof
 from twin.training.layer_time import PassTime
@@ -30,7 +31,7 @@ __all__ = ["ROUNDING_FRACTION", "StepBounds"]
 ROUNDING_FRACTION = 1e-9
 """Share of a step by which a bound of it is distrusted. [1]"""
 
-ENDLESS = PassTime((), host_s=0.0, device_s=FOREVER_S, time_s=FOREVER_S)
+ENDLESS = PassTime((), launches=NO_LAUNCHES, device_s=FOREVER_S, time_s=FOREVER_S)
 ENDLESS_COMPUTE = LayerCompute(
     ENDLESS, ENDLESS, ENDLESS, ENDLESS, clock_fraction=1.0, work=ComputeWork(0.0, 0.0)
 )

@@ -14,6 +14,7 @@ from tests.twin.machines import job, machine
 from twin.training.device_model import PrecisionError
 from twin.training.framework import framework
 from twin.training.groups import Communicators
+from twin.training.launches import NO_LAUNCHES, Launches
 from twin.training.layer_time import pass_time
 from twin.training.operations import attention_calls, ring_merge_bytes
 from twin.training.plan import Plan, PlanError
@@ -138,10 +139,10 @@ def test_only_rings_have_something_to_merge():
 
 
 def test_traffic_fits_beside_launches_and_adds_to_a_busy_device():
-    waiting = pass_time((), host_s=1.0)
+    waiting = pass_time((), Launches(1.0, 8.0))
     assert waiting.lengthened_s(0.1) < 0.01
     busy = StepPredictor(job()).step(Plan(dp=64)).compute.forward
-    free = pass_time(busy.kernels, host_s=0.0)
+    free = pass_time(busy.kernels, NO_LAUNCHES)
     assert free.lengthened_s(0.1) == pytest.approx(0.1)
 
 
