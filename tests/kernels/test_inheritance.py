@@ -10,6 +10,7 @@ from kernels.families.inheritance import (
     calibration_sources,
     completed_calibration,
     family_calibration,
+    inherited_calibration,
     related_architectures,
 )
 
@@ -99,3 +100,14 @@ def test_an_extended_profile_takes_over_constants_and_not_their_errors(tmp_path)
     assert child.provenance.heldout_median_ape_fraction is None
     spread = parent.provenance.relative_spread_fraction
     assert child.provenance.relative_spread_fraction > spread
+
+
+def test_what_a_server_inherits_is_what_its_kind_knows():
+    """However often its own kernels are fitted, they are fitted from there."""
+    catalogue = Catalogue()
+    inherited = inherited_calibration(catalogue, "b200-sxm-simumax")
+    assert inherited == completed_calibration(catalogue.accelerator("b200-sxm"))
+    own = catalogue.accelerator("b200-sxm-simumax").calibration.gemm["bf16"]
+    assert inherited.gemm["bf16"] != own
+    alone = catalogue.accelerator("h100-sxm")
+    assert inherited_calibration(catalogue, alone.name) == completed_calibration(alone)
