@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hardware_profiles.calibration import GemmImplementation, Provenance
 from hardware_profiles.catalogue import Catalogue
-from kernels.compiled_formula import FormulaCompiler
+from kernels.compiled_formula import FormulaCompiler, PlainFormulas
 from kernels.gemm.blind_choice import blindly_chosen_gemm_s
 from kernels.gemm.looked_up import (
     NO_KERNEL,
@@ -18,7 +18,8 @@ from kernels.gemm.looked_up import (
 )
 from kernels.gemm.model import GemmMachine, GemmShape
 from kernels.gemm.timing import gemm_library, library_machine, timed_gemm_s
-from kernels.prediction.gemm import looked_up_kernels
+from kernels.measurement_tables import Table
+from kernels.prediction.gemm import GemmTimes, looked_up_kernels
 from kernels.residual import NO_RESIDUAL
 
 CDNA2 = GemmMachine(
@@ -132,3 +133,14 @@ def test_the_compiled_formula_is_the_plain_one():
     compiled = FormulaCompiler().compile(looked_up_gemm_s)
     one = shape(64, 196, 196, 1000)
     assert compiled(one, LONE, CDNA2) == pytest.approx(looked_up_gemm_s(one, LONE, CDNA2), 1e-12)
+
+
+def test_the_shipped_mi210_runs_batches_at_the_rate_of_the_tuned_size_next_to_them():
+    mi210 = Catalogue().accelerator("mi210")
+    sizes = {"m": [512.0] * 2, "n": [512.0] * 2, "k": [64.0, 128.0], "batch": [4096.0] * 2}
+    columns = {name: np.array(column) for name, column in sizes.items()}
+    columns["dtype"] = np.array(["fp32"] * 2, dtype=object)
+    columns["library"] = np.array(["rocblas:torch.bmm"] * 2, dtype=object)
+    times_s = GemmTimes(PlainFormulas()).times_s(Table(columns=columns), mi210, mi210.calibration)
+    # Twice the depth takes more than twice the time: its tiles are smaller.
+    assert times_s[1] > 2.3 * times_s[0]
