@@ -129,6 +129,10 @@ class GemmImplementation(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """Operand supply over the device's own, besides what the memory ratio does to it. [1]"""
     fill_ratio: float = 1.0
     """Pipeline fill over the device's own. [1]"""
+    lone_block_ratio: float = 1.0
+    """Arithmetic of waves that hold one block of results, over that of waves that hold more. [1]"""
+    cut_line_ratio: float = 0.0
+    """Further operand traffic for each cache line that a short piece of a row cuts. [1]"""
     is_batch_seen: bool = True
     """Whether kernels are chosen for the whole batch, or as for one product of it."""
     pack_a_ratio: float = 1.0

@@ -33,6 +33,8 @@ GEMM_TABLES = ("gemm.parquet",)
 
 FIT_CODE = (
     "gemm",
+    "gemm/rocblas_fp32/cdna.csv",
+    "gemm/rocblas_fp32/cdna2.csv",
     "residual.py",
     "smooth.py",
     "libraries.toml",
@@ -232,8 +234,8 @@ def _mean(own: Sequence[GemmCalibration], *, source: str) -> GemmCalibration:
 
 
 def _mean_implementation(own: Sequence[GemmImplementation], *, source: str) -> GemmImplementation:
-    ratios = ("rate_ratio", "memory_ratio", "supply_ratio", "fill_ratio")
-    additions = ("overhead_s", "conversion_bytes_per_element")
+    ratios = ("rate_ratio", "memory_ratio", "supply_ratio", "fill_ratio", "lone_block_ratio")
+    additions = ("cut_line_ratio", "overhead_s", "conversion_bytes_per_element")
     values = {name: _geometric_mean([getattr(one, name) for one in own]) for name in ratios}
     values |= {name: float(np.mean([getattr(one, name) for one in own])) for name in additions}
     provenance = _family_provenance([one.provenance for one in own], source=source)

@@ -23,9 +23,10 @@ from kernels.calibration.gemm_rows import (
     merged_over_libraries,
 )
 from kernels.calibration.simplex import Bound, FloatArray, fit_parameters, robust_loss
+from kernels.gemm.looked_up import tuned_sizes
 from kernels.gemm.timing import gemm_library, library_machine, library_residual
 from kernels.measurement_tables import Mask
-from kernels.prediction.gemm import GemmTimes, gemm_machine
+from kernels.prediction.gemm import GemmTimes, gemm_machine, looked_up_kernels
 
 __all__ = ["GEMM_BOUNDS", "GemmFitter", "device_constants", "library_constants"]
 
@@ -81,6 +82,8 @@ HARNESS_BOUNDS: dict[str, Bound] = {
     "memory_ratio": Bound(low=0.5, high=2.0, start=1.0),
     "supply_ratio": Bound(low=0.2, high=5.0, start=1.0),
     "fill_ratio": Bound(low=0.1, high=10.0, start=1.0),
+    "lone_block_ratio": Bound(low=1.0, high=4.0, start=1.5),
+    "cut_line_ratio": Bound(low=0.02, high=4.0, start=0.4),
     "overhead_s": Bound(low=0.02e-6, high=60e-6, start=1e-6),
     "conversion_bytes_per_element": Bound(low=0.01, high=30.0, start=4.0),
 }
@@ -92,6 +95,9 @@ batch: tried where their rows show it."""
 
 BLIND_CONSTANT = "supply_ratio"
 """Fitted for those alone: small tiles live on the supply of operands."""
+
+KERNEL_CONSTANTS = ("lone_block_ratio", "cut_line_ratio")
+"""Fitted beside it where the library's table says which kernel runs."""
 
 LEAST_BATCHED_SHAPES = 100
 """Batched shapes of a library from which that is tried. [1]"""
@@ -115,7 +121,7 @@ SEARCH_EFFORT = {"n_restarts": 3, "n_evaluations": 600, "n_scattered": 150}
 LIBRARY_EFFORT = {"n_restarts": 2, "n_evaluations": 220}
 """A library has at most five constants, and they start near their values. [1]"""
 
-BLIND_EFFORT = {"n_restarts": 2, "n_evaluations": 300, "n_scattered": 100}
+BLIND_EFFORT = {"n_restarts": 3, "n_evaluations": 600, "n_scattered": 150}
 """Where tiles are chosen for one product, the choice has more than one valley. [1]"""
 
 PRIOR_SIGMA = 0.15
@@ -224,6 +230,13 @@ def _harness_bounds(dtype: str, library: str, *, is_reference: bool) -> dict[str
     return {name: HARNESS_BOUNDS[name] for name in names}
 
 
+def _blind_bounds(dtype: str, accelerator: Accelerator) -> dict[str, Bound]:
+    """Further constants of a library that does not look at the batch."""
+    has_table = tuned_sizes(dtype, accelerator.architecture) is not None
+    names = (BLIND_CONSTANT, *(KERNEL_CONSTANTS if has_table else ()))
+    return {name: HARNESS_BOUNDS[name] for name in names}
+
+
 @dataclass(slots=True)
 class GemmFitter:
     """Fits devices one after the other; keeps the compiled model between them."""
@@ -276,13 +289,15 @@ class GemmFitter:
             return times_s
         for name in set(rows.libraries):
             one = fitted.implementations.get(str(name))
-            chosen = rows.libraries == name
+            chosen, library = rows.libraries == name, gemm_library(one)
+            sizes = rows.sizes[chosen]
             times_s[chosen] = self.times.kernel_times_s(
-                rows.sizes[chosen],
+                sizes,
                 rows.precision,
                 library_machine(machine, one),
-                library=gemm_library(one),
+                library=library,
                 residual=library_residual(fitted, one),
+                kernels=looked_up_kernels(sizes, rows.dtype, accelerator, library),
             )
         return times_s
 
@@ -332,6 +347,7 @@ class GemmFitter:
             library_machine(machine, one),
             library=gemm_library(one),
             residual=None,
+            kernels=looked_up_kernels(rows.sizes, rows.dtype, accelerator, gemm_library(one)),
         )
 
     def _has_stride_conflicts(
@@ -366,7 +382,7 @@ class GemmFitter:
         batched = rows.where(rows.sizes[:, 3] > 1.0)
         if len(batched.sizes) < LEAST_BATCHED_SHAPES:
             return False
-        blind = {**bounds, BLIND_CONSTANT: HARNESS_BOUNDS[BLIND_CONSTANT]}
+        blind = {**bounds, **_blind_bounds(rows.dtype, accelerator)}
         seeing_loss = self._unseen_loss(batched, accelerator, bounds, base=base)
         blind_loss = self._unseen_loss(batched, accelerator, blind, base=base)
         return blind_loss < (1.0 - LEAST_GAIN) * seeing_loss
@@ -402,7 +418,7 @@ class GemmFitter:
             bounds = _harness_bounds(rows.dtype, name, is_reference=False)
             tried = name in BATCH_BLIND_LIBRARIES
             if tried and self._chooses_blindly(own, accelerator, bounds, base=base):
-                bounds |= {BLIND_CONSTANT: HARNESS_BOUNDS[BLIND_CONSTANT]}
+                bounds |= _blind_bounds(rows.dtype, accelerator)
             found = self._search(own, accelerator, bounds, n_shapes=N_LIBRARY_SHAPES, base=base)
             implementations[name] = library_constants(found)
         return msgspec.structs.replace(base, implementations=implementations)

@@ -100,6 +100,10 @@ class GemmMachine(NamedTuple):
     """Rows of the tile in registers that a processor's kernel pads to. [1]"""
     tile_n: float = 1.0
     """The same of columns. [1]"""
+    lone_block_ratio: float = 1.0
+    """Arithmetic of waves that hold one block of results, over that of waves that hold more. [1]"""
+    cut_line_ratio: float = 0.0
+    """Further operand traffic for each cache line that a short piece of a row cuts. [1]"""
 
 
 class GemmShape(NamedTuple):

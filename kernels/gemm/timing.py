@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from hardware_profiles.calibration import GemmCalibration, GemmImplementation, Residual
 from kernels.gemm.blind_choice import blindly_chosen_gemm_s
+from kernels.gemm.looked_up import NO_KERNEL, LookedUpKernel, looked_up_gemm_s
 from kernels.gemm.model import GemmMachine, GemmShape, gemm_time
 from kernels.residual import ResidualGrid, residual_log
 
@@ -50,6 +51,8 @@ def library_machine(machine: GemmMachine, one: GemmImplementation | None) -> Gem
         memory_efficiency_fraction=machine.memory_efficiency_fraction * one.memory_ratio,
         feed_ratio=machine.feed_ratio * one.supply_ratio,
         fill_depth=machine.fill_depth * one.fill_ratio,
+        lone_block_ratio=one.lone_block_ratio,
+        cut_line_ratio=one.cut_line_ratio,
         pack_a_s=machine.pack_a_s * one.pack_a_ratio,
         pack_b_s=machine.pack_b_s * one.pack_b_ratio,
         cached_pack_ratio=max(1.0, machine.cached_pack_ratio * one.cached_pack_ratio),
@@ -69,7 +72,11 @@ def library_residual(fitted: GemmCalibration, one: GemmImplementation | None) ->
 
 
 def timed_gemm_s(
-    shape: GemmShape, machine: GemmMachine, library: GemmLibrary, residual: ResidualGrid
+    shape: GemmShape,
+    machine: GemmMachine,
+    library: GemmLibrary,
+    residual: ResidualGrid,
+    kernel: LookedUpKernel = NO_KERNEL,
 ) -> float:
     """Time of one call as a benchmark of the library sees it.
 
@@ -85,6 +92,8 @@ def timed_gemm_s(
         without a look at the batch.
     residual
         Correction over (m, n, k).
+    kernel
+        What the table of a library without a look at the batch names, where it is known.
 
     Returns
     -------
@@ -95,6 +104,8 @@ def timed_gemm_s(
     converted_bytes = library.conversion_bytes_per_element * rows * shape.k
     if library.is_batch_seen:
         kernel_s = gemm_time(shape, machine).time_s
+    elif kernel.tile_m > 0.0:
+        kernel_s = looked_up_gemm_s(shape, kernel, machine)
     else:
         kernel_s = blindly_chosen_gemm_s(shape, machine)
     plain_s = kernel_s + library.overhead_s + converted_bytes / machine.memory_bandwidth_bytes_per_s

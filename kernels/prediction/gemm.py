@@ -8,6 +8,7 @@ import numpy.typing as npt
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Calibration, GemmCalibration, Residual
 from kernels.compiled_formula import FormulaCompiler, PlainFormulas
+from kernels.gemm.looked_up import NO_KERNEL, LookedUpKernel, tuned_sizes
 from kernels.gemm.model import GemmMachine, GemmShape
 from kernels.gemm.precision import PRECISIONS, Precision, nearest_dtype
 from kernels.gemm.timing import (
@@ -21,7 +22,14 @@ from kernels.libraries import implementation
 from kernels.measurement_tables import Table
 from kernels.residual import ResidualGrid, compiled_grid
 
-__all__ = ["GEMM_COLUMNS", "GemmTimes", "gemm_machine", "gemm_sizes", "gemm_transposed"]
+__all__ = [
+    "GEMM_COLUMNS",
+    "GemmTimes",
+    "gemm_machine",
+    "gemm_sizes",
+    "gemm_transposed",
+    "looked_up_kernels",
+]
 
 GEMM_COLUMNS = ("device", "dtype", "m", "n", "k", "batch", "library", "latency_us")
 
@@ -64,9 +72,17 @@ def gemm_machine(
     )
 
 
+def looked_up_kernels(
+    sizes: FloatArray, dtype: str, accelerator: Accelerator, library: GemmLibrary
+) -> FloatArray | None:
+    """Kernels of rows from the table of a library that does not look at the batch, or none."""
+    table = None if library.is_batch_seen else tuned_sizes(dtype, accelerator.architecture)
+    return None if table is None else table.kernels(sizes)
+
+
 def _fill_times(  # noqa: PLR0917 - compiled functions are called by position
-    sizes: FloatArray,
-    transposed: FloatArray,
+    products: FloatArray,
+    kernels: FloatArray,
     widths: FloatArray,
     machine: GemmMachine,
     library: GemmLibrary,
@@ -75,17 +91,25 @@ def _fill_times(  # noqa: PLR0917 - compiled functions are called by position
 ) -> None:
     for row in range(len(times_s)):
         shape = GemmShape(
-            sizes[row, 0],
-            sizes[row, 1],
-            sizes[row, 2],
+            products[row, 0],
+            products[row, 1],
+            products[row, 2],
             widths[0],
             widths[0],
             widths[1],
-            sizes[row, 3],
-            transposed[row, 0],
-            transposed[row, 1],
+            products[row, 3],
+            products[row, 4],
+            products[row, 5],
         )
-        times_s[row] = timed_gemm_s(shape, machine, library, residual)
+        kernel = LookedUpKernel(
+            kernels[row, 0],
+            kernels[row, 1],
+            kernels[row, 2],
+            kernels[row, 3],
+            kernels[row, 4],
+            kernels[row, 5],
+        )
+        times_s[row] = timed_gemm_s(shape, machine, library, residual, kernel)
 
 
 class GemmTimes:
@@ -103,14 +127,17 @@ class GemmTimes:
         library: GemmLibrary,
         residual: Residual | None,
         transposed: FloatArray | None = None,
+        kernels: FloatArray | None = None,
     ) -> FloatArray:
-        """Times of rows (m, n, k, batch) on one machine, by layout where it is given. [s]"""
+        """Times of rows (m, n, k, batch) on one machine, by layout and kernel where given. [s]"""
         times_s = np.empty(len(sizes))
         widths = np.array([precision.operand_bytes, precision.result_bytes])
-        ordered = np.ascontiguousarray(sizes)
         ways = np.zeros((len(sizes), 2)) if transposed is None else transposed
-        ways = np.ascontiguousarray(ways)
-        self._fill(ordered, ways, widths, machine, library, compiled_grid(residual), times_s)
+        products = np.ascontiguousarray(np.column_stack([sizes, ways]))
+        if kernels is None:
+            kernels = np.tile(np.array(NO_KERNEL), (len(sizes), 1))
+        grid = compiled_grid(residual)
+        self._fill(products, kernels, widths, machine, library, grid, times_s)
         return times_s
 
     def times_s(
@@ -150,13 +177,14 @@ class GemmTimes:
             if machine is None:
                 continue
             one = fitted.implementations.get(implementation("gemm", text) or "")
-            chosen = groups == group
+            chosen, library = groups == group, gemm_library(one)
             times_s[chosen] = self.kernel_times_s(
                 sizes[chosen],
                 precision,
                 library_machine(machine, one),
-                library=gemm_library(one),
+                library=library,
                 residual=library_residual(fitted, one),
                 transposed=transposed[chosen],
+                kernels=looked_up_kernels(sizes[chosen], dtype, accelerator, library),
             )
         return times_s
