@@ -14,7 +14,13 @@ from twin.cli.output import current_command, emit_json, plain, progress_on_stder
 from twin.cli.scenario_options import finite_number, profiles_option
 from twin.cli.validate_kernels import kernel_failures, kernel_lines, write_kernel_rows
 from twin.cli.validate_power import power_failures, power_lines
-from twin.cli.validate_report import failures, read_baseline, report_lines, write_rows
+from twin.cli.validate_report import (
+    check_rows_file,
+    failures,
+    read_baseline,
+    report_lines,
+    write_rows,
+)
 from twin.cli.validate_systems import systems_failures, systems_lines
 from twin.validation.data_folder import DATA_DIR_VARIABLE, data_folder
 
@@ -33,9 +39,17 @@ def validate() -> None:
     """Predictions against published measurements."""
 
 
+def _rows_file(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
+    """Refused before anything is predicted."""
+    if path is not None:
+        check_rows_file(path)
+    return path
+
+
 OUT_OPTION = click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
+    callback=_rows_file,
     metavar="FILE.parquet",
     help="Write each row with its prediction.",
 )

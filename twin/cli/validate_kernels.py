@@ -68,9 +68,6 @@ def write_kernel_rows(tables: Sequence[PredictedTable], *, path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if path.suffix != ".parquet":
-        msg = f"--out {path}: expected a file that ends in .parquet"
-        raise ReportError(msg)
     parts = []
     for one in tables:
         columns: dict[str, Any] = dict(one.table.rows.columns)

@@ -15,6 +15,7 @@ from twin.quantities import QUANTITIES, shown
 
 __all__ = [
     "ReportError",
+    "check_rows_file",
     "failures",
     "group_failures",
     "read_baseline",
@@ -193,14 +194,27 @@ def reason_lines(
     return ["", heading, *lines, *rest]
 
 
+def check_rows_file(path: Path) -> None:
+    """Refuse a file that rows cannot be written to, before anything is predicted.
+
+    Raises
+    ------
+    ReportError
+        Another suffix, a folder that does not exist, or one in the file's place.
+    """
+    if path.suffix != ".parquet":
+        msg = f"--out {path}: expected a file that ends in .parquet"
+        raise ReportError(msg)
+    if not path.parent.is_dir() or path.is_dir():
+        msg = f"--out {path}: expected a file in a folder that exists"
+        raise ReportError(msg)
+
+
 def write_rows(rows: Sequence[Mapping[str, Any]], *, path: Path) -> None:
     """Write each row with its prediction as Parquet."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if not path.name or not path.parent.is_dir():
-        msg = f"--out {path}: expected a file in a folder that exists"
-        raise ReportError(msg)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), partial)

@@ -108,6 +108,10 @@ class PublishedRun:
         return self.global_batch * self.seq_len / (rate * self.n_devices)
 
 
+LARGEST_COUNT = 1e12
+"""Beyond what anything is counted in: layers, tokens, devices. [1]"""
+
+
 def read_runs(path: Path) -> tuple[PublishedRun, ...]:
     """Read all runs of a CSV file with the columns of the published collection.
 
@@ -205,9 +209,9 @@ def _run(row: dict[str, str], *, where: str) -> PublishedRun:
 
 
 def _whole_number(text: str, *, smallest: int) -> int:
-    expected = f"a whole number of at least {smallest}"
+    expected = f"a whole number of at least {smallest}, at most {LARGEST_COUNT:.0e}"
     number = _float(text, expected=expected)
-    if number != int(number) or number < smallest:
+    if number != int(number) or not smallest <= number <= LARGEST_COUNT:
         raise ValueError(expected)
     return int(number)
 

@@ -81,7 +81,7 @@ def test_a_baseline_notices_what_got_worse(twin, measured, tmp_path):
         ((), "PATH"),
         (("{measured}", "--fail-above", "nan"), "--fail-above"),
         (("{measured}", "--baseline", "{measured}"), "not a JSON report"),
-        (("{measured}", "--out", "no/such/folder/x.parquet"), "cannot be written"),
+        (("{measured}", "--out", "no/such/folder/x.parquet"), "a folder that exists"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_two(twin, measured, arguments, complaint):
