@@ -19,8 +19,8 @@ EXPECTED = set(
     a100-sxm-40gb a100-sxm-80gb a100-sxm-64gb a100-pcie-40gb a100-pcie-80gb a800-sxm-80gb a40 l4
     l40s h100-sxm h100-pcie-80gb h100-nvl-94gb h100-sxm-64gb h100-sxm-94gb h100-94gb-low-tdp
     h100-96gb-500w h800-sxm-80gb h200-sxm h200-nvl gh200-96gb gh200-144gb b200-sxm
-    b200-power-limited gb200 b300-sxm gb300 rtx-pro-6000-server rubin mi100 mi210 mi250-gcd
-    mi250x-gcd mi300a mi300x mi308x mi325x mi350x mi355x mi430x mi455x rhea1 host-cpu
+    b200-power-limited b200-sxm-simumax gb200 b300-sxm gb300 rtx-pro-6000-server rubin mi100 mi210
+    mi250-gcd mi250x-gcd mi300a mi300x mi308x mi325x mi350x mi355x mi430x mi455x rhea1 host-cpu
     """,
     )
 )
