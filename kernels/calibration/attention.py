@@ -106,10 +106,16 @@ class AttentionCalibrator:
 
     def run(self) -> dict[str, dict[str, AttentionCalibration]]:
         """Entries by accelerator profile and implementation."""
-        for device, name in self.session.progress("attention", self._order()):
+        order = self._order()
+        # Those that lean on the kernel which would stand for them without rows come after it.
+        leaning = [one for one in order if self._stand_in(*one) is not None]
+        first = [one for one in order if one not in leaning]
+        for device, name in self.session.progress("attention", first):
             self._fit(device, name, self._rows(device, name))
         for device in self.devices:
             self._fit_joint(device)
+        for device, name in leaning:
+            self._fit(device, name, self._rows(device, name))
         self._borrow_backward()
         self._share()
         for rule in self.rules.derived:
@@ -167,6 +173,15 @@ class AttentionCalibrator:
 
         return min(device.values.values(), key=distance)
 
+    def _stand_in(self, device: _Device, name: str) -> str | None:
+        """Entry of the same device that a thin group would be derived from without its rows."""
+        if len(device.data.of(name)) >= RICH_ROWS:
+            return None
+        architecture = device.accelerator.architecture
+        rules = (rule for rule in self.rules.derived if rule.from_architecture is None)
+        found = (r.of for r in rules if r.name == name and architecture in r.architectures)
+        return next(found, None)
+
     def _inherited(self, device: _Device, name: str) -> Parameters | None:
         """Forward parameters of an implementation as profiles know it."""
         known = inherited_calibration(self.session.catalogue, device.accelerator.name)
@@ -180,6 +195,14 @@ class AttentionCalibrator:
         }
         return within | {name: getattr(entry, name) for name in NO_BLOCKS}
 
+    def _leant_on(self, device: _Device, name: str) -> Parameters | None:
+        """What is known of a thin group's implementation without its rows."""
+        stand_in = self._stand_in(device, name)
+        if stand_in in device.values:
+            return device.values[stand_in]
+        # A table that brings no relatives is one of a device that the profile knows.
+        return None if device.values else self._inherited(device, name)
+
     def _fit(self, device: _Device, name: str, rows: Table) -> None:
         """Parameters, corrections and judgement of one group."""
         free = rows.where(~heldout_mask(rows))
@@ -191,9 +214,7 @@ class AttentionCalibrator:
             device.values[name] = relative = relative or {}
             return
         if relative is None and len(forward) < RICH_ROWS:
-            # A table that brings no relatives is one of a device that the profile knows.
-            known = None if device.values else self._inherited(device, name)
-            relative = known or self._nearest(device, forward)
+            relative = self._leant_on(device, name) or self._nearest(device, forward)
         values = self._forward(device, name, forward, relative)
         device.values[name] = values
         self._enter(device, name, rows, values)
