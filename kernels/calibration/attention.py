@@ -51,7 +51,9 @@ FAR_SPREAD = 0.2
 """The same from another architecture. [1]"""
 
 UNKNOWN = Provenance(
-    figure_class="assumed", source="not judged yet", relative_spread_fraction=FAR_SPREAD
+    figure_class="assumed",
+    source="no rows of such passes, here or on a relative",
+    relative_spread_fraction=FAR_SPREAD,
 )
 
 FIT_CODE = (

@@ -12,6 +12,7 @@ from hardware_profiles.calibration import Calibration
 from hardware_profiles.catalogue import SHIPPED, Catalogue
 from hardware_profiles.errors import ProfileError
 from hardware_profiles.whole_files import write_text_whole
+from kernels.calibration.joined import joined_calibration
 from kernels.calibration.render import rendered_calibration
 
 __all__ = ["calibrated_profile", "write_calibrations", "write_family_files"]
@@ -44,7 +45,7 @@ def write_calibrations(
     """Write the profile of each accelerator with what was fitted.
 
     What was not fitted (a dtype, an implementation, an operation, a family of kernels) keeps the
-    constants that the profile itself has.
+    constants that the profile itself has; what a fit only derives replaces nothing measured.
 
     Parameters
     ----------
@@ -64,7 +65,8 @@ def write_calibrations(
     for name, calibration in sorted(fitted.items()):
         source = catalogue.path("accelerator", name)
         own = _own_calibration(catalogue, name)
-        text = calibrated_profile(source.read_text(encoding="utf-8"), _joined(own, calibration))
+        joined = joined_calibration(catalogue.accelerator(name), own, calibration)
+        text = calibrated_profile(source.read_text(encoding="utf-8"), joined)
         below = source.relative_to(SHIPPED) if source.is_relative_to(SHIPPED) else source.name
         target = out / below
         _write(target, text)
@@ -86,16 +88,6 @@ def _own_calibration(catalogue: Catalogue, name: str) -> Calibration:
     """What the profile's own file says, without what it takes over from the one it extends."""
     table = catalogue.load("accelerator", name).own_table.get("calibration", {})
     return msgspec.convert(table, Calibration)
-
-
-def _joined(own: Calibration, fitted: Calibration) -> Calibration:
-    return Calibration(
-        gemm={**own.gemm, **fitted.gemm},
-        attention={**own.attention, **fitted.attention},
-        collective={**own.collective, **fitted.collective},
-        memory_bound=fitted.memory_bound or own.memory_bound,
-        power=fitted.power or own.power,
-    )
 
 
 def _write(path: Path, text: str) -> None:
