@@ -40,6 +40,9 @@ class MeasurementError(TweelingError):
     """A measurement table is missing, malformed or lacks a column."""
 
 
+LARGEST_WHOLE = 2.0**53
+"""Beyond it not every whole number is one of float64. [1]"""
+
 LEAST_VALUES = {"ranks": 2.0}
 """Columns that cannot be as small as any number above 0: one rank exchanges nothing. [1]"""
 
@@ -195,11 +198,11 @@ def require_whole(table: Table, names: Sequence[str], *, path: Path) -> None:
     """
     for name in names:
         column = table[name]
-        wrong = np.flatnonzero(column != np.floor(column))
+        wrong = np.flatnonzero((column != np.floor(column)) | (column > LARGEST_WHOLE))
         if len(wrong):
             row = int(wrong[0])
             found = f"{name} = {column[row]:g}"
-            message = f"{path}: {row_spot(path, row)}: {found}; expected a whole number"
+            message = f"{path}: {row_spot(path, row)}: {found}; expected a whole number up to 2^53"
             raise MeasurementError(message)
 
 

@@ -31,6 +31,7 @@ from kernels.measurement_tables import (
     read_table,
     require_positive,
     require_texts,
+    require_whole,
 )
 from kernels.own_measurements import MEASURED
 
@@ -59,6 +60,9 @@ POSITIVE_COLUMNS = frozenset(
     }
 )
 """Columns that hold numbers above 0 in every row."""
+
+VALUE_COLUMNS = frozenset({"latency_us", "GBps"})
+"""Those of them that were measured; the others are sizes and counts, and whole."""
 
 SURVEY_TABLES = ("memory_bound.csv", "bandwidth.csv")
 """Tables under names that only surveys give them."""
@@ -110,6 +114,7 @@ def _read_checked(path: Path, columns: tuple[str, ...]) -> Table:
     require_texts(table, ("device",), path=path)
     positive = [column for column in columns if column in POSITIVE_COLUMNS]
     require_positive(table, positive, path=path)
+    require_whole(table, [name for name in positive if name not in VALUE_COLUMNS], path=path)
     return table
 
 

@@ -17,6 +17,7 @@ from kernels.measurement_tables import (
     read_table,
     require_positive,
     require_texts,
+    require_whole,
 )
 
 __all__ = [
@@ -217,7 +218,8 @@ def read_kernel_table(path: Path, family: Family) -> KernelTable:
     Raises
     ------
     MeasurementError
-        Not a table, a column missing, or a size or time that is no number above 0.
+        Not a table, a column missing, a size or time that is no number above 0, or a size that is
+        not whole.
     """
     rows = read_table(path, family.columns, defaults=family.defaults)
     if not len(rows):
@@ -226,4 +228,6 @@ def read_kernel_table(path: Path, family: Family) -> KernelTable:
     texts = [name for name in TEXT_COLUMNS if name in family.columns]
     require_texts(rows, texts, path=path)
     require_positive(rows, family.positive, path=path)
+    counts = [name for name in family.positive if name != family.measured]
+    require_whole(rows, counts, path=path)
     return KernelTable(path=path, family=family, rows=rows)
