@@ -147,7 +147,11 @@ def test_a_file_is_told_by_its_columns(tmp_path, columns, family):
         ("a.csv", GEMM + "d,bf16,64,64,nan,1,l,5\n", "line 2: k = "),
         ("a.csv", GEMM + "d,bf16,0,64,64,1,l,5\n", r"line 2: m = 0"),
         ("a.csv", GEMM + "d,bf16,64.5,64,64,1,l,5\n", r"line 2: m = 64.5; expected a whole number"),
-        ("a.csv", GEMM + "d,bf16,1e30,64,64,1,l,5\n", r"line 2: m = 1e\+30; expected a whole number"),
+        (
+            "a.csv",
+            GEMM + "d,bf16,1e30,64,64,1,l,5\n",
+            r"line 2: m = 1e\+30; expected a whole number",
+        ),
         ("a.csv", GEMM + "d,bf16,64,64,64,1,l,fast\n", r"line 2: latency_us = fast"),
         ("a.csv", GEMM + "d,bf16,64,64\n", "a.csv: "),
         ("a.csv", "device,m,n,k,latency_us\nd,1,1,1,1\n", "'dtype' is missing"),
