@@ -211,6 +211,11 @@ class AttentionCalibrator:
         forward = free.where(free["direction"] == "fwd")
         relative = self._relative(device, name)
         if not len(forward) and relative is None:
+            logger.warning(
+                "attention %s %s: not fitted; no row of its forward pass but those set aside",
+                device.accelerator.name,
+                name,
+            )
             return
         if not len(forward):
             device.values[name] = relative = relative or {}

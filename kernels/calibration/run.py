@@ -60,7 +60,8 @@ def calibrate(session: Session) -> CalibrationResult:
     if _has(session, ATTENTION_TABLES):
         found = attention_calibrations(session)
         for name, attention in found.items():
-            _put(fitted, name, attention=attention)
+            if attention:
+                _put(fitted, name, attention=attention)
     if _has(session, COLLECTIVE_TABLES):
         logger.info("collectives")
         for name, collective in collective_calibrations(session).items():

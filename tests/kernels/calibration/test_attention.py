@@ -20,9 +20,10 @@ from kernels.calibration.fit_attention import (
     parameter_ranges,
     starts,
 )
+from kernels.calibration.run import calibrate
 from kernels.calibration.session import Session
 from kernels.calibration.simplex import judge
-from kernels.measurement_tables import Table
+from kernels.measurement_tables import MeasurementError, Table
 from kernels.prediction.attention import AttentionTimes
 
 MEDIAN_BAR, MEAN_BAR = 0.07, 0.10
@@ -188,3 +189,13 @@ def test_real_rows_set_aside_are_within_the_bars(fitter):
     assert errors.n_rows > 900
     assert errors.median_ape_fraction < MEDIAN_BAR
     assert errors.mean_ape_fraction < MEAN_BAR
+
+
+def test_backward_rows_alone_are_named_and_left_out(tmp_path, caplog):
+    names = "device,dtype,batch,heads_q,heads_kv,seq_q,seq_kv,head_dim,causal,direction,library"
+    row = "MI355X,bf16,2,32,8,4096,4096,128,true,bwd,aiter,900,X\n"
+    (tmp_path / "attention.csv").write_text(f"{names},latency_us,source_id\n{row}")
+    assert attention_calibrations(Session(folder=tmp_path, catalogue=Catalogue())) == {"mi355x": {}}
+    assert "attention mi355x aiter: not fitted; no row of its forward pass" in caplog.text
+    with pytest.raises(MeasurementError, match="nothing could be fitted"):
+        calibrate(Session(folder=tmp_path, catalogue=Catalogue()))
