@@ -48,7 +48,7 @@ class FittedErrors:
     mean_ape_fraction: float
     p90_ape_fraction: float
     log_spread: float
-    """Robust standard deviation of log(measured / predicted). [1]"""
+    """Robust standard deviation of log(measured / predicted) about zero: a bias counts. [1]"""
     log_bias: float
     """Median of log(measured / predicted). [1]"""
 
@@ -79,7 +79,7 @@ def judge(predicted: FloatArray, measured: FloatArray) -> FittedErrors:
         median_ape_fraction=float(np.median(ape)),
         mean_ape_fraction=float(np.mean(ape)),
         p90_ape_fraction=float(np.quantile(ape, 0.9)),
-        log_spread=float(np.median(np.abs(error - bias))) / NORMAL_QUARTILE,
+        log_spread=float(np.median(np.abs(error))) / NORMAL_QUARTILE,
         log_bias=bias,
     )
 
