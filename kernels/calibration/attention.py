@@ -15,7 +15,7 @@ from hardware_profiles.calibration import (
     AttentionDecode,
     Provenance,
 )
-from kernels.calibration.attention_backward import pass_ratio, with_pass_ratio
+from kernels.calibration.attention_backward import BORROWED_SPREAD, pass_ratio, with_pass_ratio
 from kernels.calibration.attention_family import (
     family_attention,
     scaled_attention,
@@ -43,9 +43,6 @@ logger = logging.getLogger(__name__)
 
 RICH_ROWS = 60
 """Rows from which a group tells its parameters by itself. [rows]"""
-
-BORROWED_SPREAD = 0.12
-"""Spread of a backward pass that stands for another library's or device's. [1]"""
 
 FAR_SPREAD = 0.2
 """The same from another architecture. [1]"""
@@ -181,7 +178,7 @@ class AttentionCalibrator:
             return None
         architecture = device.accelerator.architecture
         rules = (rule for rule in self.rules.derived if rule.from_architecture is None)
-        found = (r.of for r in rules if r.name == name and architecture in r.architectures)
+        found = (r.of for r in rules if name in r.names and architecture in r.architectures)
         return next(found, None)
 
     def _inherited(self, device: _Device, name: str) -> Parameters | None:
@@ -351,10 +348,11 @@ class AttentionCalibrator:
                 for one in source
                 if rule.of in one.entries
             ]
-            if rule.name in device.entries or not members:
+            missing = [name for name in rule.names if name not in device.entries]
+            if not missing or not members:
                 continue
             family = family_attention(members, target=device.accelerator)[rule.of]
-            device.entries[rule.name] = _derived(family, rule)
+            device.entries |= dict.fromkeys(missing, _derived(family, rule))
 
     def _leave_out(self) -> None:
         """Judge what a device would inherit if it had no rows, and write it down."""

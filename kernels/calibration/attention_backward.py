@@ -10,7 +10,10 @@ from kernels.attention.machine import attention_machine
 from kernels.attention.model import AttentionShape, attention_backward_time, attention_forward_time
 from kernels.prediction.attention import peak_of
 
-__all__ = ["pass_ratio", "with_pass_ratio"]
+__all__ = ["BORROWED_SPREAD", "pass_ratio", "with_pass_ratio"]
+
+BORROWED_SPREAD = 0.12
+"""Spread of a backward pass that stands for that of another library, device or fit. [1]"""
 
 REFERENCE = AttentionShape(1.0, 32.0, 8.0, 8192.0, 8192.0, 128.0, 0.5, 2.0)
 """Shape of present-day training at which passes are compared."""

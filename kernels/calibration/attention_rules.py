@@ -31,7 +31,8 @@ class BackwardRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class DerivedRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An entry scaled from another one."""
 
-    name: str
+    names: tuple[str, ...]
+    """Implementations that it stands for."""
     of: str
     architectures: tuple[str, ...]
     from_architecture: str | None = None

@@ -121,9 +121,6 @@ SEARCH_EFFORT = {"n_restarts": 3, "n_evaluations": 600, "n_scattered": 150}
 LIBRARY_EFFORT = {"n_restarts": 2, "n_evaluations": 220}
 """A library has at most five constants, and they start near their values. [1]"""
 
-BLIND_EFFORT = {"n_restarts": 3, "n_evaluations": 600, "n_scattered": 150}
-"""Where tiles are chosen for one product, the choice has more than one valley. [1]"""
-
 PRIOR_SIGMA = 0.15
 """How far a device's constants lie from its family's, in the natural log. [1]"""
 
@@ -322,9 +319,9 @@ class GemmFitter:
             return robust_loss(times_s, sample.measured_s, weights)
 
         prior_weight = 1.0 / max(len(sample.sizes), 1) if has_prior else 0.0
-        effort = SEARCH_EFFORT if base is None else LIBRARY_EFFORT
-        if BLIND_CONSTANT in bounds:
-            effort = BLIND_EFFORT
+        # Where tiles are chosen for one product, the choice has more than one valley.
+        is_hard = base is None or BLIND_CONSTANT in bounds
+        effort = SEARCH_EFFORT if is_hard else LIBRARY_EFFORT
         return fit_parameters(loss, bounds, prior_weight=prior_weight, **effort)
 
     def _times_s(

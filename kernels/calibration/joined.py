@@ -15,15 +15,12 @@ from hardware_profiles.calibration import (
     MemoryBoundCalibration,
     Provenance,
 )
-from kernels.calibration.attention_backward import pass_ratio, with_pass_ratio
+from kernels.calibration.attention_backward import BORROWED_SPREAD, pass_ratio, with_pass_ratio
 
 __all__ = ["joined_calibration"]
 
 TRUST = {"assumed": 0, "inherited": 1, "fitted": 2, "measured": 2}
 """A figure gives way to one of its own rank or above. [1]"""
-
-KEPT_RATIO_SPREAD = 0.12
-"""Spread of a backward pass that follows another fit of its forward pass. [1]"""
 
 
 def joined_calibration(
@@ -89,7 +86,7 @@ def _with_other_passes(
         figure_class="assumed" if backward.figure_class == "assumed" else "inherited",
         source=f"backward over forward time as known before: {backward.source}",
         relative_spread_fraction=float(
-            np.hypot(backward.relative_spread_fraction, KEPT_RATIO_SPREAD)
+            np.hypot(backward.relative_spread_fraction, BORROWED_SPREAD)
         ),
         n_samples=None,
         n_heldout=None,
