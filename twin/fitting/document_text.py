@@ -66,9 +66,7 @@ sequences say so), that InternEvo broadcasts its shards one after the other and 
 gradients (its own files say so, its runs showed that it matters), and that code of 2021 and 2022
 neither overlaps tensor-parallel sums nor has the second version of flash attention. Hosts of 2021
 take 24 us for a launch by a prior from our own surveys of eager layers, near what vTrain's runs
-say. Where a prior is a first fit on published runs, the table of constants says so. The weight of
-bigscience_tr11 was lowered to that of mi350x_bench, whose repeats are as far apart, when the
-largest error of korthikanti2022 was seen to hang on it (in-sample 10.1 %, then 9.9).
+say. Where a prior is a first fit on published runs, the table of constants says so.
 
 One source, `simumax_b200`, has measured its server kernel by kernel, as an owner of a cluster
 would. Bf16 products of 1e12 flop and more run at 1,060 to 1,150 TFLOP/s there (p10 to p90, median
