@@ -70,6 +70,12 @@ FRAMEWORK_DEFAULTS: dict[str, FrameworkDefaults] = {
         precision="fp16",
         source="VIA-Research/vTrain src/config.py and src/model/gpt_model.py: half precision",
     ),
+    "megatron-deepspeed-2023": FrameworkDefaults(
+        vocabulary_multiple=MEGATRON_PADDING,
+        replicated_zero=1,
+        source="FlagOpen/FlagPerf training/benchmarks/llama2_7b/megatron-deepspeed: "
+        "megatron-deepspeed_main.sh, ZERO_STAGE=1, --use-flash-attn-v2, --bf16, no recomputation",
+    ),
     "megatron-bridge": FrameworkDefaults(
         vocabulary_multiple=MEGATRON_PADDING,
         sequence_parallel=True,
@@ -130,6 +136,7 @@ RULES: tuple[tuple[str, str, str], ...] = (
     ("megatron-core", "simumax", "megatron"),
     ("megatron-bridge", "", "megatron-bridge"),
     ("nemo", "", "nemo"),
+    ("megatron-deepspeed-2023", "flagperf", "megatron-deepspeed"),
     ("megatron-deepspeed", "", "megatron-deepspeed"),
     ("megatron-deepspeed", "", "deepspeed/megatron"),
     ("megatron-core", "", "megatron-core"),

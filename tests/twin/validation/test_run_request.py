@@ -261,6 +261,7 @@ def test_the_dense_core_leaves_out(changes):
         ("Megatron-LM", "simumax_b200", "megatron-core"),
         ("Megatron-LM", "flagperf", "megatron-lm"),
         ("Megatron-DeepSpeed", "vtrain_multi", "megatron-deepspeed"),
+        ("Megatron-DeepSpeed", "flagperf", "megatron-deepspeed-2023"),
         ("Megatron-Core", "megatron_lm_llama_example", "megatron-core"),
         ("torchtitan + torchao (FSDP2)", "torchao_float8", "torchtitan"),
         ("LLM Foundry/Composer (PyTorch FSDP)", "llm_foundry", "llm-foundry"),

@@ -190,6 +190,7 @@ def test_the_collection_is_predicted_within_the_bars():
         assert mean([run.ape for run in runs]) <= fitted, source
     worst = max(run.ape for run in report.runs if run.source_id.startswith("korthikanti2022"))
     assert worst <= 0.1
+    assert all(run.fits_memory for run in report.runs if run.measured_memory_bytes)
     orders = {one.name: one for one in report.ordering}
     assert orders["all"].left_out_ordered_share >= 0.82
     assert orders["vtrain_multi"].left_out_ordered_share >= 0.85
