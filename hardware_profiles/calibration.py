@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import msgspec
 
 __all__ = [
+    "SOFT_ROW_SHARPNESS",
     "AttentionCalibration",
     "AttentionDecode",
     "BandwidthCalibration",
@@ -360,6 +361,10 @@ class CollectiveCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     provenance: Provenance
 
 
+SOFT_ROW_SHARPNESS = 6.0
+"""Rows outgrow caches gradually: block sizes differ between a library's cases. [1]"""
+
+
 class OperationCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How one class of memory-bound operations differs from a plain stream."""
 
@@ -377,6 +382,10 @@ class OperationCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     """Row beyond which it no longer stays on chip and is read again; 0 for never. [byte]"""
     long_row_traffic_ratio: float = 1.0
     """Traffic of rows far beyond that, over that of short rows. [1]"""
+    long_row_sharpness: float = SOFT_ROW_SHARPNESS
+    """How sharply rows outgrow the chip; high where a library decides by their length. [1]"""
+    element_s: float = 0.0
+    """Arithmetic of one element in one compute unit; 0 where it always hides behind traffic. [s]"""
     cached_bandwidth_ratio: float = 1.0
     """Bandwidth of data that stays in the second-level cache, over that of memory. [1]"""
     residual: Residual | None = None

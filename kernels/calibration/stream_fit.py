@@ -7,19 +7,38 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hardware_profiles.calibration import BandwidthCalibration, Residual
+from hardware_profiles.calibration import (
+    SOFT_ROW_SHARPNESS,
+    BandwidthCalibration,
+    Residual,
+)
 from kernels.calibration.fit_residual import LEAST_GAIN, GridAxis, ResidualFitter
 from kernels.calibration.simplex import Bound, FloatArray, fit_parameters, robust_loss
 from kernels.calibration.stream_rows import OperationRows
+from kernels.memory_bound.machine import EagerPlan, eager_plan
 from kernels.memory_bound.occupancy import OccupancyMachine, occupied_bandwidth_bytes_per_s
 from kernels.memory_bound.operation import OperationMachine
 from kernels.prediction.operations import UNALIGNED, OperationTimes, runs_along_rows
 from kernels.residual import compiled_grid
 
-__all__ = ["FittedOperation", "OperationFitter", "fit_occupancy", "stream_bounds"]
+__all__ = [
+    "FittedOperation",
+    "OperationFitter",
+    "eager_bounds",
+    "fit_occupancy",
+    "stream_bounds",
+]
 
-SHORT_ROW_COLUMNS = {"softmax": 1024.0, "softmax-fwd": 1024.0, "softmax-bwd": 1024.0}
-"""Rows that one warp takes in the framework measured (PyTorch, SoftMax.cu)."""
+SHORT_ROW_COLUMNS = {"softmax": 1024.0, "softmax-fwd": 2048.0, "softmax-bwd": 1024.0}
+"""Rows that one warp takes in the framework measured (PyTorch, SoftMax.cu; forward passes up to
+2,048 columns since the versions that surveys run)."""
+
+HARD_ROW_SHARPNESS = 60.0
+"""A library that decides by the length of a row switches at once. [1]"""
+
+EAGER_LAUNCH_S = 3e-6
+"""Launch, fill and drain of one streaming kernel: where the search for it begins. Kernels along rows
+begin where plain classes do: their blocks hold whole rows before they write. [s]"""
 
 AXES = (
     GridAxis(start_log2=10.0, step_log2=3.0, count=5),
@@ -31,6 +50,9 @@ AXES = (
 PRIOR_ROWS = 0.02
 """Weight of the prior, in rows: of 0.5, 0.1 and 0.02 the one that suits unseen rows best in classes
 of a few. [1]"""
+
+EAGER_PRIOR_ROWS = 1e-3
+"""The same for operations whose kernels are known, where two devices tell more than the start. [1]"""
 
 CACHED = Bound(low=1.01, high=4.0, start=2.0, prior_sigma=0.4)
 """Bandwidth of the second-level cache over that of memory, where rows show it. [1]"""
@@ -60,16 +82,25 @@ class FittedOperation:
     n_rows: int
 
 
+FIXED = {
+    "row_s": Bound(low=0.0, high=0.0, start=0.0),
+    "unaligned_row_s": Bound(low=0.0, high=0.0, start=0.0),
+    "long_row_bytes": Bound(low=0.0, high=0.0, start=0.0),
+    "long_row_traffic_ratio": Bound(low=1.0, high=1.0, start=1.0),
+    "long_row_sharpness": Bound(
+        low=SOFT_ROW_SHARPNESS, high=SOFT_ROW_SHARPNESS, start=SOFT_ROW_SHARPNESS
+    ),
+    "element_s": Bound(low=0.0, high=0.0, start=0.0),
+    "cached_bandwidth_ratio": Bound(low=1.0, high=1.0, start=1.0),
+}
+"""What a plain stream does not have."""
+
+
 def stream_bounds(name: str) -> dict[str, Bound]:
     """Ranges for one class of operations; only those along rows have terms of their own."""
-    bounds = {
+    bounds = FIXED | {
         "traffic_ratio": Bound(low=0.9, high=12.0, start=1.0, prior_sigma=0.2),
         "launch_s": Bound(low=0.5e-6, high=60e-6, start=10e-6, prior_sigma=1.0),
-        "row_s": Bound(low=0.0, high=0.0, start=0.0),
-        "unaligned_row_s": Bound(low=0.0, high=0.0, start=0.0),
-        "long_row_bytes": Bound(low=0.0, high=0.0, start=0.0),
-        "long_row_traffic_ratio": Bound(low=1.0, high=1.0, start=1.0),
-        "cached_bandwidth_ratio": Bound(low=1.0, high=1.0, start=1.0),
     }
     if runs_along_rows(name):
         row = Bound(low=1e-9, high=20e-6, start=0.5e-6, prior_sigma=0.5)
@@ -79,6 +110,34 @@ def stream_bounds(name: str) -> dict[str, Bound]:
             "long_row_bytes": Bound(low=4e3, high=2e5, start=3e4, prior_sigma=0.4),
             "long_row_traffic_ratio": Bound(low=1.0, high=3.0, start=1.5, prior_sigma=0.3),
         }
+    return bounds
+
+
+def eager_bounds(name: str, plan: EagerPlan) -> dict[str, Bound]:
+    """Ranges for an operation whose kernels are known: what these move is hardly free."""
+    is_along_rows = runs_along_rows(name)
+    bounds = stream_bounds(name) | {
+        "traffic_ratio": Bound(
+            low=0.5 * plan.traffic_ratio,
+            high=3.0 * plan.traffic_ratio,
+            start=plan.traffic_ratio,
+            prior_sigma=0.2 if is_along_rows else 0.1,
+        ),
+        "element_s": Bound(low=1e-12, high=1e-8, start=1e-10, prior_sigma=1.0),
+    }
+    if not is_along_rows:
+        launch_s = plan.kernels * EAGER_LAUNCH_S
+        bounds["launch_s"] = Bound(low=0.5e-6, high=60e-6, start=launch_s, prior_sigma=1.0)
+    else:
+        row = Bound(low=1e-9, high=20e-6, start=0.2e-6, prior_sigma=1.0)
+        bounds |= {"row_s": row, "unaligned_row_s": row}
+    if plan.long_row_bytes > 0.0:
+        known = {
+            "long_row_bytes": plan.long_row_bytes,
+            "long_row_traffic_ratio": plan.long_row_traffic_ratio,
+            "long_row_sharpness": HARD_ROW_SHARPNESS,
+        }
+        bounds |= {key: Bound(low=one, high=one, start=one) for key, one in known.items()}
     return bounds
 
 
@@ -133,14 +192,33 @@ class OperationFitter:
     ) -> FittedOperation:
         """Parameters of one class on one device, and the correction if it earns its place."""
         bounds = _with_starts(stream_bounds(rows.name), prior)
-        has_prior = prior is not None
-        if self._is_faster_in_cache(rows, efficiency, bounds, has_prior=has_prior):
+        prior_rows = 0.0 if prior is None else PRIOR_ROWS
+        if self._is_faster_in_cache(rows, efficiency, bounds, prior_rows=prior_rows):
             bounds["cached_bandwidth_ratio"] = CACHED
-        parameters = self._searched(rows, efficiency, bounds, has_prior=has_prior)
+        parameters = self._searched([(rows, efficiency)], bounds, prior_rows=prior_rows)
         residual = None
         if runs_along_rows(rows.name) and len(rows.sizes) >= FEW_ROWS:
             residual = self._residual(rows, self._plain_s(rows, efficiency, parameters))
         return FittedOperation(parameters=parameters, residual=residual, n_rows=len(rows.sizes))
+
+    def fit_eager(
+        self, parts: Sequence[tuple[OperationRows, float]], plan: EagerPlan
+    ) -> FittedOperation:
+        """One class whose kernels are known, on all devices of an architecture together.
+
+        Parameters
+        ----------
+        parts
+            Rows of each device, with its share of the bandwidth: devices that differ in bandwidth
+            only tell arithmetic from traffic. [1]
+        plan
+            The kernels; the searches begin there, and where rows do not tell they stay there.
+        """
+        name, n_rows = parts[0][0].name, sum(len(rows.sizes) for rows, _ in parts)
+        parameters = self._searched(
+            parts, eager_bounds(name, plan), prior_rows=EAGER_PRIOR_ROWS
+        )
+        return FittedOperation(parameters=parameters, residual=None, n_rows=n_rows)
 
     def _plain_s(
         self, rows: OperationRows, efficiency: float, values: Mapping[str, float]
@@ -150,20 +228,23 @@ class OperationFitter:
 
     def _searched(
         self,
-        rows: OperationRows,
-        efficiency: float,
+        parts: Sequence[tuple[OperationRows, float]],
         bounds: Mapping[str, Bound],
         *,
-        has_prior: bool,
+        prior_rows: float,
     ) -> dict[str, float]:
-        weights = np.ones(len(rows.sizes))
+        measured_s = np.concatenate([rows.measured_s for rows, _ in parts])
+        weights = np.ones(len(measured_s))
+
+        def loss(values: dict[str, float]) -> float:
+            times_s = [self._plain_s(rows, efficiency, values) for rows, efficiency in parts]
+            return robust_loss(np.concatenate(times_s), measured_s, weights)
+
         return fit_parameters(
-            lambda values: robust_loss(
-                self._plain_s(rows, efficiency, values), rows.measured_s, weights
-            ),
+            loss,
             bounds,
-            prior_weight=PRIOR_ROWS / len(rows.sizes) if has_prior else 0.0,
-            n_evaluations=500 if runs_along_rows(rows.name) else 150,
+            prior_weight=prior_rows / len(measured_s),
+            n_evaluations=500 if sum(one.high > one.low for one in bounds.values()) > 2 else 150,
         )
 
     def _is_faster_in_cache(
@@ -172,7 +253,7 @@ class OperationFitter:
         efficiency: float,
         bounds: Mapping[str, Bound],
         *,
-        has_prior: bool,
+        prior_rows: float,
     ) -> bool:
         """Whether data that stays in the second-level cache is faster, for unseen sizes too."""
         footprints_bytes = rows.sizes[:, :4].prod(axis=1)
@@ -183,7 +264,8 @@ class OperationFitter:
             times_s = np.empty(len(rows.sizes))
             for number in range(N_FOLDS):
                 unseen = rows.keys % N_FOLDS == number
-                found = self._searched(rows.where(~unseen), efficiency, tried, has_prior=has_prior)
+                seen = [(rows.where(~unseen), efficiency)]
+                found = self._searched(seen, tried, prior_rows=prior_rows)
                 times_s[unseen] = self._plain_s(rows.where(unseen), efficiency, found)
             losses.append(robust_loss(times_s, rows.measured_s, np.ones(len(times_s))))
         return losses[1] < (1.0 - LEAST_GAIN) * losses[0]

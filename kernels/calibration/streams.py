@@ -28,6 +28,7 @@ from kernels.calibration.stream_fit import (
 )
 from kernels.calibration.stream_rows import OperationRows, bandwidth_tables, operation_rows
 from kernels.measurement_tables import Mask
+from kernels.memory_bound.machine import eager_plan
 from kernels.memory_bound.occupancy import OccupancyMachine, occupied_bandwidth_bytes_per_s
 from kernels.prediction.bandwidth import occupancy_fraction
 
@@ -115,15 +116,36 @@ def fit_streams(
         Devices with few rows of a class stay near the median of the others.
     """
     shares = {**efficiency, **_plain_efficiency(fitter, sets)}
+    known = [rows for rows in sets if rows.accelerator.name in shares]
+    others = [rows for rows in known if eager_plan(rows.name) is None]
     found: dict[tuple[str, str], FittedOperation] = {}
     for is_rich in (True, False):
-        for rows in sets:
+        for rows in others:
             name = rows.accelerator.name
-            if (len(rows.sizes) >= FEW_ROWS) is not is_rich or name not in shares:
+            if (len(rows.sizes) >= FEW_ROWS) is not is_rich:
                 continue
             prior = None if is_rich else _median_of_others(found, rows.name)
             found[name, rows.name] = fitter.fit(rows, shares[name], prior=prior)
+    found |= _fitted_together(fitter, known, shares)
     return FittedStreams(efficiency=shares, operations=found)
+
+
+def _fitted_together(
+    fitter: OperationFitter, sets: Sequence[OperationRows], shares: Mapping[str, float]
+) -> dict[tuple[str, str], FittedOperation]:
+    """Operations whose kernels are known: one fit for all devices of an architecture."""
+    groups: dict[tuple[str, str, str], list[OperationRows]] = {}
+    for rows in sets:
+        key = (rows.accelerator.vendor, rows.accelerator.architecture, rows.name)
+        groups.setdefault(key, []).append(rows)
+    found: dict[tuple[str, str], FittedOperation] = {}
+    for (*_, operation), group in groups.items():
+        plan = eager_plan(operation)
+        if plan is not None:
+            parts = [(rows, shares[rows.accelerator.name]) for rows in group]
+            fitted = fitter.fit_eager(parts, plan)
+            found |= {(rows.accelerator.name, operation): fitted for rows in group}
+    return found
 
 
 def _median_of_others(

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from hardware_profiles.calibration import SOFT_ROW_SHARPNESS
 from kernels.attention.model import (
     AttentionMachine,
     AttentionShape,
@@ -296,6 +297,8 @@ def operation_time_of_case_s(case: HostCase, figures: HostFigures, values: Value
         short_row_columns=0.0,
         long_row_bytes=0.0,
         long_row_traffic_ratio=1.0,
+        long_row_sharpness=SOFT_ROW_SHARPNESS,
+        element_s=0.0,
     )
     matrix = Matrix(rows, columns, float(ITEM_BYTES), traffic_passes(case.part), 1.0)
     return operation_time_s(matrix, machine)

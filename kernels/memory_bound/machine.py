@@ -4,14 +4,33 @@ from __future__ import annotations
 
 import functools
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hardware_profiles.accelerator import Accelerator
-from hardware_profiles.calibration import MemoryBoundCalibration, OperationCalibration
+from hardware_profiles.calibration import (
+    SOFT_ROW_SHARPNESS,
+    MemoryBoundCalibration,
+    OperationCalibration,
+)
 from kernels.memory_bound.operation import OperationMachine
 
-__all__ = ["operation_facts", "operation_machine", "traffic_passes"]
+__all__ = ["EagerPlan", "eager_plan", "operation_facts", "operation_machine", "traffic_passes"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EagerPlan:
+    """What an eager framework runs for one operation, by its source."""
+
+    kernels: int
+    """Kernels that it launches. [1]"""
+    traffic_ratio: float
+    """What they move over one read of every operand and one write of every result. [1]"""
+    long_row_bytes: float = 0.0
+    """Rows beyond this are read again; 0 where the source does not tell. [byte]"""
+    long_row_traffic_ratio: float = 1.0
+    """Traffic of such rows over that of others. [1]"""
 
 
 @functools.cache
@@ -24,6 +43,12 @@ def operation_facts() -> dict[str, Any]:
 def traffic_passes(name: str) -> float:
     """Operands read plus results written by an operation, in matrices of its size. [1]"""
     return float(operation_facts()["passes"][name])
+
+
+def eager_plan(name: str) -> EagerPlan | None:
+    """The kernels behind an operation as an eager framework runs it; none where nobody read them."""
+    plan = operation_facts()["eager"].get(name)
+    return EagerPlan(**plan) if plan else None
 
 
 def operation_machine(
@@ -50,4 +75,6 @@ def operation_machine(
         short_row_columns=operation.short_row_columns if operation else 0.0,
         long_row_bytes=operation.long_row_bytes if operation else 0.0,
         long_row_traffic_ratio=operation.long_row_traffic_ratio if operation else 1.0,
+        long_row_sharpness=operation.long_row_sharpness if operation else SOFT_ROW_SHARPNESS,
+        element_s=operation.element_s if operation else 0.0,
     )

@@ -3,7 +3,8 @@
 Element-wise operations stream their operands. Operations along a row add what a row costs by
 itself: a block of threads reads it, reduces, waits at barriers. Rows short enough for one warp
 need none of that. A row that no longer fits into registers and shared memory is read again for
-each pass. Data small enough to stay in the second-level cache comes from there.
+each pass. Arithmetic runs beside the traffic: an operation that computes much per element is bound by
+the units' rate, and no faster on more bandwidth. Data small enough to stay in the second-level cache comes from there.
 
 References
 ----------
@@ -24,8 +25,8 @@ CACHE_SHARE = 0.6
 """Part of the cache that keeps a working set between calls, measured on an H100: each half of the
 chip holds copies of the other's lines. [1]"""
 
-LONG_ROW_SHARPNESS = 6.0
-"""How sharply rows outgrow the chip: block sizes differ between libraries' cases. [1]"""
+OVERLAP_EXPONENT = 6.0
+"""How well arithmetic hides behind traffic, as in products. [1]"""
 
 
 class Matrix(NamedTuple):
@@ -55,6 +56,8 @@ class OperationMachine(NamedTuple):
     short_row_columns: float
     long_row_bytes: float
     long_row_traffic_ratio: float
+    long_row_sharpness: float
+    element_s: float
 
 
 def _bandwidth_bytes_per_s(footprint_bytes: float, machine: OperationMachine) -> float:
@@ -70,7 +73,7 @@ def _repeated(row_bytes: float, machine: OperationMachine) -> float:
     """Traffic over that of a row which stays on chip. [1]"""
     if machine.long_row_bytes <= 0.0:
         return 1.0
-    beyond = 1.0 / (1.0 + (machine.long_row_bytes / row_bytes) ** LONG_ROW_SHARPNESS)
+    beyond = 1.0 / (1.0 + (machine.long_row_bytes / row_bytes) ** machine.long_row_sharpness)
     return float(1.0 + beyond * (machine.long_row_traffic_ratio - 1.0))
 
 
@@ -87,12 +90,18 @@ def operation_time_s(matrix: Matrix, machine: OperationMachine) -> float:
     Returns
     -------
     float
-        Launch, traffic and what each row costs by itself. [s]
+        Launch, traffic or arithmetic, whichever takes longer, and what each row costs by itself. [s]
     """
-    least_bytes = matrix.n_rows * matrix.n_columns * matrix.element_bytes * matrix.n_passes
-    traffic_bytes = least_bytes * machine.traffic_ratio
-    traffic_bytes *= _repeated(matrix.n_columns * matrix.element_bytes, machine)
-    time_s = machine.launch_s + traffic_bytes / _bandwidth_bytes_per_s(least_bytes, machine)
+    n_elements = matrix.n_rows * matrix.n_columns
+    least_bytes = n_elements * matrix.element_bytes * matrix.n_passes
+    repeated = _repeated(matrix.n_columns * matrix.element_bytes, machine)
+    traffic_bytes = least_bytes * machine.traffic_ratio * repeated
+    busy_s = traffic_bytes / _bandwidth_bytes_per_s(least_bytes, machine)
+    if machine.element_s > 0.0:
+        arithmetic_s = n_elements * repeated * machine.element_s / machine.n_units
+        hidden = (arithmetic_s / busy_s) ** OVERLAP_EXPONENT
+        busy_s *= (1.0 + hidden) ** (1.0 / OVERLAP_EXPONENT)
+    time_s = machine.launch_s + busy_s
     if matrix.n_columns > machine.short_row_columns:
         row_s = machine.row_s if matrix.is_aligned > 0.0 else machine.unaligned_row_s
         time_s += matrix.n_rows * row_s / machine.n_units
