@@ -5,6 +5,7 @@ import io
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -185,7 +186,11 @@ def test_what_was_not_fitted_keeps_the_constants_of_the_profile(tmp_path):
     part = Calibration(gemm={"bf16": whole.gemm["fp8"]})
     write_calibrations({"h200-sxm": part}, catalogue=catalogue, out=tmp_path)
     read = Catalogue([tmp_path]).accelerator("h200-sxm").calibration
-    assert read.gemm["bf16"] == whole.gemm["fp8"]
+    known, now = whole.gemm["bf16"], read.gemm["bf16"]
+    libraries = whole.gemm["fp8"].implementations
+    assert libraries.items() <= now.implementations.items()
+    assert set(now.implementations) == {*known.implementations, *libraries}
+    assert msgspec.structs.replace(now, implementations=libraries) == whole.gemm["fp8"]
     assert read.gemm["fp8_block128"] == whole.gemm["fp8_block128"]
     assert read.attention == whole.attention
     assert read.collective == whole.collective
