@@ -125,6 +125,30 @@ def test_finished_fits_are_not_done_again(folder, tmp_path):
     assert not (tmp_path / "fits").exists()
 
 
+@pytest.mark.parametrize("n_fits", [0, 2])
+def test_an_interrupt_says_what_is_kept(twin, folder, tmp_path, monkeypatch, n_fits):
+    out = tmp_path / "out"
+
+    def interrupted(session):
+        for key in range(n_fits):
+            session.cached([key], Calibration, Calibration, code=("smooth.py",))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kernels.calibration.run.calibrate", interrupted)
+    answer = twin("calibrate", "--from", str(folder), "--out", str(out))
+    assert answer.code == 130
+    assert not answer.out
+    said = [line for line in answer.err_lines if "interrupted" in line]
+    if n_fits:
+        assert said == [
+            f"twin: interrupted: finished fits (2) are kept in {out / '.fits'}; the same command "
+            "goes on there"
+        ]
+    else:
+        assert said == ["twin: interrupted before a fit was finished: nothing is kept"]
+        assert not out.exists()
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
