@@ -122,7 +122,8 @@ def check_profiles(
 ) -> None:
     """Prove that profiles are complete, consistent and sourced.
 
-    Without FILE or DIR: all of the catalogue and of --profiles. Exits with 1 when a file fails.
+    Without FILE or DIR: all of the catalogue and of --profiles. Exits with 1 when a file fails, and
+    with 2 when a DIR holds none.
     """
     folders = tuple(path for path in files if path.is_dir())
     catalogue = Catalogue((*profile_dirs, *folders))
@@ -150,6 +151,9 @@ def _asked(files: Sequence[Path]) -> list[Path]:
     for path in files:
         if path.is_dir():
             found = sorted(inner for inner in path.rglob("*.toml") if inner.is_file())
+            if not found:
+                msg = f"{path}: holds no profile to check; expected TOML files in it or below it"
+                raise ProfileError(msg)
         elif path.is_file():
             found = [path]
         else:

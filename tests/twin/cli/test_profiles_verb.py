@@ -169,6 +169,14 @@ class TestCheck:
     def test_a_path_to_nothing_is_bad_input(self, tmp_path):
         assert "no such file or folder" in refused("check", tmp_path / "absent.toml")
 
+    def test_a_folder_without_profiles_is_bad_input(self, tmp_path):
+        document("new", "part", "--extends", "h100-sxm", "--out", tmp_path)
+        (tmp_path / "empty").mkdir()
+        (tmp_path / "empty" / "notes.txt").write_text("kind")
+        for named in ([tmp_path / "empty"], [tmp_path, tmp_path / "empty"]):
+            assert f"{tmp_path / 'empty'}: holds no profile" in refused("check", *named)
+        assert document("check", "--profiles", tmp_path / "empty")["ok"]
+
     def test_models_of_the_users_folder_are_read_as_models(self, tmp_path):
         pytest.importorskip("twin.workload.catalogue")
         (tmp_path / "mine.toml").write_text('schema_version = 1\nkind = "model"\nname = "mine"\n')
