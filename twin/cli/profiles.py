@@ -17,6 +17,7 @@ from hardware_profiles.schema import KINDS
 from hardware_profiles.templates import derived, skeleton
 from hardware_profiles.whole_files import write_text_whole
 from twin.cli.output import current_command, emit_json
+from twin.cli.profile_folders import told_shadows
 from twin.cli.profile_list import entries_of, list_lines
 from twin.cli.profile_text import details, show_lines
 
@@ -31,6 +32,7 @@ profiles_option = click.option(
     multiple=True,
     type=click.Path(path_type=Path),
     help="Folder of your own files, looked at first; may be repeated.",
+    callback=told_shadows,
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 kind_option = click.option(

@@ -185,6 +185,19 @@ class TestCheck:
         assert "expected one of accelerator" not in answer["findings"][0]["message"]
 
 
+def test_a_verb_says_which_of_the_users_files_hides_which(tmp_path):
+    document("new", "mine", "--extends", "h100-sxm", "--out", tmp_path)
+    path = tmp_path / "mine.toml"
+    assert not outcome("show", "mine", "--profiles", tmp_path).stderr
+    text = path.read_text()
+    assert "aliases = []" in text
+    path.write_text(text.replace("aliases = []", 'aliases = ["H100-SXM5-80GB"]'))
+    result = outcome("show", "H100-SXM5-80GB", "--profiles", tmp_path)
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"twin: {path} shadows hardware_profiles/")
+    assert "mine" in result.stdout.splitlines()[0]
+
+
 class TestNew:
     @pytest.mark.parametrize("kind", KINDS)
     def test_a_new_profile_is_short_complete_and_says_it_is_a_placeholder(self, tmp_path, kind):
