@@ -80,7 +80,10 @@ def _gemm(
 
 
 def _with_other_libraries(new: GemmCalibration, known: GemmCalibration) -> GemmCalibration:
-    """A fit with the libraries that it has no rows of, at the times that they took."""
+    """A fit with the libraries that it has no rows of, at the times that they took.
+
+    Up to what the constants that all libraries share (waves, splits, droop) change in them.
+    """
     if (new.pack_a_s > 0.0) != (known.pack_a_s > 0.0):
         return new  # constants of two formulas: those of one mean nothing beside the other
     kept = {
