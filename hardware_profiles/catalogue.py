@@ -83,12 +83,19 @@ class Catalogue:
 
     def find(self, kind: str, reference: str) -> Path | None:
         """File that a name or an alias refers to; None when there is none."""
-        for search in (Folder.find, Folder.find_alias):
-            for folder in self._folders:
-                found = search(folder, kind, reference)
-                if found:
-                    return found
+        named = self._named(kind, reference)
+        if named is not None:
+            return named
+        for folder in self._folders:
+            found = folder.find_alias(kind, reference)
+            if found:
+                # A file of the same name in an earlier folder takes its place, aliases or not.
+                return self._named(kind, found.stem)
         return None
+
+    def _named(self, kind: str, name: str) -> Path | None:
+        found = (folder.find(kind, name) for folder in self._folders)
+        return next((path for path in found if path is not None), None)
 
     def path(self, kind: str, reference: str) -> Path:
         """File that a name, an alias or the path of a TOML file refers to."""
@@ -182,9 +189,10 @@ class Catalogue:
     def _path_above(self, file: ProfileFile, path: Path) -> Path:
         """File that `file` extends; one that extends its own name means the next one found."""
         name = str(file.extends)
-        if name != path.stem:
-            return self.path(file.kind, name)
-        found = [p for folder in self._folders if (p := folder.find(file.kind, name))]
+        above = path if name == path.stem else self.path(file.kind, name)
+        if name.endswith(".toml") or above.stem != path.stem:
+            return above
+        found = [p for folder in self._folders if (p := folder.find(file.kind, path.stem))]
         others = found[found.index(path) + 1 :] if path in found else found
         return next((other for other in others if other != path), path)
 

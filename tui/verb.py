@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from twin.cli.profile_folders import told_shadows
+
 __all__ = ["tui"]
 
 
@@ -32,6 +34,7 @@ __all__ = ["tui"]
     metavar="DIR",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Your own profiles, found first; may be repeated.",
+    callback=told_shadows,
 )
 def tui(
     *,

@@ -19,7 +19,7 @@ from kernels.calibration.attention_backward import BORROWED_SPREAD, pass_ratio, 
 from kernels.calibration.attention_family import (
     family_attention,
     scaled_attention,
-    scaled_products,
+    scaled_values,
 )
 from kernels.calibration.attention_judge import AttentionJudge
 from kernels.calibration.attention_rows import DeviceRows, attention_rows
@@ -33,7 +33,7 @@ from kernels.calibration.fit_attention import (
     starts,
 )
 from kernels.calibration.session import Session
-from kernels.families.inheritance import inherited_calibration
+from kernels.families.inheritance import inherited_calibration, prior_accelerator
 from kernels.measurement_tables import Table
 from kernels.prediction.attention import UNFUSED, attention_sizes
 
@@ -172,35 +172,36 @@ class AttentionCalibrator:
 
         return min(device.values.values(), key=distance)
 
-    def _stand_in(self, device: _Device, name: str) -> str | None:
-        """Entry of the same device that a thin group would be derived from without its rows."""
+    def _stand_in(self, device: _Device, name: str) -> DerivedRule | None:
+        """Rule that would derive a thin group from another entry of the device without its rows."""
         if len(device.data.of(name)) >= RICH_ROWS:
             return None
         architecture = device.accelerator.architecture
         rules = (rule for rule in self.rules.derived if rule.from_architecture is None)
-        found = (r.of for r in rules if name in r.names and architecture in r.architectures)
-        return next(found, None)
+        return next((r for r in rules if name in r.names and architecture in r.architectures), None)
 
-    def _inherited(self, device: _Device, name: str) -> Parameters | None:
-        """Forward parameters of an implementation as profiles know it."""
-        known = inherited_calibration(self.session.catalogue, device.accelerator.name)
-        entry = known.attention.get(name)
-        if entry is None:
+    def _leant_on(self, device: _Device, name: str, *, n_rows: int) -> Parameters | None:
+        """What is known of a thin group's implementation without its rows, nearest first.
+
+        That is the profile's own entry, where that rests on more than the group: one that rests on
+        as many rows may be a fit of these, and a fit on top of its own result pulls twice. Then the
+        kernel that would stand in, at the rates at which it would, then an entry of the profile
+        that stands in, or one of its relatives where the table brings no other kernel.
+        """
+        catalogue, accelerator = self.session.catalogue, device.accelerator
+        own = prior_accelerator(catalogue, accelerator.name).calibration.attention.get(name)
+        if own is not None and _tells_more(own.provenance, n_rows):
+            return _parameters(own)
+        rule = self._stand_in(device, name)
+        if rule is not None and rule.of in device.values:
+            values = device.values[rule.of]
+            return _within(values | scaled_values(values, rule.rate_factor, scales=rule.scales))
+        if own is not None and own.provenance.figure_class == "assumed":
+            return _parameters(own)
+        if device.values:
             return None
-        # An entry that stands for another one lacks what is not known of it: shares of zero.
-        within = {
-            name: min(max(getattr(entry, name), one.low), one.high)
-            for name, one in parameter_ranges().forward.items()
-        }
-        return within | {name: getattr(entry, name) for name in NO_BLOCKS}
-
-    def _leant_on(self, device: _Device, name: str) -> Parameters | None:
-        """What is known of a thin group's implementation without its rows."""
-        stand_in = self._stand_in(device, name)
-        if stand_in in device.values:
-            return device.values[stand_in]
-        # A table that brings no relatives is one of a device that the profile knows.
-        return None if device.values else self._inherited(device, name)
+        known = inherited_calibration(catalogue, accelerator.name).attention.get(name)
+        return None if known is None else _parameters(known)
 
     def _fit(self, device: _Device, name: str, rows: Table) -> None:
         """Parameters, corrections and judgement of one group."""
@@ -218,7 +219,8 @@ class AttentionCalibrator:
             device.values[name] = relative = relative or {}
             return
         if relative is None and len(forward) < RICH_ROWS:
-            relative = self._leant_on(device, name) or self._nearest(device, forward)
+            relative = self._leant_on(device, name, n_rows=len(forward))
+            relative = relative or self._nearest(device, forward)
         values = self._forward(device, name, forward, relative)
         device.values[name] = values
         self._enter(device, name, rows, values)
@@ -373,6 +375,28 @@ class AttentionCalibrator:
                 device.entries[name] = msgspec.structs.replace(entry, provenance=noted)
 
 
+def _tells_more(provenance: Provenance, n_rows: int) -> bool:
+    """Whether constants rest on more than so many rows of the device."""
+    if provenance.n_samples is None:
+        return provenance.figure_class == "inherited"
+    return provenance.n_samples > n_rows
+
+
+def _parameters(entry: AttentionCalibration) -> Parameters:
+    """Forward parameters of an entry."""
+    names = (*parameter_ranges().forward, *NO_BLOCKS)
+    return _within({name: getattr(entry, name) for name in names})
+
+
+def _within(values: Parameters) -> Parameters:
+    """Parameters where a search may start: what stands for another entry lacks some of them."""
+    inside = {
+        name: min(max(values[name], one.low), one.high)
+        for name, one in parameter_ranges().forward.items()
+    }
+    return inside | {name: values[name] for name in NO_BLOCKS}
+
+
 def _fitted(entries: dict[str, AttentionCalibration]) -> dict[str, AttentionCalibration]:
     return {k: v for k, v in entries.items() if v.provenance.figure_class == "fitted"}
 
@@ -417,8 +441,7 @@ def _derived(family: AttentionCalibration, rule: DerivedRule) -> AttentionCalibr
             rule.spread, family.backward_provenance.relative_spread_fraction
         ),
     )
-    scale = scaled_attention if rule.scales == "all" else scaled_products
-    scaled = scale(family, rule.rate_factor)
+    scaled = scaled_attention(family, rule.rate_factor, scales=rule.scales)
     return msgspec.structs.replace(
         scaled, decode=None, provenance=provenance, backward_provenance=backward
     )

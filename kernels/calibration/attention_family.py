@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import msgspec
 
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import AttentionCalibration, AttentionDecode, Provenance
 
-__all__ = ["family_attention", "scaled_attention", "scaled_products"]
+__all__ = ["Scaling", "family_attention", "scaled_attention", "scaled_values"]
 
 Member = tuple[Accelerator, Mapping[str, AttentionCalibration]]
 
 CLOCKED = ("block_latency_s", "item_latency_s")
 """Parameters that stretch when the clock falls. [s]"""
+
+PRODUCTS = ("matrix_efficiency_fraction", "backward_matrix_efficiency_fraction")
+"""Rates of the matrix products, as shares of the peak. [1]"""
+
+EXPONENTIALS = ("exponentials_per_clock_per_unit",)
+
+Scaling = Literal["all", "products"]
+"""Whether a factor changes the pace of a whole kernel or of its matrix products alone."""
 
 KEPT = ("query_block", "narrow_query_block", "least_query_block")
 """Choices, not amounts: taken from the member with most rows."""
@@ -126,19 +135,30 @@ def family_attention(
     }
 
 
-def scaled_products(fitted: AttentionCalibration, rate_factor: float) -> AttentionCalibration:
-    """The rates of the matrix products of an entry scaled; no corrections."""
-    scaled = {
-        name: min(getattr(fitted, name) * rate_factor, 1.0)
-        for name in ("matrix_efficiency_fraction", "backward_matrix_efficiency_fraction")
-    }
+def scaled_values(
+    values: Mapping[str, float], rate_factor: float, *, scales: Scaling
+) -> dict[str, float]:
+    """Parameters by name with the rates among them scaled, and latencies against them.
+
+    Parameters
+    ----------
+    values
+        Parameters of a forward pass, or of both.
+    rate_factor
+        Rates over those that they have. [1]
+    scales
+        Whether the whole kernel changes its pace, or its matrix products alone.
+    """
+    scaled = {name: min(values[name] * rate_factor, 1.0) for name in PRODUCTS if name in values}
+    if scales == "all":
+        scaled |= {name: values[name] * rate_factor for name in EXPONENTIALS}
+        scaled |= {name: values[name] / rate_factor for name in CLOCKED}
+    return {**values, **scaled}
+
+
+def scaled_attention(
+    fitted: AttentionCalibration, rate_factor: float, *, scales: Scaling = "all"
+) -> AttentionCalibration:
+    """An entry at other rates, see `scaled_values`; no corrections."""
+    scaled = scaled_values(_amounts(fitted), rate_factor, scales=scales)
     return msgspec.structs.replace(fitted, **scaled, residual=None, backward_residual=None)
-
-
-def scaled_attention(fitted: AttentionCalibration, rate_factor: float) -> AttentionCalibration:
-    """All rates of an entry scaled together, latencies against them; no corrections."""
-    rates = {
-        "exponentials_per_clock_per_unit": fitted.exponentials_per_clock_per_unit * rate_factor
-    }
-    latencies = {name: getattr(fitted, name) / rate_factor for name in CLOCKED}
-    return msgspec.structs.replace(scaled_products(fitted, rate_factor), **rates, **latencies)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import msgspec
+
+from kernels.calibration.attention_family import Scaling
 
 __all__ = ["BackwardRule", "DerivedRule", "JointRule", "LeftOutRule", "Rules", "load_rules"]
 
@@ -38,7 +39,7 @@ class DerivedRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     from_architecture: str | None = None
     """None: of the same device."""
     rate_factor: float
-    scales: Literal["all", "products"] = "all"
+    scales: Scaling = "all"
     """Whether the factor slows the whole kernel or its matrix products alone."""
     spread: float
     source: str

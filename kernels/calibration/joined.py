@@ -12,15 +12,31 @@ from hardware_profiles.calibration import (
     AttentionCalibration,
     Calibration,
     CollectiveCalibration,
+    GemmCalibration,
+    GemmImplementation,
     MemoryBoundCalibration,
     Provenance,
+    Residual,
 )
 from kernels.calibration.attention_backward import BORROWED_SPREAD, pass_ratio, with_pass_ratio
+from kernels.gemm.timing import library_residual
 
 __all__ = ["joined_calibration"]
 
 TRUST = {"assumed": 0, "inherited": 1, "fitted": 2, "measured": 2}
 """A figure gives way to one of its own rank or above. [1]"""
+
+LIBRARY_RATIOS = {
+    "rate_ratio": "tensor_efficiency_fraction",
+    "memory_ratio": "memory_efficiency_fraction",
+    "supply_ratio": "feed_ratio",
+    "fill_ratio": "fill_depth",
+}
+"""Constants of a library of products, and of which of the device's own each is a multiple."""
+
+NO_CORRECTION = Residual(
+    starts_log2=(0.0,) * 3, steps_log2=(1.0,) * 3, counts=(1,) * 3, values_permille="0"
+)
 
 
 def joined_calibration(
@@ -29,7 +45,8 @@ def joined_calibration(
     """Constants of a profile with those of a fit in their place.
 
     A fit also derives what its rows do not show (implementations of relatives, operations from the
-    all-reduce, backward from forward passes). That fills gaps and replaces no better figure.
+    all-reduce, backward from forward passes). That fills gaps and replaces no better figure. What
+    the fit has no rows of (an implementation, an operation) is predicted as it was.
 
     Parameters
     ----------
@@ -41,7 +58,7 @@ def joined_calibration(
         What the fit found.
     """
     return Calibration(
-        gemm={**own.gemm, **fitted.gemm},
+        gemm=own.gemm | _gemm(own.gemm, fitted.gemm),
         attention=own.attention | _attention(accelerator, own.attention, fitted.attention),
         collective=own.collective | _collective(own.collective, fitted.collective),
         memory_bound=_memory_bound(own.memory_bound, fitted.memory_bound),
@@ -51,6 +68,49 @@ def joined_calibration(
 
 def _is_worse(new: Provenance, known: Provenance) -> bool:
     return TRUST[new.figure_class] < TRUST[known.figure_class]
+
+
+def _gemm(
+    own: Mapping[str, GemmCalibration], fitted: Mapping[str, GemmCalibration]
+) -> dict[str, GemmCalibration]:
+    return {
+        dtype: _with_other_libraries(new, own[dtype]) if dtype in own else new
+        for dtype, new in fitted.items()
+    }
+
+
+def _with_other_libraries(new: GemmCalibration, known: GemmCalibration) -> GemmCalibration:
+    """A fit with the libraries that it has no rows of, at the times that they took.
+
+    Up to what the constants that all libraries share (waves, splits, droop) change in them.
+    """
+    if (new.pack_a_s > 0.0) != (known.pack_a_s > 0.0):
+        return new  # constants of two formulas: those of one mean nothing beside the other
+    kept = {
+        name: _on_another_base(one, known, new)
+        for name, one in known.implementations.items()
+        if name not in new.implementations
+    }
+    return msgspec.structs.replace(new, implementations=kept | new.implementations)
+
+
+def _on_another_base(
+    one: GemmImplementation, before: GemmCalibration, after: GemmCalibration
+) -> GemmImplementation:
+    """A library's constants, which say how it differs from the device's own, beside others."""
+    ratios = {
+        name: getattr(one, name) * getattr(before, base) / getattr(after, base)
+        for name, base in LIBRARY_RATIOS.items()
+    }
+    residual = library_residual(before, one)
+    if residual is None and library_residual(after, one) is not None:
+        residual = NO_CORRECTION
+    return msgspec.structs.replace(
+        one,
+        **ratios,
+        overhead_s=max(0.0, one.overhead_s + before.launch_s - after.launch_s),
+        residual=residual,
+    )
 
 
 def _attention(

@@ -44,8 +44,10 @@ def write_calibrations(
 ) -> list[Path]:
     """Write the profile of each accelerator with what was fitted.
 
-    What was not fitted (a dtype, an implementation, an operation, a family of kernels) keeps the
-    constants that the profile itself has; what a fit only derives replaces nothing measured.
+    What was not fitted (a dtype, an implementation, an operation, a family of kernels) is predicted
+    as by the constants that the profile itself has: a library of products keeps its times, so that
+    its ratios are those to the device's new constants. What a fit only derives replaces nothing
+    measured.
 
     Parameters
     ----------

@@ -28,6 +28,7 @@ __all__ = [
     "family_calibration",
     "family_names",
     "inherited_calibration",
+    "prior_accelerator",
     "related_architectures",
 ]
 
@@ -129,13 +130,20 @@ def completed_calibration(accelerator: Accelerator) -> Calibration:
     )
 
 
-def inherited_calibration(catalogue: Catalogue, name: str) -> Calibration:
-    """What is known of an accelerator before its own kernels are: of the profile it extends.
+def prior_accelerator(catalogue: Catalogue, name: str) -> Accelerator:
+    """The profile that thin tables of an accelerator lean on: the one that it extends.
 
-    Of the profile itself where it extends none: a table of one server of a kind says how that
-    server differs from the kind.
+    The profile itself where it extends none: a table of one server of a kind says how that server
+    differs from the kind.
     """
-    loaded = catalogue.load("accelerator", name)
-    while loaded.base is not None:
-        loaded = loaded.base
-    return completed_calibration(catalogue.accelerator(loaded.name))
+    accelerator = catalogue.accelerator(name)
+    above = catalogue.load("accelerator", name).base
+    # What stands under the same name in the user's folder extends the shipped one by that name.
+    while above is not None and isinstance(above.thing, Accelerator):
+        accelerator, above = above.thing, above.base
+    return accelerator
+
+
+def inherited_calibration(catalogue: Catalogue, name: str) -> Calibration:
+    """What is known of an accelerator before its own kernels are, its relatives' constants too."""
+    return completed_calibration(prior_accelerator(catalogue, name))

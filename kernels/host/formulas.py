@@ -28,7 +28,7 @@ from kernels.gemm.model import GemmMachine, GemmShape, gemm_time
 from kernels.host.case import ATTENTION, GEMM, ITEM_BYTES, HostCase
 from kernels.memory_bound.machine import traffic_passes
 from kernels.memory_bound.operation import Matrix, OperationMachine, operation_time_s
-from kernels.prediction.gemm import TRANSPOSED
+from kernels.prediction.gemm import LAYOUTS
 
 __all__ = [
     "ATTENTION_FIXED",
@@ -196,7 +196,7 @@ def gemm_time_s(case: HostCase, figures: HostFigures, values: Values) -> float:
         **GEMM_FIXED,
     )
     width = float(ITEM_BYTES)
-    shape = GemmShape(m, n, k, width, width, width, 1.0, *TRANSPOSED[case.layout])
+    shape = GemmShape(m, n, k, width, width, width, 1.0, *LAYOUTS[case.layout])
     return gemm_time(shape, machine).time_s + values.get("overhead_s", 0.0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kernels.importers.cells import Place
 
-__all__ = ["is_tidy_dtype", "tidy_dtype"]
+__all__ = ["is_tidy_dtype", "known_dtype", "tidy_dtype"]
 
 _NAMES = {
     "fp64": ("float64", "double"),
@@ -34,6 +34,11 @@ def is_tidy_dtype(text: str) -> bool:
     return text in _NAMES
 
 
+def known_dtype(text: str) -> str | None:
+    """Name of a number format in the project's tables, however spelled; None for no format."""
+    return _TIDY.get(text.strip().lower().removeprefix("torch."))
+
+
 def tidy_dtype(text: str, column: str, place: Place) -> str:
     """Name of a number format in the project's tables.
 
@@ -42,7 +47,7 @@ def tidy_dtype(text: str, column: str, place: Place) -> str:
     MeasurementError
         No known format; file, place, column and value are named.
     """
-    found = _TIDY.get(text.strip().lower().removeprefix("torch."))
+    found = known_dtype(text)
     if found is None:
         complaint = f"{column} = {text!r} is no known number format; known are {', '.join(_NAMES)}"
         raise place.error(complaint)

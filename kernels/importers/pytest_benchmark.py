@@ -32,6 +32,7 @@ from kernels.importers.tidy_rows import (
     size_columns,
 )
 from kernels.measurement_tables import MeasurementError
+from kernels.prediction.gemm import LAYOUTS
 from kernels.prediction.operations import operation_names
 
 __all__ = ["SOURCE", "import_pytest_benchmark", "is_pytest_benchmark"]
@@ -157,6 +158,10 @@ def _row(
     for name in ("op", "direction", "library", "flag", "link", "layout"):
         if name in values:
             values[name] = _text(values[name], name, inside)
+    if values.get("layout", "") not in LAYOUTS:
+        expected = ", ".join(filter(None, LAYOUTS))
+        complaint = f"layout = {values['layout']!r}; expected one of {expected}"
+        raise inside.error(complaint)
     if "causal" in values and not isinstance(values["causal"], bool):
         complaint = f"causal = {values['causal']!r}; expected true or false"
         raise inside.error(complaint)

@@ -64,9 +64,9 @@ class Aside:
     path: Path
     reasons: Counter[str] = field(default_factory=Counter)
 
-    def count(self, reason: str) -> None:
-        """One more row is left aside."""
-        self.reasons[reason] += 1
+    def count(self, reason: str, n_rows: int = 1) -> None:
+        """One more row is left aside, or so many of them."""
+        self.reasons[reason] += n_rows
 
     def report(self) -> None:
         """Warn once."""

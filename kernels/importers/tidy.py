@@ -31,6 +31,7 @@ from kernels.measurement_tables import (
     require_texts,
     require_whole,
 )
+from kernels.prediction.gemm import LAYOUTS
 from kernels.table_lines import has_torn_end, row_spot
 
 __all__ = ["read_tidy", "with_profile"]
@@ -54,8 +55,8 @@ def read_tidy(path: Path, request: ImportRequest) -> tuple[str, Table]:
     Raises
     ------
     MeasurementError
-        No known family, a column missing, no rows, a name missing, an unknown number format, or a
-        size or time that is no number above 0; file, line and column are named.
+        No known family, a column missing, no rows, a name missing, an unknown number format or
+        layout, or a size or time that is no number above 0; file, line and column are named.
     """
     family = family_of(column_names(path))
     if family is None:
@@ -76,6 +77,7 @@ def read_tidy(path: Path, request: ImportRequest) -> tuple[str, Table]:
     needed = [name for name in NAMES if name in columns and name not in defaults]
     _require_given(table, [name for name in needed if name != "device"], path=path)
     table = _with_dtypes(table, path)
+    _require_layouts(table, path)
     return family, with_profile(table, request.devices(), path=path)
 
 
@@ -85,6 +87,15 @@ def _require_given(table: Table, names: Sequence[str], *, path: Path) -> None:
         if len(missing):
             message = f"{path}: {row_spot(path, int(missing[0]))}: {name} is missing"
             raise MeasurementError(message)
+
+
+def _require_layouts(table: Table, path: Path) -> None:
+    if "layout" not in table.columns:
+        return
+    for text in sorted({str(layout) for layout in table["layout"].tolist()} - LAYOUTS.keys()):
+        row = int(np.flatnonzero(table["layout"].astype(str) == text)[0])
+        complaint = f"layout = {text!r}; expected one of {', '.join(filter(None, LAYOUTS))}"
+        raise Place(path, row_spot(path, row)).error(complaint)
 
 
 def _with_dtypes(table: Table, path: Path) -> Table:

@@ -24,6 +24,7 @@ from kernels.residual import ResidualGrid, compiled_grid
 
 __all__ = [
     "GEMM_COLUMNS",
+    "LAYOUTS",
     "GemmTimes",
     "gemm_machine",
     "gemm_sizes",
@@ -33,8 +34,15 @@ __all__ = [
 
 GEMM_COLUMNS = ("device", "dtype", "m", "n", "k", "batch", "library", "latency_us")
 
-TRANSPOSED = {"NN": (0.0, 0.0), "TN": (0.0, 1.0), "NT": (1.0, 0.0), "TT": (1.0, 1.0)}
-"""Whether A and B are stored transposed, by the layout as a column-major BLAS names it. [1]"""
+LAYOUTS = {
+    "NN": (0.0, 0.0),
+    "TN": (0.0, 1.0),
+    "NT": (1.0, 0.0),
+    "TT": (1.0, 1.0),
+    "": (0.0, 0.0),
+}
+"""Whether A and B are stored transposed, by the layout as a column-major BLAS names it; empty where
+nothing tells. [1]"""
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -49,11 +57,13 @@ def gemm_sizes(rows: Table) -> FloatArray:
 
 
 def gemm_transposed(rows: Table) -> FloatArray:
-    """Whether A and B of each row are stored transposed; not where no layout is given. [1]"""
-    if "layout" not in rows.columns:
-        return np.zeros((len(rows), 2))
-    found = [TRANSPOSED.get(str(layout), TRANSPOSED["NN"]) for layout in rows["layout"]]
-    return np.array(found).reshape(len(rows), 2)
+    """Whether A and B of each row are stored transposed; NaN for what is no layout. [1]"""
+    found = np.zeros((len(rows), 2))
+    if "layout" in rows.columns:
+        layouts = rows["layout"]
+        for layout in set(layouts.tolist()):
+            found[layouts == layout] = LAYOUTS.get(str(layout), (np.nan, np.nan))
+    return found
 
 
 def gemm_machine(
@@ -159,10 +169,11 @@ class GemmTimes:
         -------
         ndarray
             Seconds; NaN where the device has no peak, or neither it nor its relatives have
-            constants, for the dtype.
+            constants, for the dtype, and where the layout is none.
         """
         times_s = np.full(len(rows), np.nan)
         sizes, transposed = gemm_sizes(rows), gemm_transposed(rows)
+        is_stored = ~np.isnan(transposed[:, 0])
         groups = np.array(
             [f"{d}\t{t}" for d, t in zip(rows["dtype"], rows["library"], strict=True)], dtype=object
         )
@@ -177,7 +188,7 @@ class GemmTimes:
             if machine is None:
                 continue
             one = fitted.implementations.get(implementation("gemm", text) or "")
-            chosen, library = groups == group, gemm_library(one)
+            chosen, library = (groups == group) & is_stored, gemm_library(one)
             times_s[chosen] = self.kernel_times_s(
                 sizes[chosen],
                 precision,

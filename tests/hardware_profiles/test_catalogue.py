@@ -140,6 +140,16 @@ def test_of_two_folders_the_first_wins(device, tmp_path):
     assert Catalogue(folders).accelerator("mine").power.tdp_w == 222
 
 
+@pytest.mark.parametrize("base", ["h100-sxm", "H100"])
+def test_a_file_under_a_shipped_name_is_found_under_its_aliases_too(write, tmp_path, base):
+    head = 'schema_version = 1\nkind = "accelerator"\nname = "h100-sxm"\n'
+    write("h100-sxm", f'{head}extends = "{base}"\n[power]\ntdp_w = 321\n')
+    mine = Catalogue([tmp_path])
+    for name in ("h100-sxm", "H100-SXM", "H100", "H100-SXM5-80GB"):
+        assert mine.accelerator(name).power.tdp_w == 321
+        assert Catalogue().accelerator(name).power.tdp_w == 700
+
+
 def test_a_users_alias_goes_before_a_shipped_one(device, tmp_path):
     device("mine", head='aliases = ["H100"]')
     assert Catalogue([tmp_path]).accelerator("h100").name == "mine"

@@ -5,6 +5,7 @@ import msgspec
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Calibration
 from hardware_profiles.catalogue import Catalogue
+from kernels.calibration.render import rendered_calibration
 from kernels.families.inheritance import (
     GENERIC,
     calibration_sources,
@@ -111,3 +112,13 @@ def test_what_a_server_inherits_is_what_its_kind_knows():
     assert inherited.gemm["bf16"] != own
     alone = catalogue.accelerator("h100-sxm")
     assert inherited_calibration(catalogue, alone.name) == completed_calibration(alone)
+
+
+def test_a_file_of_the_user_that_extends_the_shipped_one_by_its_name_leans_on_that(tmp_path):
+    shipped = CATALOGUE.accelerator("h100-sxm")
+    fit = rendered_calibration(Calibration(gemm={"bf16": shipped.calibration.gemm["fp8"]}))
+    head = 'schema_version = 1\nkind = "accelerator"\nname = "h100-sxm"\nextends = "h100-sxm"'
+    (tmp_path / "h100-sxm.toml").write_text(f"{head}\n{fit}")
+    mine = Catalogue([tmp_path])
+    assert mine.accelerator("h100-sxm").calibration.gemm["bf16"] != shipped.calibration.gemm["bf16"]
+    assert inherited_calibration(mine, "h100-sxm") == completed_calibration(shipped)

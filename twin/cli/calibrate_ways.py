@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,13 @@ class Calibrated:
 def fitted_from(
     paths: Sequence[Path], *, out: Path, profile_dirs: tuple[Path, ...], said: Mapping[str, Any]
 ) -> Calibrated:
-    """Fit on measurements of files and folders."""
+    """Fit on measurements of files and folders.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Passed on once it is said what is kept.
+    """
     from hardware_profiles.catalogue import Catalogue
     from kernels.calibration.profiles import write_calibrations, write_family_files
     from kernels.calibration.run import calibrate as run
@@ -49,24 +56,43 @@ def fitted_from(
     request = import_request(
         catalogue, device=said["device"], operation=said["operation"], link=said["link"] or ""
     )
-    first, *others = paths
-    imported = imported_from(first, request)
-    for path in others:
-        imported += _everything_in(path, request)
-    session = Session(
-        folder=first,
-        catalogue=catalogue,
-        cache=out / ".fits",
-        imported=joined_tables(imported),
-        request=request,
-    )
-    result = run(session)
-    files = write_calibrations(result.fitted, catalogue=catalogue, out=out)
-    files += write_family_files(result.families, out=out)
-    session.drop_cache()
+    fits = out / ".fits"
+    with _said_when_interrupted(fits):
+        first, *others = paths
+        imported = imported_from(first, request)
+        for path in others:
+            imported += _everything_in(path, request)
+        session = Session(
+            folder=first,
+            catalogue=catalogue,
+            cache=fits,
+            imported=joined_tables(imported),
+            request=request,
+        )
+        result = run(session)
+        files = write_calibrations(result.fitted, catalogue=catalogue, out=out)
+        files += write_family_files(result.families, out=out)
+        session.drop_cache()
     return Calibrated(
         reports=result.reports, files=tuple(files), profile_hashes=session.profile_hashes
     )
+
+
+@contextlib.contextmanager
+def _said_when_interrupted(fits: Path) -> Iterator[None]:
+    """Say in one line what an interrupt leaves, for a run that keeps finished fits in a folder."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        n_kept = len(list(fits.glob("*.json")))
+        if n_kept:
+            logger.warning(
+                "interrupted: finished fits (%d) are kept in %s; the same command goes on there",
+                *(n_kept, fits),
+            )
+        else:
+            logger.warning("interrupted before a fit was finished: nothing is kept")
+        raise
 
 
 def _everything_in(path: Path, request: ImportRequest) -> list[ImportedFile]:

@@ -174,10 +174,27 @@ def bar(fraction: float, *, width: int = 30) -> str:
     return "#" * max(1, round(min(fraction, 1.0) * width))
 
 
+class _OnceEach(logging.Filter):
+    """Lets a warning through that was not said before; a file may be looked into twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return True
+        text = record.getMessage()
+        is_new = text not in self._said
+        self._said.add(text)
+        return is_new
+
+
 @contextlib.contextmanager
 def progress_on_stderr() -> Iterator[None]:
-    """Show what the libraries of this project log, warnings as such, while something long runs."""
+    """Show what the libraries of this project log while something long runs, each warning once."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_OnceEach())
     handler.setFormatter(logging.Formatter("twin: %(message)s"))
     loggers = [logging.getLogger(name) for name in ("kernels", "twin")]
     levels = [logger.level for logger in loggers]

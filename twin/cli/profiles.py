@@ -17,6 +17,7 @@ from hardware_profiles.schema import KINDS
 from hardware_profiles.templates import derived, skeleton
 from hardware_profiles.whole_files import write_text_whole
 from twin.cli.output import current_command, emit_json
+from twin.cli.profile_folders import told_shadows
 from twin.cli.profile_list import entries_of, list_lines
 from twin.cli.profile_text import details, show_lines
 
@@ -31,6 +32,7 @@ profiles_option = click.option(
     multiple=True,
     type=click.Path(path_type=Path),
     help="Folder of your own files, looked at first; may be repeated.",
+    callback=told_shadows,
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 kind_option = click.option(
@@ -122,7 +124,8 @@ def check_profiles(
 ) -> None:
     """Prove that profiles are complete, consistent and sourced.
 
-    Without FILE or DIR: all of the catalogue and of --profiles. Exits with 1 when a file fails.
+    Without FILE or DIR: all of the catalogue and of --profiles. Exits with 1 when a file fails, and
+    with 2 when a DIR holds none.
     """
     folders = tuple(path for path in files if path.is_dir())
     catalogue = Catalogue((*profile_dirs, *folders))
@@ -150,6 +153,9 @@ def _asked(files: Sequence[Path]) -> list[Path]:
     for path in files:
         if path.is_dir():
             found = sorted(inner for inner in path.rglob("*.toml") if inner.is_file())
+            if not found:
+                msg = f"{path}: holds no profile to check; expected TOML files in it or below it"
+                raise ProfileError(msg)
         elif path.is_file():
             found = [path]
         else:

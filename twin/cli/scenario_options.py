@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from twin.cli.profile_folders import told_shadows
 from twin.scenario.scenario import PlanRequest, Scenario
 
 __all__ = [
@@ -104,6 +105,7 @@ profiles_option = click.option(
     metavar="DIR",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Your own profiles, found first; may be repeated.",
+    callback=told_shadows,
 )
 
 

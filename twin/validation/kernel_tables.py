@@ -7,9 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from kernels.gemm.precision import PRECISIONS
+from kernels.importers.dtypes import known_dtype
 from kernels.importers.files import foreign_files, import_file
 from kernels.importers.formats import Format, recognise
-from kernels.importers.request import ImportRequest
+from kernels.importers.request import Aside, ImportRequest
 from kernels.measurement_tables import (
     MeasurementError,
     Table,
@@ -19,6 +23,7 @@ from kernels.measurement_tables import (
     require_texts,
     require_whole,
 )
+from kernels.prediction.gemm import LAYOUTS
 
 __all__ = [
     "FAMILIES",
@@ -35,6 +40,9 @@ TEXT_COLUMNS = ("device", "dtype", "direction", "op", "library")
 """Columns of names."""
 
 SUFFIXES = (".parquet", ".csv")
+
+GEMM_WORDS = {"dtype": frozenset(PRECISIONS), "layout": frozenset(LAYOUTS)}
+"""Words that columns of products may hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +140,14 @@ class KernelTable:
     family: Family
     rows: Table
 
+    def unknown(self, column: str) -> dict[str, int]:
+        """Words of a column of products that mean nothing to the models, and rows of each. [1]"""
+        if self.family.name != "gemm":
+            return {}
+        words = self.rows[column]
+        found = {str(word) for word in set(words.tolist())} - GEMM_WORDS[column]
+        return {word: int((words == word).sum()) for word in sorted(found)}
+
 
 def find_tables(path: Path) -> list[tuple[Path, Family | None]]:
     """Tables that a path stands for: a file by its content, a folder by the names of its files.
@@ -195,11 +211,24 @@ def read_kernel_tables(
 ) -> list[KernelTable]:
     """Rows of one file by family: of its own tidy table, or of whatever another tool wrote.
 
+    Products of an unknown number format or layout are named in a warning: nothing predicts them.
+
     Raises
     ------
     MeasurementError
         As `read_kernel_table` and the importers say.
     """
+    tables = _tables_of(path, family, request)
+    aside = Aside(path)
+    for table in tables:
+        for column in GEMM_WORDS:
+            for word, n_rows in table.unknown(column).items():
+                aside.count(f"products of unknown {column} {word!r}", n_rows)
+    aside.report()
+    return tables
+
+
+def _tables_of(path: Path, family: Family | None, request: ImportRequest) -> list[KernelTable]:
     if family is not None:
         return [read_kernel_table(path, family)]
     return [
@@ -230,4 +259,16 @@ def read_kernel_table(path: Path, family: Family) -> KernelTable:
     require_positive(rows, family.positive, path=path)
     counts = [name for name in family.positive if name != family.measured]
     require_whole(rows, counts, path=path)
-    return KernelTable(path=path, family=family, rows=rows)
+    return KernelTable(path=path, family=family, rows=_with_tidy_dtypes(rows))
+
+
+def _with_tidy_dtypes(rows: Table) -> Table:
+    """Number formats under the names of the project's tables; unknown ones as they are."""
+    if "dtype" not in rows.columns:
+        return rows
+    dtypes = rows["dtype"]
+    names = {text: known_dtype(text) or text for text in set(dtypes.tolist())}
+    for text, name in names.items():
+        if text != name:
+            dtypes = np.where(dtypes == text, name, dtypes)
+    return Table(columns=rows.columns | {"dtype": dtypes})

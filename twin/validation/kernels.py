@@ -92,10 +92,16 @@ def validate_kernels(path: Path, *, request: ImportRequest) -> KernelValidation:
         **_errors(errors[np.isfinite(errors)]),
         "by_device": entries,
         "unknown_devices": sorted(devices.unknown),
+        "unknown_dtypes": _unknown(predicted, "dtype"),
+        "unknown_layouts": _unknown(predicted, "layout"),
     }
     return KernelValidation(
         report=report, tables=tuple(predicted), profile_hashes=devices.profile_hashes
     )
+
+
+def _unknown(predicted: Sequence[PredictedTable], column: str) -> list[str]:
+    return sorted({word for one in predicted for word in one.table.unknown(column)})
 
 
 class _Devices:

@@ -13,6 +13,7 @@ from kernels.calibration.attention import attention_calibrations
 from kernels.calibration.attention_backward import pass_ratio, with_pass_ratio
 from kernels.calibration.attention_family import family_attention, scaled_attention
 from kernels.calibration.attention_rows import attention_rows
+from kernels.calibration.attention_rules import load_rules
 from kernels.calibration.fit_attention import (
     NO_BLOCKS,
     AttentionFitter,
@@ -20,9 +21,11 @@ from kernels.calibration.fit_attention import (
     parameter_ranges,
     starts,
 )
+from kernels.calibration.profiles import calibrated_profile
 from kernels.calibration.run import calibrate
 from kernels.calibration.session import Session
 from kernels.calibration.simplex import judge
+from kernels.compiled_formula import PlainFormulas
 from kernels.measurement_tables import MeasurementError, Table
 from kernels.prediction.attention import AttentionTimes
 
@@ -125,19 +128,94 @@ def test_thin_rows_leave_the_prior_in_place(fitter, hopper):
 
 def test_a_thin_table_alone_starts_from_its_implementation_in_the_profile(tmp_path):
     """Three calls leave nearly all of it in place: there is no other device to lean on."""
-    names = ("batch", "heads_q", "heads_kv", "seq_q", "seq_kv", "head_dim")
     library = "transformer-engine:attention"
     lines = [
         f"b200-sxm,bf16,1,{heads},{heads},4096,4096,128,true,fwd,{library},{latency_us},TWEELING"
         for heads, latency_us in ((24, 120.0), (32, 150.0), (64, 260.0))
     ]
-    head = f"device,dtype,{','.join(names)},causal,direction,library,latency_us,source_id"
+    head = f"{HEAD},latency_us,source_id"
     (tmp_path / "attention.csv").write_text("\n".join([head, *lines]) + "\n")
     found = attention_calibrations(Session(folder=tmp_path))["b200-sxm"]["cudnn"]
     known = Catalogue().accelerator("b200-sxm").calibration.attention["cudnn"]
     assert found.query_block == known.query_block
     for name in ("block_latency_s", "join_exponent"):
         assert getattr(found, name) == pytest.approx(getattr(known, name), rel=0.3)
+
+
+HEAD = "device,dtype,batch,heads_q,heads_kv,seq_q,seq_kv,head_dim,causal,direction,library"
+N_HEADS = (24, 32, 64)
+"""None of them set aside."""
+
+
+def calls_of(device, *libraries):
+    lines = [
+        f"{device},bf16,1,{heads},{heads},4096,4096,128,true,fwd,{library},{5.0 * heads},TWEELING"
+        for library, n_calls in libraries
+        for heads in N_HEADS[:n_calls]
+    ]
+    return "\n".join([f"{HEAD},latency_us,source_id", *lines]) + "\n"
+
+
+@pytest.fixture
+def leant_on(monkeypatch, tmp_path):
+    """What the fits of a table lean on, by order; each of them leaves it as it is."""
+    found = []
+
+    def forward(_fitter, _rows, _accelerator, *, relative=None):
+        found.append(relative)
+        return relative
+
+    def fitted(text, catalogue=None):
+        (tmp_path / "attention.csv").write_text(text)
+        session = Session(folder=tmp_path, catalogue=catalogue or Catalogue())
+        return attention_calibrations(session), found
+
+    monkeypatch.setattr(AttentionFitter, "forward", forward)
+    monkeypatch.setattr("kernels.prediction.attention.FormulaCompiler", PlainFormulas)
+    return fitted
+
+
+def is_of(parameters, known):
+    return all(
+        parameters[name] == pytest.approx(getattr(known, name))
+        for name in ("matrix_efficiency_fraction", "block_latency_s", "launch_s", *NO_BLOCKS)
+    )
+
+
+def test_a_thin_group_leans_on_its_entry_in_the_profile_beside_other_kernels_too(leant_on):
+    known = Catalogue().accelerator("b200-sxm").calibration.attention
+    text = calls_of("b200-sxm", ("trtllm-1", 3), ("transformer-engine:attention", 2))
+    _, (first, second) = leant_on(text)
+    assert is_of(first, known["trtllm"])
+    assert is_of(second, known["cudnn"])
+    assert not is_of(first, known["cudnn"])
+
+
+def test_an_entry_that_rests_on_no_more_rows_than_the_table_is_not_leant_on(leant_on, tmp_path):
+    """It may be a fit of the same rows, which would then count twice."""
+    shipped = Catalogue()
+    known = shipped.accelerator("b200-sxm").calibration
+    cudnn = known.attention["cudnn"]
+    few = msgspec.structs.replace(cudnn.provenance, n_samples=2)
+    again = {"cudnn": msgspec.structs.replace(cudnn, provenance=few)}
+    again = msgspec.structs.replace(known, attention=known.attention | again)
+    text = calibrated_profile(shipped.path("accelerator", "b200-sxm").read_text(), again)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "b200-sxm.toml").write_text(text)
+    text = calls_of("b200-sxm", ("trtllm-1", 3), ("transformer-engine:attention", 2))
+    _, (first, second) = leant_on(text, Catalogue([mine]))
+    assert second == first
+
+
+def test_what_stands_in_for_a_thin_group_is_leant_on_at_the_rates_at_which_it_does(leant_on):
+    text = calls_of("mi355x", ("aiter", 3), ("torch-sdpa", 2))
+    _, (aiter, torch) = leant_on(text)
+    (factor,) = (rule.rate_factor for rule in load_rules().derived if "torch-sdpa" in rule.names)
+    share, clocks = "matrix_efficiency_fraction", "block_latency_s"
+    assert torch[share] == pytest.approx(factor * aiter[share])
+    assert torch[clocks] == pytest.approx(aiter[clocks] / factor)
+    assert torch["launch_s"] == aiter["launch_s"]
 
 
 def test_a_given_ratio_of_passes_is_met(hopper):
@@ -192,9 +270,8 @@ def test_real_rows_set_aside_are_within_the_bars(fitter):
 
 
 def test_backward_rows_alone_are_named_and_left_out(tmp_path, caplog):
-    names = "device,dtype,batch,heads_q,heads_kv,seq_q,seq_kv,head_dim,causal,direction,library"
     row = "MI355X,bf16,2,32,8,4096,4096,128,true,bwd,aiter,900,X\n"
-    (tmp_path / "attention.csv").write_text(f"{names},latency_us,source_id\n{row}")
+    (tmp_path / "attention.csv").write_text(f"{HEAD},latency_us,source_id\n{row}")
     assert attention_calibrations(Session(folder=tmp_path, catalogue=Catalogue())) == {"mi355x": {}}
     assert "attention mi355x aiter: not fitted; no row of its forward pass" in caplog.text
     with pytest.raises(MeasurementError, match="nothing could be fitted"):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import msgspec
+import numpy as np
 import pytest
 
 from hardware_profiles.calibration import Calibration
 from hardware_profiles.catalogue import Catalogue
 from kernels.calibration.attention_backward import pass_ratio
 from kernels.calibration.joined import joined_calibration
+from kernels.compiled_formula import PlainFormulas
+from kernels.measurement_tables import Table
+from kernels.prediction.gemm import GemmTimes
 
 replace = msgspec.structs.replace
 
@@ -20,6 +24,69 @@ def h200():
 
 def as_class(thing, figure_class, field="provenance"):
     return replace(thing, **{field: replace(getattr(thing, field), figure_class=figure_class)})
+
+
+TIMES = GemmTimes(PlainFormulas())
+
+
+def product_times_s(device, gemm, library):
+    rng = np.random.default_rng(2)
+    sizes = np.floor(2.0 ** rng.uniform(4.0, 14.0, size=(20, 3)))
+    columns = {name: sizes[:, number] for number, name in enumerate("mnk")}
+    columns |= {"batch": np.ones(20), "dtype": np.full(20, "bf16", dtype=object)}
+    columns["library"] = np.full(20, library, dtype=object)
+    return TIMES.times_s(Table(columns=columns), device, Calibration(gemm={"bf16": gemm}))
+
+
+def faster_products(known):
+    """What a table of a library that the profile does not know makes of a device."""
+    only = replace(known.implementations["vllm"], overhead_s=0.0, residual=None)
+    return replace(
+        known,
+        tensor_efficiency_fraction=0.8 * known.tensor_efficiency_fraction,
+        memory_efficiency_fraction=0.9 * known.memory_efficiency_fraction,
+        fill_depth=2.0 * known.fill_depth,
+        launch_s=known.launch_s + 0.3e-6,
+        residual=None,
+        implementations={"vendor": only},
+    )
+
+
+def test_libraries_without_rows_keep_the_times_that_they_took(h200):
+    known = h200.calibration.gemm["bf16"]
+    new = faster_products(known)
+    own, fit = Calibration(gemm={"bf16": known}), Calibration(gemm={"bf16": new})
+    joined = joined_calibration(h200, own, fit).gemm["bf16"]
+    assert set(joined.implementations) == {*known.implementations, "vendor"}
+    assert joined.implementations["vendor"] == new.implementations["vendor"]
+    for library in ("trtllm-1", "vllm-1", "sglang-1"):
+        before = product_times_s(h200, known, library)
+        # A library without an overhead cannot start before the device's own kernel does.
+        assert product_times_s(h200, joined, library) == pytest.approx(before, abs=0.35e-6)
+    alone = product_times_s(h200, joined, "")
+    assert alone == pytest.approx(product_times_s(h200, new, ""))
+
+
+def test_a_new_correction_of_the_device_leaves_other_libraries_alone(h200):
+    known = h200.calibration.gemm["bf16"]
+    bare = replace(known, residual=None, implementations={})
+    own = replace(bare, implementations={"vllm": known.implementations["vllm"]})
+    own.implementations["vllm"] = replace(own.implementations["vllm"], residual=None)
+    fit = replace(bare, residual=known.residual)
+    joined = joined_calibration(
+        h200, Calibration(gemm={"bf16": own}), Calibration(gemm={"bf16": fit})
+    ).gemm["bf16"]
+    before = product_times_s(h200, own, "vllm-1")
+    assert product_times_s(h200, joined, "vllm-1") == pytest.approx(before)
+    assert not np.allclose(product_times_s(h200, joined, ""), product_times_s(h200, own, ""))
+
+
+def test_libraries_of_another_formula_are_not_kept(h200):
+    """A processor's kernels pack their operands; a fit of products in waves knows nothing of it."""
+    known = h200.calibration.gemm["bf16"]
+    own = Calibration(gemm={"bf16": replace(known, pack_a_s=1e-9, pack_b_s=1e-9)})
+    fit = Calibration(gemm={"bf16": replace(known, implementations={})})
+    assert not joined_calibration(h200, own, fit).gemm["bf16"].implementations
 
 
 def test_what_is_derived_from_a_relative_replaces_nothing_measured(h200):

@@ -27,6 +27,7 @@ NAME = st.from_regex(r"[a-z][A-Za-z0-9 .:,_\"'()*+-]{0,12}[a-z0-9]", fullmatch=T
 FIELDS = {
     "device": NAME,
     "dtype": st.sampled_from(["bf16", "fp32", "fp8_block128"]),
+    "layout": st.sampled_from(["", "NN", "TN", "NT"]),
     "library": NAME,
     "op": NAME,
     "direction": st.sampled_from(["fwd", "bwd"]),

@@ -37,6 +37,15 @@ def test_other_spellings_of_a_number_format_are_taken(imported):
     assert found.tables["gemm"]["dtype"].tolist() == ["bf16"]
 
 
+def test_a_layout_that_is_none_is_refused(imported):
+    head, row = HEAD.replace("latency_us", "layout,latency_us"), ROW.replace("mm,5", "mm,{},5")
+    found = imported(head + "".join(row.format(one) for one in ("NN", "TN", "NT", "TT", "")))
+    assert found.tables["gemm"]["layout"].tolist() == ["NN", "TN", "NT", "TT", ""]
+    complaint = "line 3: layout = 'XY'; expected one of NN, TN, NT, TT"
+    with pytest.raises(MeasurementError, match=complaint):
+        imported(head + row.format("NN") + row.format("XY"))
+
+
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [

@@ -5,6 +5,7 @@ import io
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -124,6 +125,30 @@ def test_finished_fits_are_not_done_again(folder, tmp_path):
     assert not (tmp_path / "fits").exists()
 
 
+@pytest.mark.parametrize("n_fits", [0, 2])
+def test_an_interrupt_says_what_is_kept(twin, folder, tmp_path, monkeypatch, n_fits):
+    out = tmp_path / "out"
+
+    def interrupted(session):
+        for key in range(n_fits):
+            session.cached([key], Calibration, Calibration, code=("smooth.py",))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kernels.calibration.run.calibrate", interrupted)
+    answer = twin("calibrate", "--from", str(folder), "--out", str(out))
+    assert answer.code == 130
+    assert not answer.out
+    said = [line for line in answer.err_lines if "interrupted" in line]
+    if n_fits:
+        assert said == [
+            f"twin: interrupted: finished fits (2) are kept in {out / '.fits'}; the same command "
+            "goes on there"
+        ]
+    else:
+        assert said == ["twin: interrupted before a fit was finished: nothing is kept"]
+        assert not out.exists()
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -185,7 +210,11 @@ def test_what_was_not_fitted_keeps_the_constants_of_the_profile(tmp_path):
     part = Calibration(gemm={"bf16": whole.gemm["fp8"]})
     write_calibrations({"h200-sxm": part}, catalogue=catalogue, out=tmp_path)
     read = Catalogue([tmp_path]).accelerator("h200-sxm").calibration
-    assert read.gemm["bf16"] == whole.gemm["fp8"]
+    known, now = whole.gemm["bf16"], read.gemm["bf16"]
+    libraries = whole.gemm["fp8"].implementations
+    assert libraries.items() <= now.implementations.items()
+    assert set(now.implementations) == {*known.implementations, *libraries}
+    assert msgspec.structs.replace(now, implementations=libraries) == whole.gemm["fp8"]
     assert read.gemm["fp8_block128"] == whole.gemm["fp8_block128"]
     assert read.attention == whole.attention
     assert read.collective == whole.collective

@@ -169,12 +169,33 @@ class TestCheck:
     def test_a_path_to_nothing_is_bad_input(self, tmp_path):
         assert "no such file or folder" in refused("check", tmp_path / "absent.toml")
 
+    def test_a_folder_without_profiles_is_bad_input(self, tmp_path):
+        document("new", "part", "--extends", "h100-sxm", "--out", tmp_path)
+        (tmp_path / "empty").mkdir()
+        (tmp_path / "empty" / "notes.txt").write_text("kind")
+        for named in ([tmp_path / "empty"], [tmp_path, tmp_path / "empty"]):
+            assert f"{tmp_path / 'empty'}: holds no profile" in refused("check", *named)
+        assert document("check", "--profiles", tmp_path / "empty")["ok"]
+
     def test_models_of_the_users_folder_are_read_as_models(self, tmp_path):
         pytest.importorskip("twin.workload.catalogue")
         (tmp_path / "mine.toml").write_text('schema_version = 1\nkind = "model"\nname = "mine"\n')
         answer = document("check", tmp_path, exit_code=1)
         assert answer["n_failed"] == 1
         assert "expected one of accelerator" not in answer["findings"][0]["message"]
+
+
+def test_a_verb_says_which_of_the_users_files_hides_which(tmp_path):
+    document("new", "mine", "--extends", "h100-sxm", "--out", tmp_path)
+    path = tmp_path / "mine.toml"
+    assert not outcome("show", "mine", "--profiles", tmp_path).stderr
+    text = path.read_text()
+    assert "aliases = []" in text
+    path.write_text(text.replace("aliases = []", 'aliases = ["H100-SXM5-80GB"]'))
+    result = outcome("show", "H100-SXM5-80GB", "--profiles", tmp_path)
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"twin: {path} shadows hardware_profiles/")
+    assert "mine" in result.stdout.splitlines()[0]
 
 
 class TestNew:

@@ -96,6 +96,19 @@ def test_a_report_of_pytest_benchmark_is_drawn_as_it_is(twin, tmp_path):
     assert "2026-11-20" in out.read_text()
 
 
+def test_what_is_wrong_with_a_file_is_said_once(twin, tmp_path):
+    """Though it is looked into twice: of which device it is, and then what it holds."""
+    product = {"device": "H200", "dtype": "bf16", "m": 512, "n": 512, "k": 512, "library": "mm"}
+    path = report(tmp_path, (product, 20e-6), ({}, 0.1))
+    answer = twin("roofline", "--from", str(path), *LAYERLESS)
+    assert answer.code == 0
+    assert len([line for line in answer.err_lines if "left aside: 1 benchmarks" in line]) == 1
+    torn = tmp_path / "torn.csv"
+    torn.write_text(GEMM_HEAD + "H200,bf16,64,64,64,mm,9")
+    answer = twin("roofline", "--from", str(torn), *LAYERLESS)
+    assert len([line for line in answer.err_lines if "may have been cut off" in line]) == 1
+
+
 def test_a_backward_norm_moves_three_matrices(twin, tmp_path):
     extra = {"device": "host-cpu", "dtype": "float32", "op": "rmsnorm/bwd", "rows": 64, "cols": 32}
     path = report(tmp_path, (extra, 1e-2))

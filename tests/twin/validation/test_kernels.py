@@ -69,6 +69,25 @@ def test_a_precision_the_device_lacks_is_not_covered(tmp_path):
     assert report_of(path)["covered"] == 0
 
 
+def test_products_of_an_unknown_dtype_or_layout_are_named_and_not_covered(tmp_path, caplog):
+    head, *rows = gemm_rows().splitlines()
+    head = head.replace("library", "layout,library")
+    rows = [row.replace(",vllm", ",{},vllm") for row in rows]
+    text = [row.format("TN") for row in rows] + [row.format("XY") for row in rows[:2]]
+    text += [rows[0].replace("bf16", "bf17").format("NN"), rows[0].format("")]
+    report = report_of(written(tmp_path, "mine.csv", "\n".join([head, *text]) + "\n"))
+    assert (report["rows"], report["covered"]) == (7, 4)
+    assert (report["unknown_dtypes"], report["unknown_layouts"]) == (["bf17"], ["XY"])
+    (said,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert "2 products of unknown layout 'XY', 1 products of unknown dtype 'bf17'" in said
+
+
+def test_number_formats_are_known_as_they_are_to_the_importers(tmp_path, caplog):
+    report = report_of(written(tmp_path, "mine.csv", gemm_rows(dtype="torch.bfloat16")))
+    assert (report["covered"], report["by_device"][0]["dtype"]) == (3, "bf16")
+    assert not caplog.records
+
+
 def test_a_device_that_nobody_measured_is_covered_by_its_family(tmp_path):
     path = written(tmp_path, "mine.csv", gemm_rows(device="B300-SXM"))
     assert report_of(path)["covered"] == 3
