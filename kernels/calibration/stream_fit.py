@@ -15,7 +15,7 @@ from hardware_profiles.calibration import (
 from kernels.calibration.fit_residual import LEAST_GAIN, GridAxis, ResidualFitter
 from kernels.calibration.simplex import Bound, FloatArray, fit_parameters, robust_loss
 from kernels.calibration.stream_rows import OperationRows
-from kernels.memory_bound.machine import EagerPlan, eager_plan
+from kernels.memory_bound.machine import EagerPlan
 from kernels.memory_bound.occupancy import OccupancyMachine, occupied_bandwidth_bytes_per_s
 from kernels.memory_bound.operation import OperationMachine
 from kernels.prediction.operations import UNALIGNED, OperationTimes, runs_along_rows
@@ -37,8 +37,8 @@ HARD_ROW_SHARPNESS = 60.0
 """A library that decides by the length of a row switches at once. [1]"""
 
 EAGER_LAUNCH_S = 3e-6
-"""Launch, fill and drain of one streaming kernel: where the search for it begins. Kernels along rows
-begin where plain classes do: their blocks hold whole rows before they write. [s]"""
+"""Launch, fill and drain of one streaming kernel: where the search for it begins. Kernels along
+rows begin where plain classes do: their blocks hold whole rows before they write. [s]"""
 
 AXES = (
     GridAxis(start_log2=10.0, step_log2=3.0, count=5),
@@ -52,7 +52,7 @@ PRIOR_ROWS = 0.02
 of a few. [1]"""
 
 EAGER_PRIOR_ROWS = 1e-3
-"""The same for operations whose kernels are known, where two devices tell more than the start. [1]"""
+"""The same for operations whose kernels are known: two devices tell more than the start. [1]"""
 
 CACHED = Bound(low=1.01, high=4.0, start=2.0, prior_sigma=0.4)
 """Bandwidth of the second-level cache over that of memory, where rows show it. [1]"""
@@ -215,9 +215,7 @@ class OperationFitter:
             The kernels; the searches begin there, and where rows do not tell they stay there.
         """
         name, n_rows = parts[0][0].name, sum(len(rows.sizes) for rows, _ in parts)
-        parameters = self._searched(
-            parts, eager_bounds(name, plan), prior_rows=EAGER_PRIOR_ROWS
-        )
+        parameters = self._searched(parts, eager_bounds(name, plan), prior_rows=EAGER_PRIOR_ROWS)
         return FittedOperation(parameters=parameters, residual=None, n_rows=n_rows)
 
     def _plain_s(

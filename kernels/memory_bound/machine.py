@@ -46,7 +46,7 @@ def traffic_passes(name: str) -> float:
 
 
 def eager_plan(name: str) -> EagerPlan | None:
-    """The kernels behind an operation as an eager framework runs it; none where nobody read them."""
+    """The kernels behind an operation in an eager framework; none where nobody read them."""
     plan = operation_facts()["eager"].get(name)
     return EagerPlan(**plan) if plan else None
 

@@ -3,8 +3,9 @@
 Element-wise operations stream their operands. Operations along a row add what a row costs by
 itself: a block of threads reads it, reduces, waits at barriers. Rows short enough for one warp
 need none of that. A row that no longer fits into registers and shared memory is read again for
-each pass. Arithmetic runs beside the traffic: an operation that computes much per element is bound by
-the units' rate, and no faster on more bandwidth. Data small enough to stay in the second-level cache comes from there.
+each pass. Arithmetic runs beside the traffic: an operation that computes much per element is bound
+by the units' rate, and no faster on more bandwidth. Data small enough to stay in the second-level
+cache comes from there.
 
 References
 ----------
@@ -90,7 +91,7 @@ def operation_time_s(matrix: Matrix, machine: OperationMachine) -> float:
     Returns
     -------
     float
-        Launch, traffic or arithmetic, whichever takes longer, and what each row costs by itself. [s]
+        Launch, the longer of traffic and arithmetic, and what each row costs by itself. [s]
     """
     n_elements = matrix.n_rows * matrix.n_columns
     least_bytes = n_elements * matrix.element_bytes * matrix.n_passes

@@ -58,7 +58,8 @@ class Setting:
     ) -> tuple[Timing, dict[str, Any]]:
         """Time a call; returns the timing and its columns, with clock and power meanwhile.
 
-        Clock and power are left empty where the measurement was over before the sensor was read.
+        Power is left empty where the measurement was over before the sensor was read; clock and
+        temperature are then those right after it, since a device that was hot before runs slower.
         """
         start_s = time.monotonic()
         timing = measure(call, timer=timer, policy=policy or self.policy)
@@ -70,6 +71,7 @@ class Setting:
         `has_power` is False where several kernels took turns, so that the power is nobody's.
         """
         seen = summarise(self.sampler.between(start_s, time.monotonic()))
+        after = seen if seen.clock_mhz is not None else summarise(self.sampler.read_now())
         return {
             "latency_us": timing.median_s * 1e6,
             "latency_min_us": timing.min_s * 1e6,
@@ -77,9 +79,9 @@ class Setting:
             "latency_p90_us": timing.p90_s * 1e6,
             "repeats": timing.n,
             "spread": timing.spread_fraction,
-            "clock_mhz": seen.clock_mhz,
+            "clock_mhz": after.clock_mhz,
             "power_w": seen.power_w if has_power else None,
-            "temperature_c": seen.temperature_c,
+            "temperature_c": after.temperature_c,
         }
 
     def patient(self, *, budget_s: float) -> RepeatPolicy:

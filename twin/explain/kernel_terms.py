@@ -265,7 +265,8 @@ class KernelTerms:
             kernel.time_s,
             "s",
             relation="formula",
-            formula="calls · (floor + rows · row time) + traffic · ratio / bandwidth",
+            formula="calls · (floor + rows · row time) + the longer of traffic · ratio / bandwidth"
+            " and arithmetic",
             children=(
                 computed("traffic", kernel.hbm_bytes, "byte", relation="formula"),
                 self._inputs.figure(
@@ -279,6 +280,13 @@ class KernelTerms:
                     fitted.traffic_ratio,
                     "1",
                     key=f"{key}.traffic_ratio",
+                    provenance=fitted.provenance,
+                ),
+                self._inputs.parameter(
+                    "arithmetic of one element in one unit",
+                    fitted.element_s,
+                    "s",
+                    key=f"{key}.element_s",
                     provenance=fitted.provenance,
                 ),
             ),

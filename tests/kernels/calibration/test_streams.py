@@ -13,6 +13,7 @@ from kernels.calibration.streams import (
     fit_streams,
     memory_bound_calibrations,
 )
+from kernels.memory_bound.machine import eager_plan, operation_facts
 from kernels.memory_bound.occupancy import OccupancyMachine, occupied_bandwidth_bytes_per_s
 
 FITTER = OperationFitter()
@@ -23,11 +24,13 @@ TRUTH = {
     "unaligned_row_s": 0.0,
     "long_row_bytes": 0.0,
     "long_row_traffic_ratio": 1.0,
+    "long_row_sharpness": 6.0,
+    "element_s": 0.0,
     "cached_bandwidth_ratio": 1.0,
 }
 
 
-def planted_rows(values=TRUTH):
+def planted_rows(values=TRUTH, *, name="add", accelerator="a100-sxm-80gb", share=0.87):
     """Rows of an operation with these parameters, some of them small enough for the cache."""
     rng = np.random.default_rng(5)
     sizes = np.column_stack(
@@ -38,15 +41,15 @@ def planted_rows(values=TRUTH):
         ]
     )
     rows = OperationRows(
-        accelerator=Catalogue().accelerator("a100-sxm-80gb"),
-        name="add",
+        accelerator=Catalogue().accelerator(accelerator),
+        name=name,
         sizes=sizes,
         measured_s=np.ones(200),
         heldout=np.zeros(200, dtype=bool),
         keys=np.arange(200),
     )
     planted = FittedOperation(parameters=values, residual=None, n_rows=200)
-    rows.measured_s[:] = FITTER.predict_s(rows, 0.87, planted)
+    rows.measured_s[:] = FITTER.predict_s(rows, share, planted)
     return rows
 
 
@@ -61,6 +64,46 @@ def test_a_fit_recovers_planted_parameters():
 def test_operations_are_faster_in_the_cache_where_rows_show_it():
     fitted = FITTER.fit(planted_rows(TRUTH | {"cached_bandwidth_ratio": 2.5}), 0.87)
     assert fitted.parameters["cached_bandwidth_ratio"] == pytest.approx(2.5, rel=0.1)
+
+
+def test_two_devices_of_an_architecture_tell_arithmetic_from_traffic():
+    truth = TRUTH | {"traffic_ratio": 1.2, "launch_s": 5e-6, "element_s": 6e-10}
+    sets = [
+        planted_rows(truth, name="gelu-fwd", accelerator=name, share=0.9)
+        for name in ("h100-sxm", "h200-sxm")
+    ]
+    fitted = fit_streams(FITTER, sets, {"h100-sxm": 0.9, "h200-sxm": 0.9})
+    found = fitted.operations["h100-sxm", "gelu-fwd"]
+    assert found is fitted.operations["h200-sxm", "gelu-fwd"]
+    assert found.parameters["element_s"] == pytest.approx(6e-10, rel=0.03)
+    assert found.parameters["traffic_ratio"] == pytest.approx(1.2, rel=0.03)
+    assert found.parameters["launch_s"] == pytest.approx(5e-6, rel=0.1)
+
+
+def test_long_rows_follow_the_source_where_rows_hold_no_short_ones():
+    rows = planted_rows(name="cross_entropy-fwd", accelerator="h100-sxm")
+    rows.sizes[:, 1:4] = (65536.0, 2.0, 1.0)
+    plan = eager_plan("cross_entropy-fwd")
+    known = TRUTH | {"traffic_ratio": 2.0, "long_row_bytes": plan.long_row_bytes}
+    known |= {"long_row_traffic_ratio": plan.long_row_traffic_ratio, "long_row_sharpness": 60.0}
+    planted = FittedOperation(parameters=known, residual=None, n_rows=200)
+    rows.measured_s[:] = FITTER.predict_s(rows, 0.9, planted)
+    found = FITTER.fit_eager([(rows, 0.9)], plan)
+    short = rows.where(rows.keys >= 0)
+    short.sizes[:, 1] = 8192.0
+    predicted_s, expected_s = (FITTER.predict_s(short, 0.9, one) for one in (found, planted))
+    assert predicted_s == pytest.approx(expected_s, rel=0.05)
+
+
+def test_every_eager_operation_moves_its_operands_at_least_once():
+    facts = operation_facts()
+    plans = {name: eager_plan(name) for name in facts["eager"]}
+    assert set(plans) <= set(facts["passes"])
+    for name, plan in plans.items():
+        assert plan.kernels >= 1, name
+        assert plan.traffic_ratio >= 1.0, name
+        assert plan.long_row_traffic_ratio >= 1.0, name
+    assert eager_plan("add") is None
 
 
 def test_occupancy_is_fitted_by_littles_law():

@@ -20,6 +20,8 @@ SOFTMAX = OperationMachine(
     short_row_columns=1024.0,
     long_row_bytes=48e3,
     long_row_traffic_ratio=2.0,
+    long_row_sharpness=6.0,
+    element_s=0.0,
 )
 
 SIZES = st.floats(1.0, 1e5)
@@ -49,6 +51,33 @@ def test_a_row_that_outgrows_the_chip_is_read_again():
         for columns in (8192, 131072)
     ]
     assert per_byte[1] / per_byte[0] == pytest.approx(2.0, rel=0.1)
+
+
+def test_a_library_that_looks_at_the_length_of_a_row_switches_at_once():
+    hard = SOFTMAX._replace(row_s=0.0, launch_s=0.0, long_row_sharpness=60.0)
+    per_byte = [operation_time_s(matrix(1e6, columns), hard) / columns for columns in (9600, 13400)]
+    assert per_byte[1] / per_byte[0] == pytest.approx(2.0, rel=0.005)
+
+
+@given(columns=SIZES, element_s=st.floats(1e-12, 1e-8))
+def test_arithmetic_hides_behind_traffic_as_far_as_it_can(columns, element_s):
+    streaming = SOFTMAX._replace(launch_s=0.0, row_s=0.0)
+    computing = streaming._replace(element_s=element_s)
+    sizes = matrix(1e4, columns)
+    traffic_s = operation_time_s(sizes, streaming)
+    fast = computing._replace(memory_bandwidth_bytes_per_s=1e18)
+    arithmetic_s = operation_time_s(sizes, fast)
+    both_s = operation_time_s(sizes, computing)
+    longer_s = max(traffic_s, arithmetic_s)
+    assert longer_s * (1 - 1e-9) <= both_s <= 2.0 ** (1 / 6) * longer_s * (1 + 1e-9)
+
+
+def test_an_operation_bound_by_arithmetic_gains_little_from_more_bandwidth():
+    computing = SOFTMAX._replace(launch_s=0.0, row_s=0.0, element_s=1e-9)
+    faster = computing._replace(memory_bandwidth_bytes_per_s=4e12)
+    sizes = matrix(1e5, 2000)
+    gain = operation_time_s(sizes, computing) / operation_time_s(sizes, faster)
+    assert 1.0 <= gain < 1.05
 
 
 def test_rows_off_the_alignment_cost_more():

@@ -9,9 +9,11 @@ import pytest
 from kernels.backends import Device
 from kernels.survey.amd_sensors import AmdSmiSensor, HwmonSensor, RocmSmiSensor
 from kernels.survey.nvidia_sensors import NvidiaSmiSensor, NvmlSensor
-from kernels.survey.reading import Reading
+from kernels.survey.reading import NoSensor, Reading
 from kernels.survey.sampler import Sampler, summarise
 from kernels.survey.sensors import RaplSensor, find_sensor
+from kernels.survey.setting import Setting
+from kernels.timing import Timing
 
 H200 = Device(
     backend="cuda",
@@ -234,3 +236,32 @@ def test_the_sampler_reads_while_others_work_and_stops():
     assert sampler.between(stop_s, stop_s + 1.0) == []
     sampler.forget(stop_s)
     assert sampler.between(start_s, stop_s) == []
+
+
+class WarmSensor(NoSensor):
+    """Always says the same; may take its time."""
+
+    def __init__(self, *, read_s=0.0):
+        self.read_s = read_s
+
+    def read(self):
+        time.sleep(self.read_s)
+        return Reading(time_s=time.monotonic(), power_w=300.0, clock_mhz=1485.0, temperature_c=60.0)
+
+
+def columns_of_a_short_call(sampler):
+    setting = Setting(device=H200, software="s", sampler=sampler)
+    timing = Timing.from_samples([1e-5] * 5)
+    return setting.columns(timing, start_s=time.monotonic())
+
+
+def test_a_call_over_before_the_sensor_was_read_has_the_clock_right_after_it():
+    columns = columns_of_a_short_call(Sampler(WarmSensor()))
+    assert (columns["clock_mhz"], columns["temperature_c"]) == (1485.0, 60.0)
+    assert columns["power_w"] is None
+
+
+def test_a_slow_sensor_holds_no_call_up():
+    sampler = Sampler(WarmSensor(read_s=0.03))
+    assert columns_of_a_short_call(sampler)["clock_mhz"] == 1485.0
+    assert columns_of_a_short_call(sampler)["clock_mhz"] is None
