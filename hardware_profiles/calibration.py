@@ -386,6 +386,10 @@ class OperationCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     """How sharply rows outgrow the chip; high where a library decides by their length. [1]"""
     element_s: float = 0.0
     """Arithmetic of one element in one compute unit; 0 where it always hides behind traffic. [s]"""
+    overlap_exponent: float = 6.0
+    """How well arithmetic and traffic overlap; 1 for one after the other. [1]"""
+    fill_rows: float = 0.0
+    """Rows of each compute unit in which the device fills and drains. [1]"""
     cached_bandwidth_ratio: float = 1.0
     """Bandwidth of data that stays in the second-level cache, over that of memory. [1]"""
     residual: Residual | None = None

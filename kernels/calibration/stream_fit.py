@@ -17,7 +17,7 @@ from kernels.calibration.simplex import Bound, FloatArray, fit_parameters, robus
 from kernels.calibration.stream_rows import OperationRows
 from kernels.memory_bound.machine import EagerPlan
 from kernels.memory_bound.occupancy import OccupancyMachine, occupied_bandwidth_bytes_per_s
-from kernels.memory_bound.operation import OperationMachine
+from kernels.memory_bound.operation import ROW_OVERLAP, STREAM_OVERLAP, OperationMachine
 from kernels.prediction.operations import UNALIGNED, OperationTimes, runs_along_rows
 from kernels.residual import compiled_grid
 
@@ -37,8 +37,7 @@ HARD_ROW_SHARPNESS = 60.0
 """A library that decides by the length of a row switches at once. [1]"""
 
 EAGER_LAUNCH_S = 3e-6
-"""Launch, fill and drain of one streaming kernel: where the search for it begins. Kernels along
-rows begin where plain classes do: their blocks hold whole rows before they write. [s]"""
+"""Launch, fill and drain of one streaming kernel: where the search for it begins. [s]"""
 
 AXES = (
     GridAxis(start_log2=10.0, step_log2=3.0, count=5),
@@ -91,6 +90,8 @@ FIXED = {
         low=SOFT_ROW_SHARPNESS, high=SOFT_ROW_SHARPNESS, start=SOFT_ROW_SHARPNESS
     ),
     "element_s": Bound(low=0.0, high=0.0, start=0.0),
+    "overlap_exponent": Bound(low=STREAM_OVERLAP, high=STREAM_OVERLAP, start=STREAM_OVERLAP),
+    "fill_rows": Bound(low=0.0, high=0.0, start=0.0),
     "cached_bandwidth_ratio": Bound(low=1.0, high=1.0, start=1.0),
 }
 """What a plain stream does not have."""
@@ -115,30 +116,38 @@ def stream_bounds(name: str) -> dict[str, Bound]:
 
 def eager_bounds(name: str, plan: EagerPlan) -> dict[str, Bound]:
     """Ranges for an operation whose kernels are known: what these move is hardly free."""
-    is_along_rows = runs_along_rows(name)
-    bounds = stream_bounds(name) | {
+    is_along_rows, ratio = runs_along_rows(name), plan.traffic_ratio
+    bounds = FIXED | {
         "traffic_ratio": Bound(
-            low=0.5 * plan.traffic_ratio,
-            high=3.0 * plan.traffic_ratio,
-            start=plan.traffic_ratio,
+            low=0.5 * ratio,
+            high=3.0 * ratio,
+            start=ratio,
             prior_sigma=0.2 if is_along_rows else 0.1,
+        ),
+        "launch_s": Bound(
+            low=0.5e-6, high=60e-6, start=plan.kernels * EAGER_LAUNCH_S, prior_sigma=1.0
         ),
         "element_s": Bound(low=1e-12, high=1e-8, start=1e-10, prior_sigma=1.0),
     }
-    if not is_along_rows:
-        launch_s = plan.kernels * EAGER_LAUNCH_S
-        bounds["launch_s"] = Bound(low=0.5e-6, high=60e-6, start=launch_s, prior_sigma=1.0)
-    else:
-        row = Bound(low=1e-9, high=20e-6, start=0.2e-6, prior_sigma=1.0)
-        bounds |= {"row_s": row, "unaligned_row_s": row}
+    if is_along_rows:
+        bounds["overlap_exponent"] = _known(ROW_OVERLAP)
+        if name in SHORT_ROW_COLUMNS:  # two kernels: that of longer rows costs something for each
+            row = Bound(low=1e-9, high=20e-6, start=0.2e-6, prior_sigma=1.0)
+            bounds |= {"row_s": row, "unaligned_row_s": row}
+        else:
+            bounds["fill_rows"] = Bound(low=1e-2, high=16.0, start=1.0, prior_sigma=1.0)
     if plan.long_row_bytes > 0.0:
-        known = {
-            "long_row_bytes": plan.long_row_bytes,
-            "long_row_traffic_ratio": plan.long_row_traffic_ratio,
-            "long_row_sharpness": HARD_ROW_SHARPNESS,
-        }
-        bounds |= {key: Bound(low=one, high=one, start=one) for key, one in known.items()}
+        bounds["long_row_bytes"] = _known(plan.long_row_bytes)
+        if plan.long_row_traffic_ratio is None:
+            bounds["long_row_traffic_ratio"] = Bound(low=1.0, high=3.0, start=1.4, prior_sigma=0.2)
+        else:
+            bounds["long_row_traffic_ratio"] = _known(plan.long_row_traffic_ratio)
+            bounds["long_row_sharpness"] = _known(HARD_ROW_SHARPNESS)
     return bounds
+
+
+def _known(value: float) -> Bound:
+    return Bound(low=value, high=value, start=value)
 
 
 def _with_starts(

@@ -27,7 +27,12 @@ from kernels.calibration.log_least_squares import ParameterRange
 from kernels.gemm.model import GemmMachine, GemmShape, gemm_time
 from kernels.host.case import ATTENTION, GEMM, ITEM_BYTES, HostCase
 from kernels.memory_bound.machine import traffic_passes
-from kernels.memory_bound.operation import Matrix, OperationMachine, operation_time_s
+from kernels.memory_bound.operation import (
+    STREAM_OVERLAP,
+    Matrix,
+    OperationMachine,
+    operation_time_s,
+)
 from kernels.prediction.gemm import LAYOUTS
 
 __all__ = [
@@ -299,6 +304,8 @@ def operation_time_of_case_s(case: HostCase, figures: HostFigures, values: Value
         long_row_traffic_ratio=1.0,
         long_row_sharpness=SOFT_ROW_SHARPNESS,
         element_s=0.0,
+        overlap_exponent=STREAM_OVERLAP,
+        fill_rows=0.0,
     )
     matrix = Matrix(rows, columns, float(ITEM_BYTES), traffic_passes(case.part), 1.0)
     return operation_time_s(matrix, machine)

@@ -14,7 +14,7 @@ from hardware_profiles.calibration import (
     MemoryBoundCalibration,
     OperationCalibration,
 )
-from kernels.memory_bound.operation import OperationMachine
+from kernels.memory_bound.operation import STREAM_OVERLAP, OperationMachine
 
 __all__ = ["EagerPlan", "eager_plan", "operation_facts", "operation_machine", "traffic_passes"]
 
@@ -28,9 +28,10 @@ class EagerPlan:
     traffic_ratio: float
     """What they move over one read of every operand and one write of every result. [1]"""
     long_row_bytes: float = 0.0
-    """Rows beyond this are read again; 0 where the source does not tell. [byte]"""
-    long_row_traffic_ratio: float = 1.0
-    """Traffic of such rows over that of others. [1]"""
+    """Rows beyond this are read again. [byte]"""
+    long_row_traffic_ratio: float | None = None
+    """Traffic of such rows over that of others, where a library decides by the length; none where
+    rows outgrow a cache, and how much they lose is left to the fit. [1]"""
 
 
 @functools.cache
@@ -77,4 +78,6 @@ def operation_machine(
         long_row_traffic_ratio=operation.long_row_traffic_ratio if operation else 1.0,
         long_row_sharpness=operation.long_row_sharpness if operation else SOFT_ROW_SHARPNESS,
         element_s=operation.element_s if operation else 0.0,
+        overlap_exponent=operation.overlap_exponent if operation else STREAM_OVERLAP,
+        fill_rows=operation.fill_rows if operation else 0.0,
     )

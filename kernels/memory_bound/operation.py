@@ -5,7 +5,8 @@ itself: a block of threads reads it, reduces, waits at barriers. Rows short enou
 need none of that. A row that no longer fits into registers and shared memory is read again for
 each pass. Arithmetic runs beside the traffic: an operation that computes much per element is bound
 by the units' rate, and no faster on more bandwidth. Data small enough to stay in the second-level
-cache comes from there.
+cache comes from there. Where a block holds a row, the device fills with the first ones and drains
+with the last.
 
 References
 ----------
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["Matrix", "OperationMachine", "operation_time_s"]
+__all__ = ["ROW_OVERLAP", "STREAM_OVERLAP", "Matrix", "OperationMachine", "operation_time_s"]
 
 CACHE_SHARPNESS = 8.0
 """How sharply a working set outgrows the cache. [1]"""
@@ -26,8 +27,11 @@ CACHE_SHARE = 0.6
 """Part of the cache that keeps a working set between calls, measured on an H100: each half of the
 chip holds copies of the other's lines. [1]"""
 
-OVERLAP_EXPONENT = 6.0
-"""How well arithmetic hides behind traffic, as in products. [1]"""
+STREAM_OVERLAP = 6.0
+"""How well arithmetic of a stream hides behind its traffic, as in products. [1]"""
+
+ROW_OVERLAP = 1.0
+"""The same where a block reads its row, reduces and only then writes: one after the other. [1]"""
 
 
 class Matrix(NamedTuple):
@@ -59,6 +63,8 @@ class OperationMachine(NamedTuple):
     long_row_traffic_ratio: float
     long_row_sharpness: float
     element_s: float
+    overlap_exponent: float
+    fill_rows: float
 
 
 def _bandwidth_bytes_per_s(footprint_bytes: float, machine: OperationMachine) -> float:
@@ -100,9 +106,10 @@ def operation_time_s(matrix: Matrix, machine: OperationMachine) -> float:
     busy_s = traffic_bytes / _bandwidth_bytes_per_s(least_bytes, machine)
     if machine.element_s > 0.0:
         arithmetic_s = n_elements * repeated * machine.element_s / machine.n_units
-        hidden = (arithmetic_s / busy_s) ** OVERLAP_EXPONENT
-        busy_s *= (1.0 + hidden) ** (1.0 / OVERLAP_EXPONENT)
-    time_s = machine.launch_s + busy_s
+        hidden = (arithmetic_s / busy_s) ** machine.overlap_exponent
+        busy_s *= (1.0 + hidden) ** (1.0 / machine.overlap_exponent)
+    filled = 1.0 + machine.fill_rows * machine.n_units / matrix.n_rows
+    time_s = machine.launch_s + busy_s * filled
     if matrix.n_columns > machine.short_row_columns:
         row_s = machine.row_s if matrix.is_aligned > 0.0 else machine.unaligned_row_s
         time_s += matrix.n_rows * row_s / machine.n_units

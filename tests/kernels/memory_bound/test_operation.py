@@ -22,6 +22,8 @@ SOFTMAX = OperationMachine(
     long_row_traffic_ratio=2.0,
     long_row_sharpness=6.0,
     element_s=0.0,
+    overlap_exponent=6.0,
+    fill_rows=0.0,
 )
 
 SIZES = st.floats(1.0, 1e5)
@@ -78,6 +80,26 @@ def test_an_operation_bound_by_arithmetic_gains_little_from_more_bandwidth():
     sizes = matrix(1e5, 2000)
     gain = operation_time_s(sizes, computing) / operation_time_s(sizes, faster)
     assert 1.0 <= gain < 1.05
+
+
+def test_the_device_fills_and_drains_once_however_many_rows():
+    filling = SOFTMAX._replace(row_s=0.0, launch_s=0.0, fill_rows=2.0)
+    few, many = 10.0 * SOFTMAX.n_units, 1000.0 * SOFTMAX.n_units
+    extra_s = [
+        operation_time_s(matrix(rows, 2048), filling)
+        - operation_time_s(matrix(rows, 2048), filling._replace(fill_rows=0.0))
+        for rows in (few, many)
+    ]
+    row_s = operation_time_s(matrix(many, 2048), filling._replace(fill_rows=0.0)) / many
+    assert extra_s == pytest.approx([2.0 * SOFTMAX.n_units * row_s] * 2, rel=1e-9)
+
+
+def test_what_does_not_overlap_adds_up():
+    apart = SOFTMAX._replace(launch_s=0.0, row_s=0.0, element_s=1e-10, overlap_exponent=1.0)
+    sizes = matrix(1e4, 2000)
+    alone = apart._replace(element_s=0.0), apart._replace(memory_bandwidth_bytes_per_s=1e18)
+    parts_s = [operation_time_s(sizes, one) for one in alone]
+    assert operation_time_s(sizes, apart) == pytest.approx(sum(parts_s), rel=1e-5)
 
 
 def test_rows_off_the_alignment_cost_more():
