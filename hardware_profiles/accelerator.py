@@ -42,6 +42,8 @@ class Compute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Dense peak by dtype: fp64, fp32, tf32, bf16, fp16, fp8, fp6, fp4, int8. [flop/s]"""
     fp64_matrix_flop_per_s: float | None = None
     """Dense fp64 peak of the matrix units, where they are faster than the others. [flop/s]"""
+    exponential_ratio: float | None = None
+    """Exponentials of a unit in a clock, over its architecture's other parts; none: 1. [1]"""
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

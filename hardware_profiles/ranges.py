@@ -7,7 +7,9 @@ import math
 __all__ = ["expected_range"]
 
 _POSITIVE_SUFFIXES = ("_bytes_per_s", "_flop_per_s", "_hz", "capacity_bytes", "tdp_w", "_exponent")
-_POSITIVE_FIELDS = frozenset({"n_units", "n_devices", "n_nodes", "domain_n_devices", "n_nics"})
+_POSITIVE_FIELDS = frozenset(
+    {"n_units", "n_devices", "n_nodes", "domain_n_devices", "n_nics", "exponential_ratio"}
+)
 _AT_LEAST_ONE = frozenset({"pue", "oversubscription", "in_switch_gain"})
 # Spreads and errors have no upper limit worth the name; a calibrated share may come out a little
 # above 1 where caches help, but 80 for 80 % is a slip.

@@ -81,7 +81,8 @@ def attention_machine(
         peak_flop_per_s=peak_flop_per_s * clock_fraction,
         memory_bandwidth_bytes_per_s=accelerator.memory.bandwidth_bytes_per_s,
         cache_bytes=fitted.cache_share_ratio * _cache_bytes(accelerator),
-        exponentials_per_clock_per_unit=fitted.exponentials_per_clock_per_unit,
+        exponentials_per_clock_per_unit=fitted.exponentials_per_clock_per_unit
+        * (accelerator.compute.exponential_ratio or 1.0),
         block_latency_s=fitted.block_latency_s / clock_fraction,
         item_latency_s=fitted.item_latency_s / clock_fraction,
         backward_launch_s=fitted.launch_s if backward_launch_s is None else backward_launch_s,

@@ -266,3 +266,25 @@ def compiler():
 def test_the_compiled_twin_agrees_with_the_plain_formula(compiler, call, one):
     plain, fast = call(one, HOPPER), compiler.compile(call)(one, HOPPER)
     assert all(math.isclose(a, b, rel_tol=1e-12) for a, b in zip(plain, fast, strict=True))
+
+
+@given(exponentials=st.floats(4.0, 64.0), length=st.integers(9, 15), ratio=st.floats(1.0, 4.0))
+def test_more_exponentials_help_where_they_bind_and_never_hurt(exponentials, length, ratio):
+    tokens = 2.0**length
+    shape = AttentionShape(2.0, 16.0, 4.0, tokens, tokens, 128.0, 0.5, 2.0)
+    slow = HOPPER._replace(exponentials_per_clock_per_unit=exponentials)
+    fast = slow._replace(exponentials_per_clock_per_unit=ratio * exponentials)
+    gain = attention_forward_time(shape, slow).time_s / attention_forward_time(shape, fast).time_s
+    assert 1.0 - 1e-12 <= gain <= ratio * (1.0 + 1e-9)
+
+
+def test_blackwell_ultra_has_the_exponentials_of_two():
+    catalogue = Catalogue()
+    fitted = catalogue.accelerator("gb200").calibration.attention["flash-4"]
+    rates = {
+        name: attention_machine(catalogue.accelerator(name), fitted, peak_flop_per_s=2.5e15)
+        for name in ("gb200", "gb300")
+    }
+    assert rates["gb300"].exponentials_per_clock_per_unit == pytest.approx(
+        2.0 * rates["gb200"].exponentials_per_clock_per_unit
+    )
