@@ -33,7 +33,7 @@ SHORT_ROW_COLUMNS = {"softmax": 1024.0, "softmax-fwd": 2048.0, "softmax-bwd": 10
 """Rows that one warp takes in the framework measured (PyTorch, SoftMax.cu; forward passes up to
 2,048 columns since the versions that surveys run)."""
 
-HARD_ROW_SHARPNESS = 60.0
+STEP_SHARPNESS = 1000.0
 """A library that decides by the length of a row switches at once. [1]"""
 
 EAGER_LAUNCH_S = 3e-6
@@ -49,6 +49,9 @@ AXES = (
 PRIOR_ROWS = 0.02
 """Weight of the prior, in rows: of 0.5, 0.1 and 0.02 the one that suits unseen rows best in classes
 of a few. [1]"""
+
+FILL = Bound(low=1e-2, high=16.0, start=1.0, prior_sigma=1.0)
+"""Rows of every unit in which the device fills and drains, where a block takes one. [1]"""
 
 EAGER_PRIOR_ROWS = 1e-3
 """The same for operations whose kernels are known: two devices tell more than the start. [1]"""
@@ -74,11 +77,10 @@ OCCUPANCY_BOUNDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedOperation:
-    """Parameters of one class of operations on one device."""
+    """Parameters of one class of operations, on one device or on all of an architecture."""
 
     parameters: dict[str, float]
     residual: Residual | None
-    n_rows: int
 
 
 FIXED = {
@@ -119,7 +121,7 @@ def eager_bounds(name: str, plan: EagerPlan) -> dict[str, Bound]:
     is_along_rows, ratio = runs_along_rows(name), plan.traffic_ratio
     bounds = FIXED | {
         "traffic_ratio": Bound(
-            low=0.5 * ratio,
+            low=0.9 * ratio,
             high=3.0 * ratio,
             start=ratio,
             prior_sigma=0.2 if is_along_rows else 0.1,
@@ -135,14 +137,16 @@ def eager_bounds(name: str, plan: EagerPlan) -> dict[str, Bound]:
             row = Bound(low=1e-9, high=20e-6, start=0.2e-6, prior_sigma=1.0)
             bounds |= {"row_s": row, "unaligned_row_s": row}
         else:
-            bounds["fill_rows"] = Bound(low=1e-2, high=16.0, start=1.0, prior_sigma=1.0)
+            bounds["fill_rows"] = FILL
+    elif plan.long_row_bytes > 0.0:  # a block takes a whole row
+        bounds["fill_rows"] = FILL
     if plan.long_row_bytes > 0.0:
         bounds["long_row_bytes"] = _known(plan.long_row_bytes)
         if plan.long_row_traffic_ratio is None:
             bounds["long_row_traffic_ratio"] = Bound(low=1.0, high=3.0, start=1.4, prior_sigma=0.2)
         else:
             bounds["long_row_traffic_ratio"] = _known(plan.long_row_traffic_ratio)
-            bounds["long_row_sharpness"] = _known(HARD_ROW_SHARPNESS)
+            bounds["long_row_sharpness"] = _known(STEP_SHARPNESS)
     return bounds
 
 
@@ -208,10 +212,14 @@ class OperationFitter:
         residual = None
         if runs_along_rows(rows.name) and len(rows.sizes) >= FEW_ROWS:
             residual = self._residual(rows, self._plain_s(rows, efficiency, parameters))
-        return FittedOperation(parameters=parameters, residual=residual, n_rows=len(rows.sizes))
+        return FittedOperation(parameters=parameters, residual=residual)
 
     def fit_eager(
-        self, parts: Sequence[tuple[OperationRows, float]], plan: EagerPlan
+        self,
+        parts: Sequence[tuple[OperationRows, float]],
+        plan: EagerPlan,
+        *,
+        prior: Mapping[str, float] | None = None,
     ) -> FittedOperation:
         """One class whose kernels are known, on all devices of an architecture together.
 
@@ -222,10 +230,14 @@ class OperationFitter:
             only tell arithmetic from traffic. [1]
         plan
             The kernels; the searches begin there, and where rows do not tell they stay there.
+        prior
+            What was known of one device alone; it stays near that, as its rows cannot tell.
         """
-        name, n_rows = parts[0][0].name, sum(len(rows.sizes) for rows, _ in parts)
-        parameters = self._searched(parts, eager_bounds(name, plan), prior_rows=EAGER_PRIOR_ROWS)
-        return FittedOperation(parameters=parameters, residual=None, n_rows=n_rows)
+        name = parts[0][0].name
+        bounds = _with_starts(eager_bounds(name, plan), prior)
+        prior_rows = EAGER_PRIOR_ROWS if len(parts) > 1 else PRIOR_ROWS
+        parameters = self._searched(parts, bounds, prior_rows=prior_rows)
+        return FittedOperation(parameters=parameters, residual=None)
 
     def _plain_s(
         self, rows: OperationRows, efficiency: float, values: Mapping[str, float]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from kernels.calibration.session import Session
 from kernels.calibration.simplex import FloatArray
 from kernels.calibration.split import is_heldout
 from kernels.measurement_tables import Mask, Table
-from kernels.prediction.operations import matrix_sizes, operation_class
+from kernels.prediction.operations import matrix_sizes, operation_class, operation_names
 
 __all__ = [
     "BANDWIDTH_COLUMNS",
@@ -23,13 +24,20 @@ __all__ = [
     "operation_rows",
 ]
 
+logger = logging.getLogger(__name__)
+
 OPERATION_COLUMNS = (
     *("device", "op", "direction", "dtype", "rows", "cols", "library", "latency_us", "flag"),
 )
 
 BANDWIDTH_COLUMNS = ("device", "op", "GBps", "library")
 
-OWN_COLUMNS = ("device", "case", "op", "direction", "dtype", "rows", "cols", "latency_us")
+OWN_COLUMNS = (
+    *("device", "case", "op", "direction", "dtype", "rows", "cols", "library", "latency_us"),
+)
+
+EAGER = ":eager"
+"""End of the library of rows that an eager framework's own kernels took."""
 
 OWN_KERNELS = "own/"
 """Beginning of the cases of a survey that time this repository's kernels, and what ran beside them:
@@ -53,6 +61,8 @@ class OperationRows:
     heldout: Mask
     keys: npt.NDArray[np.int64]
     """Number of each (rows, columns) pair."""
+    is_eager: bool = False
+    """Whether all of them are an eager framework's own kernels on Nvidia, whose source is read."""
 
     def where(self, mask: Mask) -> OperationRows:
         """The rows at which the mask holds."""
@@ -63,6 +73,7 @@ class OperationRows:
             measured_s=self.measured_s[mask],
             heldout=self.heldout[mask],
             keys=self.keys[mask],
+            is_eager=self.is_eager,
         )
 
 
@@ -70,6 +81,8 @@ def _split(session: Session, table: Table) -> Iterator[OperationRows]:
     names = operation_class(table)
     sizes = matrix_sizes(table)
     known = np.isfinite(sizes).all(axis=1) & (table["latency_us"] > 0)
+    _name_unknown(names)
+    is_eager = np.array([str(one).endswith(EAGER) for one in table["library"]], dtype=bool)
     pairs = [(int(n_rows), int(n_columns)) for n_rows, n_columns in sizes[:, :2]]
     heldout = np.array([is_heldout("operations", pair) for pair in pairs], dtype=bool)
     _, keys = np.unique(sizes[:, :2], axis=0, return_inverse=True)
@@ -87,7 +100,18 @@ def _split(session: Session, table: Table) -> Iterator[OperationRows]:
                     measured_s=table["latency_us"][mask] * 1e-6,
                     heldout=heldout[mask],
                     keys=keys.ravel()[mask],
+                    is_eager=accelerator.vendor == "nvidia" and bool(is_eager[mask].all()),
                 )
+
+
+def _name_unknown(names: npt.NDArray[np.object_]) -> None:
+    unknown = sorted(set(names.tolist()) - operation_names())
+    if unknown:
+        logger.warning(
+            "operations that no model knows are left out: %s (%d rows)",
+            ", ".join(unknown),
+            np.isin(names, unknown).sum(),
+        )
 
 
 def operation_rows(session: Session) -> list[OperationRows]:

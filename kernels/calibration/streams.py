@@ -27,6 +27,7 @@ from kernels.calibration.stream_fit import (
     stream_bounds,
 )
 from kernels.calibration.stream_rows import OperationRows, bandwidth_tables, operation_rows
+from kernels.families.inheritance import completed_calibration
 from kernels.measurement_tables import Mask
 from kernels.memory_bound.machine import eager_plan
 from kernels.memory_bound.occupancy import OccupancyMachine, occupied_bandwidth_bytes_per_s
@@ -68,7 +69,8 @@ BYTES_PER_GB = 1e9
 SOURCE = (
     "operations of a framework (sitar-lab/NeuSight; surveys of this repository), sizes set aside: "
     "1/5 of (rows, columns) by hash; share of the bandwidth: median of plain streams; the "
-    "framework's launch stands with each operation; floor: short kernels in a loop (GEMM tables)"
+    "framework's launch stands with each operation; floor: short kernels in a loop (GEMM tables); "
+    "eager operations of surveys: all devices of the architecture together"
 )
 BANDWIDTH_SOURCE = (
     "share of the bandwidth: mean of the best copy and the best triad (te42kyfo/gpu-benches, "
@@ -113,11 +115,12 @@ def fit_streams(
     Returns
     -------
     FittedStreams
-        Devices with few rows of a class stay near the median of the others.
+        Devices with few rows of a class stay near the median of the others; operations whose
+        kernels are known are fitted on all devices of an architecture together.
     """
     shares = {**efficiency, **_plain_efficiency(fitter, sets)}
     known = [rows for rows in sets if rows.accelerator.name in shares]
-    others = [rows for rows in known if eager_plan(rows.name) is None]
+    others = [rows for rows in known if not _has_plan(rows)]
     found: dict[tuple[str, str], FittedOperation] = {}
     for is_rich in (True, False):
         for rows in others:
@@ -136,16 +139,32 @@ def _fitted_together(
     """Operations whose kernels are known: one fit for all devices of an architecture."""
     groups: dict[tuple[str, str, str], list[OperationRows]] = {}
     for rows in sets:
-        key = (rows.accelerator.vendor, rows.accelerator.architecture, rows.name)
-        groups.setdefault(key, []).append(rows)
+        if _has_plan(rows):
+            key = (rows.accelerator.vendor, rows.accelerator.architecture, rows.name)
+            groups.setdefault(key, []).append(rows)
     found: dict[tuple[str, str], FittedOperation] = {}
     for (*_, operation), group in groups.items():
         plan = eager_plan(operation)
         if plan is not None:
             parts = [(rows, shares[rows.accelerator.name]) for rows in group]
-            fitted = fitter.fit_eager(parts, plan)
+            fitted = fitter.fit_eager(parts, plan, prior=_known_of_one(group))
             found |= {(rows.accelerator.name, operation): fitted for rows in group}
     return found
+
+
+def _has_plan(rows: OperationRows) -> bool:
+    return rows.is_eager and eager_plan(rows.name) is not None
+
+
+def _known_of_one(group: Sequence[OperationRows]) -> dict[str, float] | None:
+    """What the profile of a device alone knows: its relatives, which told it, are not there."""
+    if len(group) > 1:
+        return None
+    streams = completed_calibration(group[0].accelerator).memory_bound
+    known = streams.operations.get(group[0].name) if streams else None
+    if known is None or known.element_s <= 0.0:
+        return None
+    return {name: getattr(known, name) for name in stream_bounds(group[0].name)}
 
 
 def _median_of_others(
@@ -282,6 +301,8 @@ class _Recipe:
         heldout = _errors(self.fitter, self.judged, _parts(own, is_seen=False))
         errors = _errors(self.fitter, self.fitted, own)
         spread = max(errors.log_spread if errors else INHERITED_SPREAD, SMALLEST_SPREAD)
+        if heldout is not None:
+            spread = max(spread, heldout.log_spread)
         n_rows = sum(len(rows.sizes) for rows in own)
         return self.session.provenance(SOURCE, n_samples=n_rows, heldout=heldout, spread=spread)
 

@@ -27,6 +27,9 @@ CACHE_SHARE = 0.6
 """Part of the cache that keeps a working set between calls, measured on an H100: each half of the
 chip holds copies of the other's lines. [1]"""
 
+SHARPEST = 100.0
+"""Beyond this sharpness a row's length decides at once. [1]"""
+
 STREAM_OVERLAP = 6.0
 """How well arithmetic of a stream hides behind its traffic, as in products. [1]"""
 
@@ -80,6 +83,8 @@ def _repeated(row_bytes: float, machine: OperationMachine) -> float:
     """Traffic over that of a row which stays on chip. [1]"""
     if machine.long_row_bytes <= 0.0:
         return 1.0
+    if machine.long_row_sharpness > SHARPEST:
+        return machine.long_row_traffic_ratio if row_bytes >= machine.long_row_bytes else 1.0
     beyond = 1.0 / (1.0 + (machine.long_row_bytes / row_bytes) ** machine.long_row_sharpness)
     return float(1.0 + beyond * (machine.long_row_traffic_ratio - 1.0))
 

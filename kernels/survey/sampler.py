@@ -81,6 +81,7 @@ class Sampler:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._read_s = 0.0
+        self._turn = threading.Lock()
 
     def __enter__(self) -> Sampler:
         """Start the thread."""
@@ -106,10 +107,12 @@ class Sampler:
             self._stop.wait(self._period_s)
 
     def _read(self) -> Reading:
-        start_s = time.monotonic()
-        reading = self.sensor.read()
-        self._read_s = time.monotonic() - start_s
-        self._readings.append(reading)  # list.append is atomic: no lock is needed
+        # A sensor makes counters that wrap monotonic, which two threads must not do at once.
+        with self._turn:
+            start_s = time.monotonic()
+            reading = self.sensor.read()
+            self._read_s = time.monotonic() - start_s
+            self._readings.append(reading)
         return reading
 
     def between(self, start_s: float, stop_s: float) -> list[Reading]:

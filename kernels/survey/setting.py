@@ -71,7 +71,7 @@ class Setting:
         `has_power` is False where several kernels took turns, so that the power is nobody's.
         """
         seen = summarise(self.sampler.between(start_s, time.monotonic()))
-        after = seen if seen.clock_mhz is not None else summarise(self.sampler.read_now())
+        after = seen if seen.n_readings else summarise(self.sampler.read_now())
         return {
             "latency_us": timing.median_s * 1e6,
             "latency_min_us": timing.min_s * 1e6,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hardware_profiles.calibration import OperationCalibration
 from kernels.attention.model import (
     AttentionTime,
     attention_backward_time,
@@ -25,6 +26,17 @@ WEIGHT_GRADIENT = ", weight gradient"
 def _is_packed(limits: GemmTime) -> bool:
     """Whether this is the product of one thread of a processor: no tiles, but packing."""
     return limits.tile_m == 0.0
+
+
+def _operation_formula(fitted: OperationCalibration) -> str:
+    """What one memory-bound operation's time is made of, in words."""
+    traffic = "traffic · ratio / bandwidth"
+    if fitted.element_s > 0.0:
+        is_sum = fitted.overlap_exponent <= 1.0
+        traffic = f"({traffic} + arithmetic)" if is_sum else f"smooth max({traffic}, arithmetic)"
+    if fitted.fill_rows > 0.0:
+        traffic += " · (1 + rows that fill the device / rows)"
+    return f"calls · (floor + rows · row time) + {traffic}"
 
 
 def _gemm_formula(limits: GemmTime) -> str:
@@ -265,8 +277,7 @@ class KernelTerms:
             kernel.time_s,
             "s",
             relation="formula",
-            formula="calls · (floor + rows · row time) + the longer of traffic · ratio / bandwidth"
-            " and arithmetic",
+            formula=_operation_formula(fitted),
             children=(
                 computed("traffic", kernel.hbm_bytes, "byte", relation="formula"),
                 self._inputs.figure(
@@ -280,6 +291,13 @@ class KernelTerms:
                     fitted.traffic_ratio,
                     "1",
                     key=f"{key}.traffic_ratio",
+                    provenance=fitted.provenance,
+                ),
+                self._inputs.parameter(
+                    "rows of a unit that fill the device",
+                    fitted.fill_rows,
+                    "1",
+                    key=f"{key}.fill_rows",
                     provenance=fitted.provenance,
                 ),
                 self._inputs.parameter(

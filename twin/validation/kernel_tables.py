@@ -24,6 +24,7 @@ from kernels.measurement_tables import (
     require_whole,
 )
 from kernels.prediction.gemm import LAYOUTS
+from kernels.prediction.operations import operation_class, operation_names
 
 __all__ = [
     "FAMILIES",
@@ -43,6 +44,13 @@ SUFFIXES = (".parquet", ".csv")
 
 GEMM_WORDS = {"dtype": frozenset(PRECISIONS), "layout": frozenset(LAYOUTS)}
 """Words that columns of products may hold."""
+
+UNKNOWN = {
+    "dtype": "products of unknown dtype",
+    "layout": "products of unknown layout",
+    "op": "rows of unknown operation",
+}
+"""What a warning says of words that no model knows, by column."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,11 +149,17 @@ class KernelTable:
     rows: Table
 
     def unknown(self, column: str) -> dict[str, int]:
-        """Words of a column of products that mean nothing to the models, and rows of each. [1]"""
-        if self.family.name != "gemm":
+        """Words of a column that mean nothing to the models, and rows of each. [1]
+
+        Dtypes and layouts of products, and operations with their direction.
+        """
+        if (self.family.name, column) == ("ops", "op"):
+            words, known = operation_class(self.rows), operation_names()
+        elif self.family.name == "gemm" and column in GEMM_WORDS:
+            words, known = self.rows[column], GEMM_WORDS[column]
+        else:
             return {}
-        words = self.rows[column]
-        found = {str(word) for word in set(words.tolist())} - GEMM_WORDS[column]
+        found = {str(word) for word in set(words.tolist())} - known
         return {word: int((words == word).sum()) for word in sorted(found)}
 
 
@@ -221,9 +235,9 @@ def read_kernel_tables(
     tables = _tables_of(path, family, request)
     aside = Aside(path)
     for table in tables:
-        for column in GEMM_WORDS:
+        for column, what in UNKNOWN.items():
             for word, n_rows in table.unknown(column).items():
-                aside.count(f"products of unknown {column} {word!r}", n_rows)
+                aside.count(f"{what} {word!r}", n_rows)
     aside.report()
     return tables
 

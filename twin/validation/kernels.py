@@ -94,6 +94,7 @@ def validate_kernels(path: Path, *, request: ImportRequest) -> KernelValidation:
         "unknown_devices": sorted(devices.unknown),
         "unknown_dtypes": _unknown(predicted, "dtype"),
         "unknown_layouts": _unknown(predicted, "layout"),
+        "unknown_operations": _unknown(predicted, "op"),
     }
     return KernelValidation(
         report=report, tables=tuple(predicted), profile_hashes=devices.profile_hashes

@@ -56,9 +56,11 @@ def test_a_row_that_outgrows_the_chip_is_read_again():
 
 
 def test_a_library_that_looks_at_the_length_of_a_row_switches_at_once():
-    hard = SOFTMAX._replace(row_s=0.0, launch_s=0.0, long_row_sharpness=60.0)
-    per_byte = [operation_time_s(matrix(1e6, columns), hard) / columns for columns in (9600, 13400)]
-    assert per_byte[1] / per_byte[0] == pytest.approx(2.0, rel=0.005)
+    hard = SOFTMAX._replace(row_s=0.0, launch_s=0.0, long_row_sharpness=1000.0)
+    per_byte = [
+        operation_time_s(matrix(1e6, columns), hard) / columns for columns in (11999, 12000)
+    ]
+    assert per_byte[1] / per_byte[0] == pytest.approx(2.0, rel=1e-6)
 
 
 @given(columns=SIZES, element_s=st.floats(1e-12, 1e-8))

@@ -265,3 +265,30 @@ def test_a_slow_sensor_holds_no_call_up():
     sampler = Sampler(WarmSensor(read_s=0.03))
     assert columns_of_a_short_call(sampler)["clock_mhz"] == 1485.0
     assert columns_of_a_short_call(sampler)["clock_mhz"] is None
+
+
+def test_a_counter_is_read_by_one_thread_at_a_time(tmp_path):
+    folder = tmp_path / "intel-rapl:0"
+    folder.mkdir()
+    (folder / "max_energy_range_uj").write_text("1000000000")
+    (folder / "energy_uj").write_text("0")
+    sensor = RaplSensor(tmp_path)
+    with Sampler(sensor, period_s=0.0002) as sampler:
+        for n_uj in range(1, 400):
+            (folder / "energy_uj").write_text(str(n_uj))
+            sampler.read_now()
+    # A reading that another thread overtook would count as a wrap of the whole range.
+    assert sensor.read().energy_j < 1.0
+
+
+def test_what_was_seen_meanwhile_is_kept_without_a_clock():
+    class Thermometer(NoSensor):
+        def read(self):
+            return Reading(time_s=time.monotonic(), temperature_c=50.0)
+
+    sampler = Sampler(Thermometer())
+    start_s = time.monotonic()
+    sampler.read_now()
+    setting = Setting(device=H200, software="s", sampler=sampler)
+    columns = setting.columns(Timing.from_samples([1e-5] * 5), start_s=start_s)
+    assert (columns["clock_mhz"], columns["temperature_c"]) == (None, 50.0)
