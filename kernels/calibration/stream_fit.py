@@ -50,9 +50,6 @@ PRIOR_ROWS = 0.02
 """Weight of the prior, in rows: of 0.5, 0.1 and 0.02 the one that suits unseen rows best in classes
 of a few. [1]"""
 
-FILL = Bound(low=1e-2, high=16.0, start=1.0, prior_sigma=1.0)
-"""Rows of every unit in which the device fills and drains, where a block takes one. [1]"""
-
 EAGER_PRIOR_ROWS = 1e-3
 """The same for operations whose kernels are known: two devices tell more than the start. [1]"""
 
@@ -119,6 +116,7 @@ def stream_bounds(name: str) -> dict[str, Bound]:
 def eager_bounds(name: str, plan: EagerPlan) -> dict[str, Bound]:
     """Ranges for an operation whose kernels are known: what these move is hardly free."""
     is_along_rows, ratio = runs_along_rows(name), plan.traffic_ratio
+    launch_s = plan.kernels * EAGER_LAUNCH_S + plan.serial_s
     bounds = FIXED | {
         "traffic_ratio": Bound(
             low=0.9 * ratio,
@@ -126,9 +124,7 @@ def eager_bounds(name: str, plan: EagerPlan) -> dict[str, Bound]:
             start=ratio,
             prior_sigma=0.2 if is_along_rows else 0.1,
         ),
-        "launch_s": Bound(
-            low=0.5e-6, high=60e-6, start=plan.kernels * EAGER_LAUNCH_S, prior_sigma=1.0
-        ),
+        "launch_s": Bound(low=0.5e-6, high=100e-6, start=launch_s, prior_sigma=1.0),
         "element_s": Bound(low=1e-12, high=1e-8, start=1e-10, prior_sigma=1.0),
     }
     if is_along_rows:
@@ -137,9 +133,7 @@ def eager_bounds(name: str, plan: EagerPlan) -> dict[str, Bound]:
             row = Bound(low=1e-9, high=20e-6, start=0.2e-6, prior_sigma=1.0)
             bounds |= {"row_s": row, "unaligned_row_s": row}
         else:
-            bounds["fill_rows"] = FILL
-    elif plan.long_row_bytes > 0.0:  # a block takes a whole row
-        bounds["fill_rows"] = FILL
+            bounds["fill_rows"] = Bound(low=1e-2, high=16.0, start=1.0, prior_sigma=1.0)
     if plan.long_row_bytes > 0.0:
         bounds["long_row_bytes"] = _known(plan.long_row_bytes)
         if plan.long_row_traffic_ratio is None:
@@ -161,7 +155,12 @@ def _with_starts(
     if prior is None:
         return dict(bounds)
     return {
-        name: Bound(low=b.low, high=b.high, start=prior[name], prior_sigma=b.prior_sigma)
+        name: Bound(
+            low=b.low,
+            high=b.high,
+            start=min(max(prior[name], b.low), b.high),
+            prior_sigma=b.prior_sigma,
+        )
         if b.high > b.low
         else b
         for name, b in bounds.items()

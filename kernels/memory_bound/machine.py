@@ -27,6 +27,8 @@ class EagerPlan:
     """Kernels that it launches. [1]"""
     traffic_ratio: float
     """What they move over one read of every operand and one write of every result. [1]"""
+    serial_s: float = 0.0
+    """Time of those that run in one block, however large the device. [s]"""
     long_row_bytes: float = 0.0
     """Rows beyond this are read again. [byte]"""
     long_row_traffic_ratio: float | None = None
