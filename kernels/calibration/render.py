@@ -19,6 +19,9 @@ LINE_LENGTH = 100
 GRID = "values_permille"
 """The one text that is longer than a line should be: numbers, so that it can be wrapped."""
 
+LARGEST_EXACT = 1e6
+"""Whole numbers below this are written as they are."""
+
 
 def _value(value: object) -> str:
     if isinstance(value, tuple | list):
@@ -32,6 +35,8 @@ def _value(value: object) -> str:
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     if isinstance(value, int):
         return str(value)
+    if value.is_integer() and abs(value) < LARGEST_EXACT:
+        return repr(value)  # a limit of a library, such as 49152 bytes, not something fitted
     return repr(float(f"{value:.{SIGNIFICANT_DIGITS}g}"))
 
 

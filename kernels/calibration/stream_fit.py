@@ -145,7 +145,7 @@ def eager_bounds(name: str, plan: EagerPlan) -> dict[str, Bound]:
 
 
 def _known(value: float) -> Bound:
-    return Bound(low=value, high=value, start=value)
+    return Bound(low=float(value), high=float(value), start=float(value))
 
 
 def _with_starts(
