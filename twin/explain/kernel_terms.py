@@ -17,7 +17,7 @@ from twin.training.operations import attention_calls, layer_gemms
 from twin.training.plan import Plan
 from twin.training.predictor import StepPredictor
 
-__all__ = ["KernelTerms"]
+__all__ = ["KernelTerms", "operation_formula"]
 
 INPUT_GRADIENT = ", input gradient"
 WEIGHT_GRADIENT = ", weight gradient"
@@ -28,7 +28,7 @@ def _is_packed(limits: GemmTime) -> bool:
     return limits.tile_m == 0.0
 
 
-def _operation_formula(fitted: OperationCalibration) -> str:
+def operation_formula(fitted: OperationCalibration) -> str:
     """What one memory-bound operation's time is made of, in words."""
     traffic = "traffic · ratio / bandwidth"
     if fitted.element_s > 0.0:
@@ -277,7 +277,7 @@ class KernelTerms:
             kernel.time_s,
             "s",
             relation="formula",
-            formula=_operation_formula(fitted),
+            formula=operation_formula(fitted),
             children=(
                 computed("traffic", kernel.hbm_bytes, "byte", relation="formula"),
                 self._inputs.figure(
