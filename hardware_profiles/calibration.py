@@ -15,6 +15,7 @@ import msgspec
 
 __all__ = [
     "SOFT_ROW_SHARPNESS",
+    "STREAM_OVERLAP",
     "AttentionCalibration",
     "AttentionDecode",
     "BandwidthCalibration",
@@ -364,6 +365,9 @@ class CollectiveCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_un
 SOFT_ROW_SHARPNESS = 6.0
 """Rows outgrow caches gradually: block sizes differ between a library's cases. [1]"""
 
+STREAM_OVERLAP = 6.0
+"""How well arithmetic of a stream hides behind its traffic, as in products. [1]"""
+
 
 class OperationCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How one class of memory-bound operations differs from a plain stream."""
@@ -386,7 +390,7 @@ class OperationCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     """How sharply rows outgrow the chip; high where a library decides by their length. [1]"""
     element_s: float = 0.0
     """Arithmetic of one element in one compute unit; 0 where it always hides behind traffic. [s]"""
-    overlap_exponent: float = 6.0
+    overlap_exponent: float = STREAM_OVERLAP
     """How well arithmetic and traffic overlap; 1 for one after the other. [1]"""
     fill_rows: float = 0.0
     """Rows of each compute unit in which the device fills and drains. [1]"""

@@ -9,6 +9,7 @@ import numpy as np
 
 from hardware_profiles.calibration import (
     SOFT_ROW_SHARPNESS,
+    STREAM_OVERLAP,
     BandwidthCalibration,
     Residual,
 )
@@ -17,7 +18,7 @@ from kernels.calibration.simplex import Bound, FloatArray, fit_parameters, robus
 from kernels.calibration.stream_rows import OperationRows
 from kernels.memory_bound.machine import EagerPlan
 from kernels.memory_bound.occupancy import OccupancyMachine, occupied_bandwidth_bytes_per_s
-from kernels.memory_bound.operation import ROW_OVERLAP, STREAM_OVERLAP, OperationMachine
+from kernels.memory_bound.operation import OperationMachine
 from kernels.prediction.operations import UNALIGNED, OperationTimes, runs_along_rows
 from kernels.residual import compiled_grid
 
@@ -35,6 +36,9 @@ SHORT_ROW_COLUMNS = {"softmax": 1024.0, "softmax-fwd": 2048.0, "softmax-bwd": 10
 
 STEP_SHARPNESS = 1000.0
 """A library that decides by the length of a row switches at once. [1]"""
+
+ROW_OVERLAP = 1.0
+"""Overlap of arithmetic and traffic where a block reads, reduces and only then writes. [1]"""
 
 EAGER_LAUNCH_S = 3e-6
 """Launch, fill and drain of one streaming kernel: where the search for it begins. [s]"""

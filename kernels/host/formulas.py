@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from hardware_profiles.calibration import SOFT_ROW_SHARPNESS
+from hardware_profiles.calibration import SOFT_ROW_SHARPNESS, STREAM_OVERLAP
 from kernels.attention.model import (
     AttentionMachine,
     AttentionShape,
@@ -27,12 +27,7 @@ from kernels.calibration.log_least_squares import ParameterRange
 from kernels.gemm.model import GemmMachine, GemmShape, gemm_time
 from kernels.host.case import ATTENTION, GEMM, ITEM_BYTES, HostCase
 from kernels.memory_bound.machine import traffic_passes
-from kernels.memory_bound.operation import (
-    STREAM_OVERLAP,
-    Matrix,
-    OperationMachine,
-    operation_time_s,
-)
+from kernels.memory_bound.operation import Matrix, OperationMachine, operation_time_s
 from kernels.prediction.gemm import LAYOUTS
 
 __all__ = [

@@ -11,10 +11,11 @@ from typing import Any
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import (
     SOFT_ROW_SHARPNESS,
+    STREAM_OVERLAP,
     MemoryBoundCalibration,
     OperationCalibration,
 )
-from kernels.memory_bound.operation import STREAM_OVERLAP, OperationMachine
+from kernels.memory_bound.operation import OperationMachine
 
 __all__ = ["EagerPlan", "eager_plan", "operation_facts", "operation_machine", "traffic_passes"]
 

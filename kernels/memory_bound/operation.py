@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["ROW_OVERLAP", "STREAM_OVERLAP", "Matrix", "OperationMachine", "operation_time_s"]
+__all__ = ["Matrix", "OperationMachine", "operation_time_s"]
 
 CACHE_SHARPNESS = 8.0
 """How sharply a working set outgrows the cache. [1]"""
@@ -29,12 +29,6 @@ chip holds copies of the other's lines. [1]"""
 
 SHARPEST = 100.0
 """Beyond this sharpness a row's length decides at once. [1]"""
-
-STREAM_OVERLAP = 6.0
-"""How well arithmetic of a stream hides behind its traffic, as in products. [1]"""
-
-ROW_OVERLAP = 1.0
-"""The same where a block reads its row, reduces and only then writes: one after the other. [1]"""
 
 
 class Matrix(NamedTuple):

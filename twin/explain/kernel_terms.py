@@ -22,6 +22,13 @@ __all__ = ["KernelTerms", "operation_formula"]
 INPUT_GRADIENT = ", input gradient"
 WEIGHT_GRADIENT = ", weight gradient"
 
+OPERATION_PARAMETERS = {
+    "traffic_ratio": ("traffic ratio", "1"),
+    "fill_rows": ("rows of a unit that fill the device", "1"),
+    "element_s": ("arithmetic of one element in one unit", "s"),
+}
+"""Constants of a memory-bound operation that its explanation names, with their units."""
+
 
 def _is_packed(limits: GemmTime) -> bool:
     """Whether this is the product of one thread of a processor: no tiles, but packing."""
@@ -286,26 +293,15 @@ class KernelTerms:
                     "byte/s",
                     "accelerator.memory.bandwidth_bytes_per_s",
                 ),
-                self._inputs.parameter(
-                    "traffic ratio",
-                    fitted.traffic_ratio,
-                    "1",
-                    key=f"{key}.traffic_ratio",
-                    provenance=fitted.provenance,
-                ),
-                self._inputs.parameter(
-                    "rows of a unit that fill the device",
-                    fitted.fill_rows,
-                    "1",
-                    key=f"{key}.fill_rows",
-                    provenance=fitted.provenance,
-                ),
-                self._inputs.parameter(
-                    "arithmetic of one element in one unit",
-                    fitted.element_s,
-                    "s",
-                    key=f"{key}.element_s",
-                    provenance=fitted.provenance,
+                *(
+                    self._inputs.parameter(
+                        words,
+                        getattr(fitted, name),
+                        unit,
+                        key=f"{key}.{name}",
+                        provenance=fitted.provenance,
+                    )
+                    for name, (words, unit) in OPERATION_PARAMETERS.items()
                 ),
             ),
         )
