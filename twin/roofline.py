@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.sources import figure_source
 from kernels.families.inheritance import completed_calibration
+from kernels.gemm.precision import PRECISIONS
 
 __all__ = ["DeviceRoofs", "MemoryRoof", "PeakRoof", "device_roofs", "roof_s"]
 
@@ -78,11 +79,13 @@ def _memories(accelerator: Accelerator) -> list[MemoryRoof]:
     bandwidth = accelerator.memory.bandwidth_bytes_per_s
     figure_class, source = _class_of(accelerator, _BANDWIDTH)
     found = []
-    fitted = completed_calibration(accelerator).gemm
-    gemm = fitted.get("bf16") or next(iter(fitted.values()), None)
-    if gemm is not None:
+    fitted, peaks = completed_calibration(accelerator).gemm, accelerator.compute.peak_flop_per_s
+    known = (dtype for dtype in ("bf16", *fitted) if dtype in fitted)
+    dtype = next((dtype for dtype in known if PRECISIONS[dtype].peak in peaks), None)
+    if dtype is not None:
         # The GEMM fit says how much faster than memory the caches feed the compute units.
-        supply = gemm.feed_ratio * gemm.memory_efficiency_fraction * bandwidth
+        gemm = fitted[dtype]
+        supply = gemm.feed_bytes_per_flop * peaks[PRECISIONS[dtype].peak]
         words = f"operand supply of the GEMM fit: {gemm.provenance.source}"
         found.append(_roof("cache", supply, "fitted", words))
     found.append(_roof("memory", bandwidth, figure_class, source))

@@ -12,7 +12,7 @@ import numpy as np
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import GemmCalibration, GemmImplementation, Provenance
 from kernels.calibration.gemm_fit import (
-    GEMM_BOUNDS,
+    GEMM_PARAMETERS,
     STRIDE_BOUNDS,
     GemmFitter,
     device_constants,
@@ -222,15 +222,19 @@ def _mean(own: Sequence[GemmCalibration], *, source: str) -> GemmCalibration:
         for name in names
     }
     parameters = {
-        name: _geometric_mean([getattr(one, name) for one in own]) for name in GEMM_BOUNDS
+        name: _geometric_mean([getattr(one, name) for one in own]) for name in GEMM_PARAMETERS
     }
     # Zero on members that show no conflicts.
     parameters |= {
         name: float(np.mean([getattr(one, name) for one in own])) for name in STRIDE_BOUNDS
     }
     provenance = _family_provenance([one.provenance for one in own], source=source)
-    mean = device_constants(parameters, provenance=provenance)
-    return msgspec.structs.replace(mean, implementations=implementations)
+    limits = [one.droop_limit_j_per_flop for one in own]
+    return msgspec.structs.replace(
+        device_constants(parameters, provenance=provenance),
+        droop_limit_j_per_flop=_geometric_mean(limits) if min(limits) > 0.0 else 0.0,
+        implementations=implementations,
+    )
 
 
 def _mean_implementation(own: Sequence[GemmImplementation], *, source: str) -> GemmImplementation:

@@ -24,11 +24,12 @@ from kernels.calibration.gemm_rows import (
 )
 from kernels.calibration.simplex import Bound, FloatArray, fit_parameters, robust_loss
 from kernels.gemm.looked_up import tuned_sizes
+from kernels.gemm.machine import gemm_machine, scaled_droop_fraction
 from kernels.gemm.timing import gemm_library, library_machine, library_residual
 from kernels.measurement_tables import Mask
-from kernels.prediction.gemm import GemmTimes, gemm_machine, looked_up_kernels
+from kernels.prediction.gemm import GemmTimes, looked_up_kernels
 
-__all__ = ["GEMM_BOUNDS", "GemmFitter", "device_constants", "library_constants"]
+__all__ = ["GEMM_PARAMETERS", "GemmFitter", "device_constants", "gemm_bounds", "library_constants"]
 
 N_FIT_SHAPES = 3000
 """Shapes that one search uses, half of them large. [1]"""
@@ -47,7 +48,6 @@ GEMM_BOUNDS: dict[str, Bound] = {
     "tensor_efficiency_fraction": Bound(low=0.2, high=1.0, start=0.8),
     "memory_efficiency_fraction": Bound(low=0.4, high=0.95, start=0.8),
     "launch_s": Bound(low=0.5e-6, high=6e-6, start=2e-6),
-    "feed_ratio": Bound(low=1.0, high=16.0, start=5.0),
     "fill_depth": Bound(low=8.0, high=2000.0, start=120.0),
     "fill_repeat_fraction": Bound(low=0.01, high=1.0, start=0.5),
     "wave_smoothing_fraction": Bound(low=0.05, high=1.0, start=0.85),
@@ -57,6 +57,13 @@ GEMM_BOUNDS: dict[str, Bound] = {
     "overlap_exponent": Bound(low=6.0, high=6.0, start=6.0),
 }
 """Ranges: shares below one; launch inside a tight loop; the rest as seen over the families."""
+
+FEED_OVER_BALANCE = Bound(low=0.4, high=15.0, start=4.0)
+"""Range of the supply of operands, over what the memory brings for each operation of the peak: no
+less than most of it, and what caches add. [1]"""
+
+GEMM_PARAMETERS = (*GEMM_BOUNDS, "feed_bytes_per_flop")
+"""Constants of a device, as profiles name them."""
 
 STRIDE_BOUNDS: dict[str, Bound] = {
     "stride_conflict_ratio": Bound(low=0.1, high=100.0, start=5.0),
@@ -157,7 +164,7 @@ def device_constants(
     values: Mapping[str, float], *, provenance: Provenance = UNJUDGED
 ) -> GemmCalibration:
     """Constants of a device from values by name; others among them are left aside."""
-    names = (*GEMM_BOUNDS, *(name for name in STRIDE_BOUNDS if name in values))
+    names = (*GEMM_PARAMETERS, *(name for name in STRIDE_BOUNDS if name in values))
     chosen = {name: values[name] for name in names}
     return msgspec.convert({**chosen, "provenance": provenance}, GemmCalibration)
 
@@ -201,12 +208,40 @@ def _reference(rows: GemmRows) -> tuple[GemmRows, str]:
     return rows.where(rows.libraries == ranked[0]), ranked[0]
 
 
-def _base_bounds(prior: GemmCalibration | None, *, hides_launch: bool) -> dict[str, Bound]:
-    bounds = dict(GEMM_BOUNDS)
+def _peak_flop_per_s(rows: GemmRows, accelerator: Accelerator) -> float:
+    peak = accelerator.compute.peak_flop_per_s.get(rows.precision.peak)
+    if peak is None:
+        msg = f"{accelerator.name} has no peak for {rows.dtype}"
+        raise ValueError(msg)
+    return peak
+
+
+def gemm_bounds(peak_flop_per_s: float, bandwidth_bytes_per_s: float) -> dict[str, Bound]:
+    """Ranges of a device's constants: those that depend on its figures, and the others."""
+    balance, feed = bandwidth_bytes_per_s / peak_flop_per_s, FEED_OVER_BALANCE
+    scaled = Bound(low=feed.low * balance, high=feed.high * balance, start=feed.start * balance)
+    return {**GEMM_BOUNDS, "feed_bytes_per_flop": scaled}
+
+
+def _base_bounds(
+    rows: GemmRows,
+    accelerator: Accelerator,
+    prior: GemmCalibration | None,
+    *,
+    hides_launch: bool,
+) -> dict[str, Bound]:
+    peak = _peak_flop_per_s(rows, accelerator)
+    bounds = gemm_bounds(peak, accelerator.memory.bandwidth_bytes_per_s)
     if hides_launch:
         bounds["launch_s"] = Bound(low=HIDDEN_LAUNCH_S, high=HIDDEN_LAUNCH_S, start=HIDDEN_LAUNCH_S)
     if prior is None:
         return bounds
+    droop_fraction = scaled_droop_fraction(
+        prior.droop_fraction,
+        limit_j_per_flop=prior.droop_limit_j_per_flop,
+        own_limit_j_per_flop=accelerator.power.tdp_w / peak,
+    )
+    prior = msgspec.structs.replace(prior, droop_fraction=droop_fraction)
     return {
         name: Bound(
             low=bound.low,
@@ -262,14 +297,17 @@ class GemmFitter:
         """
         free = rows.where(~rows.is_heldout)
         reference, library = _reference(free)
-        bounds = _base_bounds(prior, hides_launch=bool(library))
+        bounds = _base_bounds(free, accelerator, prior, hides_launch=bool(library))
         if library:
             bounds |= _harness_bounds(rows.dtype, library, is_reference=True)
         found = self._search(reference, accelerator, bounds, n_shapes=N_FIT_SHAPES)
         if self._has_stride_conflicts(reference, accelerator, bounds, found=found):
             bounds |= STRIDE_BOUNDS
             found = self._search(reference, accelerator, bounds, n_shapes=N_FIT_SHAPES)
-        base = device_constants(found)
+        limit_j_per_flop = accelerator.power.tdp_w / _peak_flop_per_s(rows, accelerator)
+        base = msgspec.structs.replace(
+            device_constants(found), droop_limit_j_per_flop=limit_j_per_flop
+        )
         if library:
             implementations = {library: library_constants(found)}
             base = msgspec.structs.replace(base, implementations=implementations)
@@ -281,9 +319,10 @@ class GemmFitter:
     ) -> FloatArray:
         """Predicted times of rows, each for its library. [s]"""
         times_s = np.full(len(rows.sizes), np.nan)
-        machine = gemm_machine(accelerator, rows.precision, fitted)
-        if machine is None:
+        peak = accelerator.compute.peak_flop_per_s.get(rows.precision.peak)
+        if peak is None:
             return times_s
+        machine = gemm_machine(accelerator, fitted, peak_flop_per_s=peak, fitted_dtype=rows.dtype)
         for name in set(rows.libraries):
             one = fitted.implementations.get(str(name))
             chosen, library = rows.libraries == name, gemm_library(one)
@@ -333,10 +372,12 @@ class GemmFitter:
         base: GemmCalibration | None = None,
     ) -> FloatArray:
         """Times of rows under constants by name, of a device or of a library on a base. [s]"""
-        machine = gemm_machine(accelerator, rows.precision, base or device_constants(values))
-        if machine is None:
-            msg = f"{accelerator.name} has no peak for {rows.dtype}"
-            raise ValueError(msg)
+        machine = gemm_machine(
+            accelerator,
+            base or device_constants(values),
+            peak_flop_per_s=_peak_flop_per_s(rows, accelerator),
+            fitted_dtype=rows.dtype,
+        )
         one = library_constants(values)
         return self.times.kernel_times_s(
             rows.sizes,

@@ -29,7 +29,7 @@ TRUST = {"assumed": 0, "inherited": 1, "fitted": 2, "measured": 2}
 LIBRARY_RATIOS = {
     "rate_ratio": "tensor_efficiency_fraction",
     "memory_ratio": "memory_efficiency_fraction",
-    "supply_ratio": "feed_ratio",
+    "supply_ratio": "feed_bytes_per_flop",
     "fill_ratio": "fill_depth",
 }
 """Constants of a library of products, and of which of the device's own each is a multiple."""
@@ -102,6 +102,8 @@ def _on_another_base(
         name: getattr(one, name) * getattr(before, base) / getattr(after, base)
         for name, base in LIBRARY_RATIOS.items()
     }
+    # What the memory ratio does to the supply besides is undone.
+    ratios["supply_ratio"] *= one.memory_ratio / ratios["memory_ratio"]
     residual = library_residual(before, one)
     if residual is None and library_residual(after, one) is not None:
         residual = NO_CORRECTION

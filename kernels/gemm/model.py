@@ -66,7 +66,8 @@ class GemmMachine(NamedTuple):
     tensor_efficiency_fraction: float
     memory_efficiency_fraction: float
     launch_s: float
-    feed_ratio: float
+    feed_bytes_per_s: float
+    """What all compute units together draw from the caches. [byte/s]"""
     fill_depth: float
     fill_repeat_fraction: float
     wave_smoothing_fraction: float
@@ -152,12 +153,7 @@ def _reduction_time_s(shape: GemmShape, machine: GemmMachine, n_splits: float) -
     if n_splits <= 1.0:
         return 0.0
     partial_bytes = shape.batch * n_splits * shape.m * shape.n * PARTIAL_SUM_BYTES
-    return machine.split_s + partial_bytes / _feed_bandwidth(machine)
-
-
-def _feed_bandwidth(machine: GemmMachine) -> float:
-    bandwidth = machine.memory_efficiency_fraction * machine.memory_bandwidth_bytes_per_s
-    return machine.feed_ratio * bandwidth
+    return machine.split_s + partial_bytes / machine.feed_bytes_per_s
 
 
 def common_stride_bytes(shape: GemmShape, machine: GemmMachine) -> float:
@@ -212,7 +208,7 @@ def tile_limits_s(
     """
     tile_m, tile_n = tile
     unit_flop_per_s = machine.tensor_efficiency_fraction * machine.peak_flop_per_s / machine.n_units
-    unit_feed_bytes_per_s = _feed_bandwidth(machine) / machine.n_units
+    unit_feed_bytes_per_s = machine.feed_bytes_per_s / machine.n_units
     tiles = shape.batch * -(-shape.m // tile_m) * -(-shape.n // tile_n)
     operand_bytes = tile_m * shape.a_element_bytes + tile_n * shape.b_element_bytes
     depth = shape.k / n_splits

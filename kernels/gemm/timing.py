@@ -49,7 +49,7 @@ def library_machine(machine: GemmMachine, one: GemmImplementation | None) -> Gem
     return machine._replace(
         tensor_efficiency_fraction=machine.tensor_efficiency_fraction * one.rate_ratio,
         memory_efficiency_fraction=machine.memory_efficiency_fraction * one.memory_ratio,
-        feed_ratio=machine.feed_ratio * one.supply_ratio,
+        feed_bytes_per_s=machine.feed_bytes_per_s * one.supply_ratio * one.memory_ratio,
         fill_depth=machine.fill_depth * one.fill_ratio,
         lone_block_ratio=one.lone_block_ratio,
         cut_line_ratio=one.cut_line_ratio,

@@ -71,7 +71,6 @@ NOMINAL = HostFigures(60e9, 10e9, 2.5e9, 1e6)
 GEMM_FIXED = {
     # Limits of devices with waves of tiles, which packed products do not have.
     "memory_efficiency_fraction": 1.0,
-    "feed_ratio": 1.0,
     "overlap_exponent": 1.0,
     "fill_repeat_fraction": 1.0,
     "wave_smoothing_fraction": 1.0,
@@ -176,6 +175,7 @@ def gemm_time_s(case: HostCase, figures: HostFigures, values: Values) -> float:
         n_units=1.0,
         peak_flop_per_s=figures.peak_flop_per_s,
         memory_bandwidth_bytes_per_s=figures.bandwidth_bytes_per_s,
+        feed_bytes_per_s=figures.bandwidth_bytes_per_s,
         tensor_efficiency_fraction=values["tensor_efficiency_fraction"]
         * values.get("rate_ratio", 1.0),
         launch_s=values["launch_s"],

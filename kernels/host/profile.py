@@ -144,6 +144,8 @@ def host_calibration(fit: HostFit, judged: Judged) -> Calibration:
         values = {name.removeprefix("own_"): value for name, value in own.values.items()}
         implementations["numba"] = _struct(GemmImplementation, values | own_tile(), judged(own))
     gemm = GEMM_FIXED | blas.values | {"implementations": implementations}
+    # Packed products have no supply beside their packing: it is that of memory.
+    gemm["feed_bytes_per_flop"] = fit.figures.bandwidth_bytes_per_s / fit.figures.peak_flop_per_s
     attention = ATTENTION_FIXED | forward.values | backward.values
     return Calibration(
         gemm={DTYPE: _struct(GemmCalibration, gemm, judged(blas))},

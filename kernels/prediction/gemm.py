@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hardware_profiles.accelerator import Accelerator
-from hardware_profiles.calibration import Calibration, GemmCalibration, Residual
+from hardware_profiles.calibration import Calibration, Residual
 from kernels.compiled_formula import FormulaCompiler, PlainFormulas
 from kernels.gemm.looked_up import NO_KERNEL, LookedUpKernel, tuned_sizes
+from kernels.gemm.machine import gemm_machine
 from kernels.gemm.model import GemmMachine, GemmShape
 from kernels.gemm.precision import PRECISIONS, Precision, nearest_dtype
 from kernels.gemm.timing import (
@@ -26,7 +27,6 @@ __all__ = [
     "GEMM_COLUMNS",
     "LAYOUTS",
     "GemmTimes",
-    "gemm_machine",
     "gemm_sizes",
     "gemm_transposed",
     "looked_up_kernels",
@@ -46,10 +46,6 @@ nothing tells. [1]"""
 
 FloatArray = npt.NDArray[np.float64]
 
-PARAMETERS = tuple(
-    name for name in GemmMachine._fields if name in GemmCalibration.__struct_fields__
-)
-
 
 def gemm_sizes(rows: Table) -> FloatArray:
     """Columns m, n, k, batch of a table; [elements], [1]."""
@@ -64,22 +60,6 @@ def gemm_transposed(rows: Table) -> FloatArray:
         for layout in set(layouts.tolist()):
             found[layouts == layout] = LAYOUTS.get(str(layout), (np.nan, np.nan))
     return found
-
-
-def gemm_machine(
-    accelerator: Accelerator, precision: Precision, fitted: GemmCalibration
-) -> GemmMachine | None:
-    """The device as the model sees it at one precision; None where it has no such peak."""
-    peak = accelerator.compute.peak_flop_per_s.get(precision.peak)
-    if peak is None:
-        return None
-    return GemmMachine(
-        n_units=float(accelerator.compute.n_units),
-        peak_flop_per_s=peak,
-        memory_bandwidth_bytes_per_s=accelerator.memory.bandwidth_bytes_per_s,
-        cache_bytes=accelerator.memory.l2_bytes or 0.0,
-        **{name: getattr(fitted, name) for name in PARAMETERS},
-    )
 
 
 def looked_up_kernels(
@@ -179,14 +159,12 @@ class GemmTimes:
         )
         for group in set(groups):
             dtype, _, text = str(group).partition("\t")
-            nearest = nearest_dtype(dtype, calibration.gemm)
-            fitted = calibration.gemm[nearest] if nearest else None
-            precision = PRECISIONS.get(dtype)
-            if fitted is None or precision is None:
+            nearest, precision = nearest_dtype(dtype, calibration.gemm), PRECISIONS.get(dtype)
+            peak = accelerator.compute.peak_flop_per_s.get(precision.peak) if precision else None
+            if nearest is None or precision is None or peak is None:
                 continue
-            machine = gemm_machine(accelerator, precision, fitted)
-            if machine is None:
-                continue
+            fitted = calibration.gemm[nearest]
+            machine = gemm_machine(accelerator, fitted, peak_flop_per_s=peak, fitted_dtype=nearest)
             one = fitted.implementations.get(implementation("gemm", text) or "")
             chosen, library = (groups == group) & is_stored, gemm_library(one)
             times_s[chosen] = self.kernel_times_s(

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from hardware_profiles.catalogue import Catalogue
-from kernels.gemm.model import GemmMachine, GemmShape, gemm_time
+from kernels.gemm.machine import gemm_machine
+from kernels.gemm.model import GemmShape, gemm_time
 
 MEASURED = Path(__file__).parents[2] / "kernels" / "measured" / "host-cpu" / "gemm.csv"
 WIDTH = {"fp32": 4.0, "fp64": 8.0}
@@ -18,14 +19,11 @@ WIDTH = {"fp32": 4.0, "fp64": 8.0}
 def test_the_host_profile_gives_its_measurements_back(dtype):
     host = Catalogue().accelerator("host-cpu")
     fitted = host.calibration.gemm[dtype]
-    parameters = {
-        name: getattr(fitted, name) for name in GemmMachine._fields if hasattr(fitted, name)
-    }
-    machine = GemmMachine(
-        n_units=float(host.compute.n_units),
+    machine = gemm_machine(
+        host,
+        fitted,
         peak_flop_per_s=host.compute.peak_flop_per_s[dtype],
-        memory_bandwidth_bytes_per_s=host.memory.bandwidth_bytes_per_s,
-        **parameters,
+        fitted_dtype=dtype,
     )
     errors = []
     with MEASURED.open(newline="") as file:

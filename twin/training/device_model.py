@@ -19,6 +19,7 @@ from kernels.all_reduce.model import CollectiveMachine
 from kernels.attention.machine import attention_machine
 from kernels.attention.model import AttentionMachine
 from kernels.families.inheritance import calibration_sources
+from kernels.gemm.machine import gemm_machine
 from kernels.gemm.model import GemmMachine
 from kernels.gemm.precision import PRECISIONS as GEMM_PRECISIONS
 from kernels.gemm.precision import nearest_dtype
@@ -74,12 +75,14 @@ class DeviceModel:
 
     def gemm_calibration(self, dtype: str) -> GemmCalibration:
         """Fitted parameters of a dtype or its nearest sibling: the device's own or its family's."""
-        known = self._gemm_calibrations
-        nearest = nearest_dtype(dtype, known)
+        return self._gemm_calibrations[self._nearest_gemm_dtype(dtype)]
+
+    def _nearest_gemm_dtype(self, dtype: str) -> str:
+        nearest = nearest_dtype(dtype, self._gemm_calibrations)
         if nearest is None:
             msg = f"{self.accelerator.name}: no GEMM parameters for {dtype}"
             raise PrecisionError(msg)
-        return known[nearest]
+        return nearest
 
     @functools.cached_property
     def _gemm_calibrations(self) -> dict[str, GemmCalibration]:
@@ -136,36 +139,17 @@ class DeviceModel:
 
     def gemm(self, dtype: str, clock_fraction: float) -> GemmMachine:
         """GEMM machine of a dtype; arithmetic and caches follow the clock, memory does not."""
-        fitted = self.gemm_calibration(dtype)
-        return GemmMachine(
-            n_units=float(self.accelerator.compute.n_units),
-            peak_flop_per_s=self.peak_flop_per_s(dtype) * clock_fraction,
-            memory_bandwidth_bytes_per_s=self.accelerator.memory.bandwidth_bytes_per_s,
-            tensor_efficiency_fraction=fitted.tensor_efficiency_fraction,
-            memory_efficiency_fraction=fitted.memory_efficiency_fraction,
-            launch_s=fitted.launch_s,
-            feed_ratio=fitted.feed_ratio * clock_fraction,
-            fill_depth=fitted.fill_depth,
-            fill_repeat_fraction=fitted.fill_repeat_fraction,
-            wave_smoothing_fraction=fitted.wave_smoothing_fraction,
-            split_s=fitted.split_s,
-            # Droop is the clock that falls in a long lone kernel; a step takes its clock from the
-            # power model, and would pay for it twice.
-            droop_fraction=0.0,
-            droop_time_s=fitted.droop_time_s,
-            overlap_exponent=fitted.overlap_exponent,
-            stride_conflict_ratio=fitted.stride_conflict_ratio,
-            stride_period_bytes=fitted.stride_period_bytes,
-            pack_a_s=fitted.pack_a_s,
-            pack_b_s=fitted.pack_b_s,
-            cached_pack_ratio=fitted.cached_pack_ratio,
-            cached_fill_ratio=fitted.cached_fill_ratio,
-            pack_cache_ratio=fitted.pack_cache_ratio,
-            cached_transposed_ratio=fitted.cached_transposed_ratio,
-            transposed_a_ratio=fitted.transposed_a_ratio,
-            transposed_b_ratio=fitted.transposed_b_ratio,
-            cache_bytes=self.accelerator.memory.l2_bytes or 0.0,
+        nearest = self._nearest_gemm_dtype(dtype)
+        machine = gemm_machine(
+            self.accelerator,
+            self._gemm_calibrations[nearest],
+            peak_flop_per_s=self.peak_flop_per_s(dtype),
+            fitted_dtype=nearest,
+            clock_fraction=clock_fraction,
         )
+        # Droop is the clock that falls in a long lone kernel; a step takes its clock from the
+        # power model, and would pay for it twice.
+        return machine._replace(droop_fraction=0.0)
 
     def attention(self, clock_fraction: float) -> AttentionMachine:
         """Attention machine of the core dtype; dependency latency stretches with the clock."""

@@ -18,7 +18,7 @@ CDNA2 = GemmMachine(
     tensor_efficiency_fraction=0.72,
     memory_efficiency_fraction=0.8,
     launch_s=2.3e-6,
-    feed_ratio=1.8,
+    feed_bytes_per_s=2.36e12,
     fill_depth=20.0,
     fill_repeat_fraction=0.9,
     wave_smoothing_fraction=0.5,
@@ -66,7 +66,7 @@ def test_large_products_keep_the_tile_that_the_whole_batch_would_get():
 
 def test_the_library_says_whether_it_looks_at_the_batch():
     one, machine = shape(128, 384, 384, 4096), library_machine(CDNA2, BLIND)
-    assert machine.feed_ratio == pytest.approx(0.9 * CDNA2.feed_ratio)
+    assert machine.feed_bytes_per_s == pytest.approx(0.9 * CDNA2.feed_bytes_per_s)
     blind_s = timed_gemm_s(one, machine, gemm_library(BLIND), NO_RESIDUAL)
     assert blind_s == pytest.approx(blindly_chosen_gemm_s(one, machine))
     seeing_s = timed_gemm_s(one, machine, gemm_library(None), NO_RESIDUAL)

@@ -29,7 +29,7 @@ CDNA2 = GemmMachine(
     tensor_efficiency_fraction=0.72,
     memory_efficiency_fraction=0.55,
     launch_s=2.3e-6,
-    feed_ratio=4.0,
+    feed_bytes_per_s=3.6e12,
     fill_depth=20.0,
     fill_repeat_fraction=0.9,
     wave_smoothing_fraction=0.5,
@@ -103,7 +103,7 @@ def test_a_lone_block_a_cut_line_and_a_lack_of_matrix_units_cost_time():
     vector = LARGE._replace(has_matrix_units=0.0)
     large_s = looked_up_gemm_s(one, LARGE, CDNA2)
     assert looked_up_gemm_s(one, vector, CDNA2) == pytest.approx(2.0 * large_s, rel=0.1)
-    supplied = CDNA2._replace(feed_ratio=0.5)
+    supplied = CDNA2._replace(feed_bytes_per_s=4.5e11)
     cut, whole = shape(1024, 1028, 1024, 64), shape(1024, 1056, 1024, 64)
     assert looked_up_gemm_s(cut, LONE, supplied) > looked_up_gemm_s(whole, LONE, supplied)
 

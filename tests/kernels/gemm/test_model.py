@@ -16,7 +16,7 @@ HOPPER = GemmMachine(
     tensor_efficiency_fraction=0.85,
     memory_efficiency_fraction=0.82,
     launch_s=2.4e-6,
-    feed_ratio=7.0,
+    feed_bytes_per_s=19e12,
     fill_repeat_fraction=1.0,
     fill_depth=170.0,
     wave_smoothing_fraction=0.9,
@@ -56,7 +56,7 @@ def test_a_larger_product_is_never_faster(m, n, k, more, axis):
             "memory_bandwidth_bytes_per_s",
             "tensor_efficiency_fraction",
             "memory_efficiency_fraction",
-            "feed_ratio",
+            "feed_bytes_per_s",
         ]
     ),
 )
@@ -82,6 +82,7 @@ def test_more_overhead_is_never_faster(m, n, k, factor, what):
 def test_with_unlimited_bandwidth_a_full_product_takes_its_arithmetic():
     machine = HOPPER._replace(
         memory_bandwidth_bytes_per_s=1e30,
+        feed_bytes_per_s=1e30,
         wave_smoothing_fraction=1.0,
         fill_repeat_fraction=1.0,
         fill_depth=0.0,
@@ -95,7 +96,7 @@ def test_with_unlimited_bandwidth_a_full_product_takes_its_arithmetic():
 
 def test_with_unlimited_arithmetic_a_product_takes_its_traffic():
     machine = HOPPER._replace(
-        peak_flop_per_s=1e30, feed_ratio=1e9, launch_s=0.0, droop_fraction=0.0
+        peak_flop_per_s=1e30, feed_bytes_per_s=1e30, launch_s=0.0, droop_fraction=0.0
     )
     one = shape(4096, 4096, 4096)
     expected_s = compulsory_traffic_bytes(one) / (0.82 * 3.35e12)

@@ -16,10 +16,11 @@ from kernels.calibration.render import rendered_calibration
 from kernels.calibration.run import CalibrationResult
 from kernels.calibration.session import Session
 from kernels.families.inheritance import completed_calibration
+from kernels.gemm.machine import gemm_machine
 from kernels.gemm.precision import PRECISIONS
 from kernels.gemm.timing import KERNEL_ALONE
 from kernels.host.calibrate import calibrate_host
-from kernels.prediction.gemm import GEMM_COLUMNS, GemmTimes, gemm_machine
+from kernels.prediction.gemm import GEMM_COLUMNS, GemmTimes
 from tests.kernels.host.made_up import measuring, small_plan
 from twin.cli.main import run
 from twin.cli.output_folder import held_folder
@@ -34,7 +35,12 @@ def gemm_text(device, n_shapes):
     sizes = np.column_stack([sizes, np.ones(n_shapes)])
     accelerator = Catalogue().accelerator(device)
     fitted, precision = completed_calibration(accelerator).gemm["bf16"], PRECISIONS["bf16"]
-    machine = gemm_machine(accelerator, precision, fitted)
+    machine = gemm_machine(
+        accelerator,
+        fitted,
+        peak_flop_per_s=accelerator.compute.peak_flop_per_s["bf16"],
+        fitted_dtype="bf16",
+    )
     times_s = GemmTimes().kernel_times_s(
         sizes, precision, machine, library=KERNEL_ALONE, residual=None
     )
