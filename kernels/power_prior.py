@@ -1,4 +1,11 @@
-"""Power parameters of a device that nobody has measured."""
+"""Power parameters of a device that nobody has measured.
+
+Parts of one architecture are taken for one silicon: an operation costs the same energy, less at a
+lower boost clock for its lower voltage, and their units draw the same each. A card with half the
+board limit of another is then held to a lower clock, as such cards are: an H100 of 500 W trains at
+the rate that the constants of the 700 W part say (18 published runs, docs/validation.md). Other
+devices are taken to demand somewhat more than their limit, as every measured part does.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +17,9 @@ import msgspec
 
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import PowerCalibration, Provenance
+from hardware_profiles.catalogue import Catalogue
 
-__all__ = ["WAITING_FRACTION", "PowerPrior", "datasheet_power_calibration"]
+__all__ = ["WAITING_FRACTION", "PowerPrior", "power_prior"]
 
 FOLDER = Path(__file__).parent
 
@@ -38,6 +46,8 @@ class PowerPrior(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     minimum_clock_fraction: float
     relative_spread_fraction: float
     source: str
+    representatives: dict[str, str]
+    """Profile whose power constants stand for its architecture's silicon."""
 
 
 @functools.cache
@@ -46,12 +56,49 @@ def _power_prior() -> PowerPrior:
         return msgspec.convert(tomllib.load(file), PowerPrior)
 
 
-def datasheet_power_calibration(accelerator: Accelerator) -> PowerCalibration:
-    """Power parameters of a device without power measurements, from its limit and peak.
+@functools.cache
+def _representative(architecture: str) -> Accelerator | None:
+    name = _power_prior().representatives.get(architecture)
+    return None if name is None else Catalogue().accelerator(name)
 
-    Full tensor load at the boost clock is taken to demand somewhat more than the board limit,
-    as every measured part of this class does.
+
+def power_prior(accelerator: Accelerator) -> PowerCalibration:
+    """Power parameters of a device without power measurements.
+
+    Those of its architecture's silicon where a part of it is known, else from its board limit and
+    its peak.
     """
+    relative = _representative(accelerator.architecture)
+    if relative is None or relative.calibration.power is None:
+        return _from_datasheet(accelerator)
+    return _from_silicon(accelerator, relative, relative.calibration.power)
+
+
+def _from_silicon(
+    accelerator: Accelerator, relative: Accelerator, known: PowerCalibration
+) -> PowerCalibration:
+    """The relative's constants at this device's clock and number of units."""
+    clock_ratio = accelerator.compute.boost_clock_hz / relative.compute.boost_clock_hz
+    units_ratio = accelerator.compute.n_units / relative.compute.n_units
+    # Energy goes with the square of the voltage, which falls with the clock.
+    energy_ratio = (1.0 - known.voltage_slope * (1.0 - clock_ratio)) ** 2
+    provenance = Provenance(
+        figure_class="inherited",
+        source=f"the same silicon as {relative.name}: {known.provenance.source}",
+        relative_spread_fraction=max(
+            known.provenance.relative_spread_fraction, _power_prior().relative_spread_fraction
+        ),
+    )
+    return msgspec.structs.replace(
+        known,
+        busy_w=known.busy_w * units_ratio * clock_ratio * energy_ratio,
+        energy_per_flop_j=known.energy_per_flop_j * energy_ratio,
+        provenance=provenance,
+    )
+
+
+def _from_datasheet(accelerator: Accelerator) -> PowerCalibration:
+    """Full tensor load at boost demands somewhat more than the limit, as on measured parts."""
     prior = _power_prior()
     tdp_w = accelerator.power.tdp_w
     peaks = accelerator.compute.peak_flop_per_s

@@ -24,7 +24,7 @@ from kernels.gemm.model import GemmMachine
 from kernels.gemm.precision import PRECISIONS as GEMM_PRECISIONS
 from kernels.gemm.precision import nearest_dtype
 from kernels.memory_bound.model import StreamMachine
-from kernels.power_prior import datasheet_power_calibration
+from kernels.power_prior import power_prior
 from kernels.prediction.machines import collective_machine
 from twin.training.job import LOW_PRECISIONS
 
@@ -124,7 +124,7 @@ class DeviceModel:
     def power_calibration(self) -> PowerCalibration:
         """Parameters of the power model; the prior scales with the device's peak and limit."""
         found = self.accelerator.calibration.power
-        return found or datasheet_power_calibration(self.accelerator)
+        return found or power_prior(self.accelerator)
 
     def collective_calibration(self, operation: str) -> CollectiveCalibration:
         """Parameters of one collective inside a node."""
