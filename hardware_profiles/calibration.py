@@ -168,8 +168,10 @@ class GemmCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Share of the datasheet memory bandwidth that operand traffic reaches. [1]"""
     launch_s: float
     """Floor of one kernel inside a tight loop. [s]"""
-    feed_bytes_per_flop: float
-    """Operands that reach the compute units for each operation of the dense peak. [byte/flop]"""
+    feed_bytes_per_clock: float
+    """Operands that one compute unit draws in a clock. [byte]"""
+    feed_flop_per_clock: float | None = None
+    """Dense operations in a clock of the units that showed it; none: units of any rate. [flop]"""
     fill_depth: float
     """Pipeline fill, as extra depth of the reduction dimension. [elements]"""
     fill_repeat_fraction: float = 1.0
@@ -182,8 +184,8 @@ class GemmCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Loss of rate of very long kernels against short ones. [1]"""
     droop_time_s: float
     """Kernel time at which half of the droop is reached. [s]"""
-    droop_limit_j_per_flop: float = 0.0
-    """Board limit over dense peak of the devices that drooped so; 0: any. [J/flop]"""
+    droop_limit_j_per_flop: float | None = None
+    """Board limit over dense peak of the devices that drooped so; none: not known. [J/flop]"""
     overlap_exponent: float
     """Exponent of the smooth maximum that joins the limits. [1]"""
     stride_conflict_ratio: float = 0.0

@@ -6,7 +6,10 @@ import math
 
 __all__ = ["expected_range"]
 
-_POSITIVE_SUFFIXES = ("_bytes_per_s", "_flop_per_s", "_hz", "capacity_bytes", "tdp_w", "_exponent")
+_POSITIVE_SUFFIXES = (
+    *("_bytes_per_s", "_flop_per_s", "_hz", "capacity_bytes", "tdp_w", "_exponent"),
+    *("_bytes_per_clock", "_flop_per_clock", "_j_per_flop"),
+)
 _POSITIVE_FIELDS = frozenset(
     {"n_units", "n_devices", "n_nodes", "domain_n_devices", "n_nics", "exponential_ratio"}
 )

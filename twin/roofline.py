@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.sources import figure_source
 from kernels.families.inheritance import completed_calibration
+from kernels.gemm.machine import gemm_machine
 from kernels.gemm.precision import PRECISIONS
 
 __all__ = ["DeviceRoofs", "MemoryRoof", "PeakRoof", "device_roofs", "roof_s"]
@@ -80,12 +81,13 @@ def _memories(accelerator: Accelerator) -> list[MemoryRoof]:
     figure_class, source = _class_of(accelerator, _BANDWIDTH)
     found = []
     fitted, peaks = completed_calibration(accelerator).gemm, accelerator.compute.peak_flop_per_s
-    known = (dtype for dtype in ("bf16", *fitted) if dtype in fitted)
+    known = (dtype for dtype in ("bf16", *fitted) if dtype in fitted and dtype in PRECISIONS)
     dtype = next((dtype for dtype in known if PRECISIONS[dtype].peak in peaks), None)
     if dtype is not None:
         # The GEMM fit says how much faster than memory the caches feed the compute units.
-        gemm = fitted[dtype]
-        supply = gemm.feed_bytes_per_flop * peaks[PRECISIONS[dtype].peak]
+        gemm, peak = fitted[dtype], peaks[PRECISIONS[dtype].peak]
+        machine = gemm_machine(accelerator, gemm, peak_flop_per_s=peak, fitted_dtype=dtype)
+        supply = machine.feed_bytes_per_s
         words = f"operand supply of the GEMM fit: {gemm.provenance.source}"
         found.append(_roof("cache", supply, "fitted", words))
     found.append(_roof("memory", bandwidth, figure_class, source))

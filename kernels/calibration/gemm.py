@@ -15,6 +15,7 @@ from kernels.calibration.gemm_fit import (
     GEMM_PARAMETERS,
     STRIDE_BOUNDS,
     GemmFitter,
+    GemmPrior,
     device_constants,
     library_constants,
 )
@@ -116,7 +117,7 @@ def calibrate_gemm(session: Session) -> GemmResult:
 
 
 def _fitted(
-    session: Session, fitter: GemmFitter, group: Group, *, prior: GemmCalibration | None = None
+    session: Session, fitter: GemmFitter, group: Group, *, prior: GemmPrior | None = None
 ) -> GemmCalibration:
     rows = group.rows
     key = (
@@ -128,7 +129,10 @@ def _fitted(
         group.accelerator.compute,
     )
     return session.cached(
-        [*key, group.accelerator.memory, prior],
+        [
+            *(*key, group.accelerator.memory, group.accelerator.power.tdp_w),
+            *((prior.constants, prior.is_foreign) if prior else ()),
+        ],
         GemmCalibration,
         lambda: fitter.fit(rows, group.accelerator, prior=prior),
         code=FIT_CODE,
@@ -229,10 +233,14 @@ def _mean(own: Sequence[GemmCalibration], *, source: str) -> GemmCalibration:
         name: float(np.mean([getattr(one, name) for one in own])) for name in STRIDE_BOUNDS
     }
     provenance = _family_provenance([one.provenance for one in own], source=source)
-    limits = [one.droop_limit_j_per_flop for one in own]
+    # What supply and droop were seen at; of a family it is not known where it is not of a member.
+    seen_at = {}
+    for name in ("feed_flop_per_clock", "droop_limit_j_per_flop"):
+        values = [value for one in own if (value := getattr(one, name)) is not None]
+        seen_at[name] = _geometric_mean(values) if len(values) == len(own) else None
     return msgspec.structs.replace(
         device_constants(parameters, provenance=provenance),
-        droop_limit_j_per_flop=_geometric_mean(limits) if min(limits) > 0.0 else 0.0,
+        **seen_at,
         implementations=implementations,
     )
 
@@ -279,21 +287,22 @@ def _families(groups: Sequence[Group], fitted: Fitted) -> Fitted:
     }
 
 
-def _prior(families: Fitted, group: Group) -> GemmCalibration | None:
+def _prior(families: Fitted, group: Group) -> GemmPrior | None:
     """The nearest family's constants at this dtype or one like it."""
     architecture, dtype = group.accelerator.architecture, group.rows.dtype
     for name in (architecture, *related_architectures(architecture)):
         nearest = nearest_dtype(dtype, families.get(name, {}))
         if nearest:
-            return families[name][nearest]
+            constants = families[name][nearest]
+            return GemmPrior(constants=constants, is_foreign=name != architecture)
     return None
 
 
-def _inherited(session: Session, group: Group) -> GemmCalibration | None:
+def _inherited(session: Session, group: Group) -> GemmPrior | None:
     """What profiles say already, for a table that brings no relatives."""
     known = inherited_calibration(session.catalogue, group.accelerator.name).gemm
     nearest = nearest_dtype(group.rows.dtype, known)
-    return known[nearest] if nearest else None
+    return GemmPrior(constants=known[nearest]) if nearest else None
 
 
 def _with_left_out(
@@ -323,5 +332,5 @@ def _left_out_errors(
     prior = _prior(_families(groups, others), group)
     if prior is None:
         return None
-    times_s = fitter.rows_times_s(group.rows, group.accelerator, prior)
+    times_s = fitter.rows_times_s(group.rows, group.accelerator, prior.constants)
     return judge(times_s, group.rows.measured_s)

@@ -24,12 +24,23 @@ from kernels.calibration.gemm_rows import (
 )
 from kernels.calibration.simplex import Bound, FloatArray, fit_parameters, robust_loss
 from kernels.gemm.looked_up import tuned_sizes
-from kernels.gemm.machine import gemm_machine, scaled_droop_fraction
+from kernels.gemm.machine import (
+    gemm_machine,
+    scaled_droop_fraction,
+    scaled_feed_bytes_per_clock,
+)
 from kernels.gemm.timing import gemm_library, library_machine, library_residual
 from kernels.measurement_tables import Mask
 from kernels.prediction.gemm import GemmTimes, looked_up_kernels
 
-__all__ = ["GEMM_PARAMETERS", "GemmFitter", "device_constants", "gemm_bounds", "library_constants"]
+__all__ = [
+    "GEMM_PARAMETERS",
+    "GemmFitter",
+    "GemmPrior",
+    "device_constants",
+    "gemm_bounds",
+    "library_constants",
+]
 
 N_FIT_SHAPES = 3000
 """Shapes that one search uses, half of them large. [1]"""
@@ -58,11 +69,14 @@ GEMM_BOUNDS: dict[str, Bound] = {
 }
 """Ranges: shares below one; launch inside a tight loop; the rest as seen over the families."""
 
-FEED_OVER_BALANCE = Bound(low=0.4, high=15.0, start=4.0)
-"""Range of the supply of operands, over what the memory brings for each operation of the peak: no
-less than most of it, and what caches add. [1]"""
+FEED_OVER_MEMORY = Bound(low=0.4, high=15.0, start=4.0)
+"""Range of the supply of operands over the memory bandwidth. [1]"""
 
-GEMM_PARAMETERS = (*GEMM_BOUNDS, "feed_bytes_per_flop")
+FOREIGN_FEED_SIGMA = 0.5
+"""How far the supply of operands lies from that of another architecture, in the natural log: CDNA 2
+beside CDNA 4, and Nvidia's generations beside each other. [1]"""
+
+GEMM_PARAMETERS = (*GEMM_BOUNDS, "feed_bytes_per_clock")
 """Constants of a device, as profiles name them."""
 
 STRIDE_BOUNDS: dict[str, Bound] = {
@@ -216,38 +230,52 @@ def _peak_flop_per_s(rows: GemmRows, accelerator: Accelerator) -> float:
     return peak
 
 
-def gemm_bounds(peak_flop_per_s: float, bandwidth_bytes_per_s: float) -> dict[str, Bound]:
+def gemm_bounds(accelerator: Accelerator) -> dict[str, Bound]:
     """Ranges of a device's constants: those that depend on its figures, and the others."""
-    balance, feed = bandwidth_bytes_per_s / peak_flop_per_s, FEED_OVER_BALANCE
-    scaled = Bound(low=feed.low * balance, high=feed.high * balance, start=feed.start * balance)
-    return {**GEMM_BOUNDS, "feed_bytes_per_flop": scaled}
+    clocks_per_s = accelerator.compute.n_units * accelerator.compute.boost_clock_hz
+    memory = accelerator.memory.bandwidth_bytes_per_s / clocks_per_s
+    feed = Bound(
+        low=FEED_OVER_MEMORY.low * memory,
+        high=FEED_OVER_MEMORY.high * memory,
+        start=FEED_OVER_MEMORY.start * memory,
+    )
+    return {**GEMM_BOUNDS, "feed_bytes_per_clock": feed}
+
+
+def _seen_at(rows: GemmRows, accelerator: Accelerator) -> dict[str, float]:
+    """Figures of the device that its constants are told beside when others take them over."""
+    compute, peak = accelerator.compute, _peak_flop_per_s(rows, accelerator)
+    return {
+        "feed_flop_per_clock": peak / (compute.n_units * compute.boost_clock_hz),
+        "droop_limit_j_per_flop": accelerator.power.tdp_w / peak,
+    }
 
 
 def _base_bounds(
-    rows: GemmRows,
-    accelerator: Accelerator,
-    prior: GemmCalibration | None,
-    *,
-    hides_launch: bool,
+    rows: GemmRows, accelerator: Accelerator, prior: GemmPrior | None, *, hides_launch: bool
 ) -> dict[str, Bound]:
-    peak = _peak_flop_per_s(rows, accelerator)
-    bounds = gemm_bounds(peak, accelerator.memory.bandwidth_bytes_per_s)
+    bounds = gemm_bounds(accelerator)
     if hides_launch:
         bounds["launch_s"] = Bound(low=HIDDEN_LAUNCH_S, high=HIDDEN_LAUNCH_S, start=HIDDEN_LAUNCH_S)
     if prior is None:
         return bounds
-    droop_fraction = scaled_droop_fraction(
-        prior.droop_fraction,
-        limit_j_per_flop=prior.droop_limit_j_per_flop,
-        own_limit_j_per_flop=accelerator.power.tdp_w / peak,
+    known, own = prior.constants, _seen_at(rows, accelerator)
+    known = msgspec.structs.replace(
+        known,
+        feed_bytes_per_clock=scaled_feed_bytes_per_clock(known, own["feed_flop_per_clock"]),
+        droop_fraction=scaled_droop_fraction(
+            known.droop_fraction,
+            limit_j_per_flop=known.droop_limit_j_per_flop,
+            own_limit_j_per_flop=own["droop_limit_j_per_flop"],
+        ),
     )
-    prior = msgspec.structs.replace(prior, droop_fraction=droop_fraction)
+    sigmas = {"feed_bytes_per_clock": FOREIGN_FEED_SIGMA} if prior.is_foreign else {}
     return {
         name: Bound(
             low=bound.low,
             high=bound.high,
-            start=min(max(float(getattr(prior, name)), bound.low), bound.high),
-            prior_sigma=PRIOR_SIGMA,
+            start=min(max(float(getattr(known, name)), bound.low), bound.high),
+            prior_sigma=sigmas.get(name, PRIOR_SIGMA),
         )
         for name, bound in bounds.items()
     }
@@ -269,6 +297,15 @@ def _blind_bounds(dtype: str, accelerator: Accelerator) -> dict[str, Bound]:
     return {name: HARNESS_BOUNDS[name] for name in names}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GemmPrior:
+    """Constants towards which a thin table is pulled."""
+
+    constants: GemmCalibration
+    is_foreign: bool = False
+    """Whether they are another architecture's."""
+
+
 @dataclass(slots=True)
 class GemmFitter:
     """Fits devices one after the other; keeps the compiled model between them."""
@@ -277,7 +314,7 @@ class GemmFitter:
     residuals: ResidualFitter = field(default_factory=ResidualFitter)
 
     def fit(
-        self, rows: GemmRows, accelerator: Accelerator, *, prior: GemmCalibration | None = None
+        self, rows: GemmRows, accelerator: Accelerator, *, prior: GemmPrior | None = None
     ) -> GemmCalibration:
         """Parameters from the rows that are not set aside; the caller judges and names sources.
 
@@ -288,7 +325,7 @@ class GemmFitter:
         accelerator
             Its datasheet figures.
         prior
-            Constants of the family, towards which thin tables are pulled.
+            What is known besides, towards which thin tables are pulled.
 
         Returns
         -------
@@ -304,10 +341,7 @@ class GemmFitter:
         if self._has_stride_conflicts(reference, accelerator, bounds, found=found):
             bounds |= STRIDE_BOUNDS
             found = self._search(reference, accelerator, bounds, n_shapes=N_FIT_SHAPES)
-        limit_j_per_flop = accelerator.power.tdp_w / _peak_flop_per_s(rows, accelerator)
-        base = msgspec.structs.replace(
-            device_constants(found), droop_limit_j_per_flop=limit_j_per_flop
-        )
+        base = msgspec.structs.replace(device_constants(found), **_seen_at(rows, accelerator))
         if library:
             implementations = {library: library_constants(found)}
             base = msgspec.structs.replace(base, implementations=implementations)

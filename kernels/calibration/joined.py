@@ -29,7 +29,7 @@ TRUST = {"assumed": 0, "inherited": 1, "fitted": 2, "measured": 2}
 LIBRARY_RATIOS = {
     "rate_ratio": "tensor_efficiency_fraction",
     "memory_ratio": "memory_efficiency_fraction",
-    "supply_ratio": "feed_bytes_per_flop",
+    "supply_ratio": "feed_bytes_per_clock",
     "fill_ratio": "fill_depth",
 }
 """Constants of a library of products, and of which of the device's own each is a multiple."""

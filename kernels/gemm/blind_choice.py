@@ -18,7 +18,7 @@ import math
 from kernels.gemm.model import (
     GemmMachine,
     GemmShape,
-    droop_factor,
+    drooped_s,
     memory_limit_s,
     tile_limits_s,
 )
@@ -55,7 +55,7 @@ NEVER_S = 1.0e30
 
 
 def _body_s(shape: GemmShape, machine: GemmMachine, tile: tuple[float, float]) -> float:
-    """Time of all products with one tile, before droop and launch. [s]"""
+    """Time of all products with one tile, before the launch. [s]"""
     stepped = GemmShape(
         shape.m,
         shape.n,
@@ -69,8 +69,8 @@ def _body_s(shape: GemmShape, machine: GemmMachine, tile: tuple[float, float]) -
     )
     # Rows of such products are far shorter than the distance at which rows share channels.
     arithmetic_s, feed_s = tile_limits_s(stepped, machine, tile, 1.0, common_bytes=0.0)
-    body_s = power_mean_join(arithmetic_s, feed_s, machine.overlap_exponent)
-    return power_mean_join(body_s, memory_limit_s(shape, machine), machine.overlap_exponent)
+    computing_s = power_mean_join(arithmetic_s, feed_s, machine.overlap_exponent)
+    return drooped_s(computing_s, memory_limit_s(shape, machine), machine)
 
 
 def blindly_chosen_gemm_s(shape: GemmShape, machine: GemmMachine) -> float:
@@ -114,5 +114,4 @@ def blindly_chosen_gemm_s(shape: GemmShape, machine: GemmMachine) -> float:
         if weight >= LEAST_WEIGHT:
             weights += weight
             logs += weight * math.log(_body_s(shape, machine, tile))
-    body_s = math.exp(logs / weights)
-    return body_s * droop_factor(body_s, machine) + machine.launch_s
+    return math.exp(logs / weights) + machine.launch_s

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from kernels.gemm.model import (
     GemmMachine,
     GemmShape,
-    droop_factor,
+    drooped_s,
     memory_limit_s,
     tile_limits_s,
 )
@@ -156,11 +156,11 @@ def looked_up_gemm_s(shape: GemmShape, kernel: LookedUpKernel, machine: GemmMach
     if kernel.has_matrix_units == 0.0:
         arithmetic_s *= VECTOR_TIME_RATIO
     memory_s = memory_limit_s(shape, machine)
-    body_s = power_mean_join(arithmetic_s, feed_s, machine.overlap_exponent)
-    body_s = power_mean_join(body_s, memory_s, machine.overlap_exponent)
+    computing_s = power_mean_join(arithmetic_s, feed_s, machine.overlap_exponent)
+    body_s = drooped_s(computing_s, memory_s, machine)
     if kernel.depth_parts > 1.0:
         # Every part adds its results to those in memory.
         added_bytes = shape.batch * shape.m * shape.n * shape.c_element_bytes
         bandwidth = machine.memory_efficiency_fraction * machine.memory_bandwidth_bytes_per_s
         body_s += 2.0 * kernel.depth_parts * added_bytes / bandwidth
-    return body_s * droop_factor(body_s, machine) + machine.launch_s
+    return body_s + machine.launch_s

@@ -29,7 +29,7 @@ __all__ = [
     "GemmTime",
     "common_stride_bytes",
     "compulsory_traffic_bytes",
-    "droop_factor",
+    "drooped_s",
     "gemm_time",
     "memory_limit_s",
     "tile_limits_s",
@@ -133,7 +133,6 @@ class GemmTime(NamedTuple):
     memory_s: float
     split_s: float
     launch_s: float
-    droop_factor: float
     tile_m: float
     tile_n: float
     n_splits: float
@@ -175,9 +174,28 @@ def memory_limit_s(shape: GemmShape, machine: GemmMachine) -> float:
     )
 
 
-def droop_factor(body_s: float, machine: GemmMachine) -> float:
-    """How much longer a kernel of this length takes than its limits say. [1]"""
-    return 1.0 + machine.droop_fraction * body_s / (body_s + machine.droop_time_s)
+def drooped_s(computing_s: float, memory_s: float, machine: GemmMachine) -> float:
+    """What follows the clock and what does not, at the clock that a kernel of this length has.
+
+    Parameters
+    ----------
+    computing_s
+        Arithmetic and operand supply at the boost clock. [s]
+    memory_s
+        Compulsory traffic. [s]
+    machine
+        Its droop is that of the clock in long kernels.
+
+    Returns
+    -------
+    float
+        Both joined. [s]
+    """
+    body_s = power_mean_join(computing_s, memory_s, machine.overlap_exponent)
+    if machine.droop_fraction <= 0.0:
+        return body_s
+    longer = 1.0 + machine.droop_fraction * body_s / (body_s + machine.droop_time_s)
+    return power_mean_join(computing_s * longer, memory_s, machine.overlap_exponent)
 
 
 def tile_limits_s(
@@ -242,7 +260,7 @@ def _packed(shape: GemmShape, machine: GemmMachine) -> GemmTime:
     footprint_bytes = compulsory_traffic_bytes(shape) / shape.batch
     time = packed_gemm_time((shape.m, shape.n, shape.k, shape.batch), footprint_bytes, thread)
     return GemmTime(
-        time.time_s, time.arithmetic_s, time.pack_s, 0.0, 0.0, machine.launch_s, 1.0, 0.0, 0.0, 1.0
+        time.time_s, time.arithmetic_s, time.pack_s, 0.0, 0.0, machine.launch_s, 0.0, 0.0, 1.0
     )
 
 
@@ -285,22 +303,20 @@ def gemm_time(shape: GemmShape, machine: GemmMachine) -> GemmTime:
             # The smooth maximum is at least the hard one: most candidates end here.
             if max(arithmetic_s, feed_s, memory_s) >= best[0]:
                 continue
-            body_s = power_mean_join(arithmetic_s, feed_s, machine.overlap_exponent)
-            if body_s >= best[0]:
+            computing_s = power_mean_join(arithmetic_s, feed_s, machine.overlap_exponent)
+            if computing_s >= best[0]:
                 continue
-            body_s = power_mean_join(body_s, memory_s, machine.overlap_exponent)
+            body_s = drooped_s(computing_s, memory_s, machine)
             split_s = _reduction_time_s(shape, machine, n_splits)
             if body_s + split_s < best[0]:
                 best = (body_s + split_s, arithmetic_s, feed_s, split_s, tile_m, tile_n, n_splits)
-    droop = droop_factor(best[0], machine)
     return GemmTime(
-        time_s=best[0] * droop + machine.launch_s,
+        time_s=best[0] + machine.launch_s,
         arithmetic_s=best[1],
         feed_s=best[2],
         memory_s=memory_s,
         split_s=best[3],
         launch_s=machine.launch_s,
-        droop_factor=droop,
         tile_m=best[4],
         tile_n=best[5],
         n_splits=best[6],

@@ -145,7 +145,7 @@ def host_calibration(fit: HostFit, judged: Judged) -> Calibration:
         implementations["numba"] = _struct(GemmImplementation, values | own_tile(), judged(own))
     gemm = GEMM_FIXED | blas.values | {"implementations": implementations}
     # Packed products have no supply beside their packing: it is that of memory.
-    gemm["feed_bytes_per_flop"] = fit.figures.bandwidth_bytes_per_s / fit.figures.peak_flop_per_s
+    gemm["feed_bytes_per_clock"] = fit.figures.bandwidth_bytes_per_s / fit.figures.clock_hz
     attention = ATTENTION_FIXED | forward.values | backward.values
     return Calibration(
         gemm={DTYPE: _struct(GemmCalibration, gemm, judged(blas))},

@@ -127,7 +127,11 @@ class KernelTerms:
         """Sizes of one product and the limits it runs into."""
         formulas: tuple[tuple[str, float, str], ...] = (
             ("arithmetic", limits.arithmetic_s, "waves · tile work / (efficiency · peak · clock)"),
-            ("operand supply", limits.feed_s, "waves · tile operands / (feed ratio · bandwidth)"),
+            (
+                "operand supply",
+                limits.feed_s,
+                "waves · tile operands / (bytes a clock and unit · clock)",
+            ),
             ("memory", limits.memory_s, "operands and result once / (efficiency · bandwidth)"),
             ("split depth", limits.split_s, "partial sums written and added"),
         )

@@ -7,7 +7,7 @@ import pytest
 from hardware_profiles.calibration import GemmCalibration, GemmImplementation, Provenance
 from hardware_profiles.catalogue import Catalogue
 from kernels.calibration.gemm import calibrate_gemm, family_gemm
-from kernels.calibration.gemm_fit import GemmFitter, gemm_bounds
+from kernels.calibration.gemm_fit import GemmFitter, GemmPrior, gemm_bounds
 from kernels.calibration.gemm_rows import balanced_weights, gemm_rows, merged_over_libraries
 from kernels.calibration.session import Session
 from kernels.measurement_tables import Table
@@ -17,7 +17,7 @@ TRUTH = GemmCalibration(
     tensor_efficiency_fraction=0.8,
     memory_efficiency_fraction=0.75,
     launch_s=3e-6,
-    feed_bytes_per_flop=0.0152,
+    feed_bytes_per_clock=62.0,
     fill_depth=150.0,
     fill_repeat_fraction=0.8,
     wave_smoothing_fraction=0.8,
@@ -82,8 +82,7 @@ def test_a_fit_recovers_a_machine_from_its_own_times(h100):
     assert median_error(h100, rows, fitted) < 0.02
     efficiency = fitted.tensor_efficiency_fraction
     assert efficiency == pytest.approx(TRUTH.tensor_efficiency_fraction, rel=0.05)
-    bounds = gemm_bounds(h100.compute.peak_flop_per_s["bf16"], h100.memory.bandwidth_bytes_per_s)
-    for name, bound in bounds.items():
+    for name, bound in gemm_bounds(h100).items():
         assert bound.low <= getattr(fitted, name) <= bound.high
 
 
@@ -122,8 +121,8 @@ def test_a_thin_table_stays_near_its_family(h100):
     rows = rows_of(h100, 30)
     slow = rows.measured_s * 1.5
     thin = gemm_rows(table_of(rows.sizes, slow, ["trtllm-1"] * len(slow)), "bf16")
-    fitted = FITTER.fit(thin, h100, prior=TRUTH)
-    for name in ("feed_bytes_per_flop", "fill_depth", "launch_s"):
+    fitted = FITTER.fit(thin, h100, prior=GemmPrior(constants=TRUTH))
+    for name in ("feed_bytes_per_clock", "fill_depth", "launch_s"):
         assert getattr(fitted, name) == pytest.approx(getattr(TRUTH, name), rel=0.6)
 
 
@@ -139,7 +138,7 @@ def test_a_thin_table_without_relatives_is_pulled_towards_the_profile(h100, tmp_
 
     monkeypatch.setattr(GemmFitter, "fit", fit)
     calibrate_gemm(Session(folder=tmp_path))
-    assert priors == [h100.calibration.gemm["bf16"]]
+    assert priors == [GemmPrior(constants=h100.calibration.gemm["bf16"])]
 
 
 def test_large_shapes_count_for_half(h100):

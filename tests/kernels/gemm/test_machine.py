@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 
 from hardware_profiles.catalogue import Catalogue
 from kernels.gemm.machine import gemm_machine, scaled_droop_fraction
+from kernels.gemm.model import GemmShape, gemm_time
 
 LIMITS = st.floats(1e-14, 1e-10)
+GROWTH = st.floats(1.0, 8.0)
 
 
 @pytest.fixture(scope="module")
@@ -24,16 +26,32 @@ def machine_of(device, **figures):
     )
 
 
+def with_peaks(device, factor):
+    peaks = {dtype: factor * peak for dtype, peak in device.compute.peak_flop_per_s.items()}
+    compute = msgspec.structs.replace(device.compute, peak_flop_per_s=peaks)
+    return msgspec.structs.replace(device, compute=compute)
+
+
 def test_the_supply_follows_the_units_and_not_the_memory(h100):
     memory = msgspec.structs.replace(
         h100.memory, bandwidth_bytes_per_s=2.0 * h100.memory.bandwidth_bytes_per_s
     )
     wider = msgspec.structs.replace(h100, memory=memory)
-    assert machine_of(wider).feed_bytes_per_s == machine_of(h100).feed_bytes_per_s
-    peaks = {dtype: 0.5 * peak for dtype, peak in h100.compute.peak_flop_per_s.items()}
-    compute = msgspec.structs.replace(h100.compute, peak_flop_per_s=peaks)
-    smaller = machine_of(msgspec.structs.replace(h100, compute=compute))
-    assert smaller.feed_bytes_per_s == pytest.approx(0.5 * machine_of(h100).feed_bytes_per_s)
+    supply = machine_of(h100).feed_bytes_per_s
+    assert machine_of(wider).feed_bytes_per_s == supply
+    compute = msgspec.structs.replace(h100.compute, n_units=2 * h100.compute.n_units)
+    doubled = with_peaks(msgspec.structs.replace(h100, compute=compute), 2.0)
+    assert machine_of(doubled).feed_bytes_per_s == pytest.approx(2.0 * supply)
+    # Units of twice the rate keep more to themselves.
+    faster = machine_of(with_peaks(h100, 2.0))
+    assert 1.5 * supply < faster.feed_bytes_per_s < 1.9 * supply
+
+
+@given(m=st.integers(1, 20_000), n=st.integers(1, 20_000), k=st.integers(1, 20_000), more=GROWTH)
+def test_a_higher_peak_within_the_same_power_is_never_slower(h100, m, n, k, more):
+    shape = GemmShape(float(m), float(n), float(k), 2.0, 2.0, 2.0, 64.0)
+    slower, faster = machine_of(h100), machine_of(with_peaks(h100, more))
+    assert gemm_time(shape, faster).time_s <= gemm_time(shape, slower).time_s * (1 + 1e-9)
 
 
 def test_units_draw_as_many_bytes_at_a_dtype_that_another_stands_in_for(h100):
@@ -66,4 +84,4 @@ def test_more_power_for_the_peak_never_droops_more(droop, limit, own, more):
 def test_an_eighth_of_the_power_leaves_half_of_the_clock():
     droop = scaled_droop_fraction(0.0, limit_j_per_flop=8.0, own_limit_j_per_flop=1.0)
     assert 1.0 / (1.0 + droop) == pytest.approx(0.5)
-    assert scaled_droop_fraction(0.2, limit_j_per_flop=0.0, own_limit_j_per_flop=1.0) == 0.2
+    assert scaled_droop_fraction(0.2, limit_j_per_flop=None, own_limit_j_per_flop=1.0) == 0.2

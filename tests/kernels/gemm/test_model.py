@@ -155,3 +155,13 @@ def compiled():
 def test_the_compiled_twin_agrees_with_the_plain_formula(compiled, m, n, k):
     plain, fast = (time(shape(m, n, k), CONFLICTED) for time in (gemm_time, compiled))
     assert all(math.isclose(a, b, rel_tol=1e-12) for a, b in zip(plain, fast, strict=True))
+
+
+def test_traffic_to_memory_does_not_droop():
+    steady = HOPPER._replace(droop_fraction=0.0)
+    drooping = HOPPER._replace(droop_fraction=0.5)
+    streaming, computing = shape(4_000_000, 64, 64), shape(32_768, 32_768, 32_768)
+    streamed = gemm_time(streaming, drooping).time_s / gemm_time(streaming, steady).time_s
+    computed = gemm_time(computing, drooping).time_s / gemm_time(computing, steady).time_s
+    assert streamed < 1.02
+    assert computed > 1.4
