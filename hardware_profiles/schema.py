@@ -218,7 +218,13 @@ def _field_name(
     return None
 
 
+REPLACED = {"feed_ratio": "feed_bytes_per_clock"}
+"""Keys of profiles that earlier versions wrote, and what says the same today in another way."""
+
+
 def _what_was_meant(key: str, parted: tuple[str, Unit] | None, fields: Mapping[str, Shape]) -> str:
+    if REPLACED.get(key) in fields:
+        return f"replaced by {REPLACED[key]}, which twin calibrate writes"
     quantity = parted[0] if parted else key
     for name, shape in fields.items():
         known = split_unit(name)

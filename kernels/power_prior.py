@@ -1,10 +1,10 @@
 """Power parameters of a device that nobody has measured.
 
-Parts of one architecture are taken for one silicon: an operation costs the same energy, less at a
-lower boost clock for its lower voltage, and their units draw the same each. A card with half the
-board limit of another is then held to a lower clock, as such cards are: an H100 of 500 W trains at
-the rate that the constants of the 700 W part say (18 published runs, docs/validation.md). Other
-devices are taken to demand somewhat more than their limit, as every measured part does.
+Cards of a known silicon take its constants: an operation costs the same energy, less at a lower
+boost clock for its lower voltage, and their units draw the same each. A card with half the board
+limit is then held to a lower clock than the part with the whole; how much lower nobody here has
+measured, and the spread says so. Other devices are taken to demand somewhat more than their limit,
+as every measured part does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import PowerCalibration, Provenance
 from hardware_profiles.catalogue import Catalogue
 
-__all__ = ["WAITING_FRACTION", "PowerPrior", "power_prior"]
+__all__ = ["WAITING_FRACTION", "PowerPrior", "device_power"]
 
 FOLDER = Path(__file__).parent
 
@@ -46,8 +46,10 @@ class PowerPrior(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     minimum_clock_fraction: float
     relative_spread_fraction: float
     source: str
-    representatives: dict[str, str]
-    """Profile whose power constants stand for its architecture's silicon."""
+    silicon: dict[str, str]
+    """Profile of the same silicon with power constants, by profile."""
+    silicon_spread_fraction: float
+    """Least spread of constants of another part of the same silicon. [1]"""
 
 
 @functools.cache
@@ -57,21 +59,24 @@ def _power_prior() -> PowerPrior:
 
 
 @functools.cache
-def _representative(architecture: str) -> Accelerator | None:
-    name = _power_prior().representatives.get(architecture)
-    return None if name is None else Catalogue().accelerator(name)
+def _same_silicon(name: str) -> Accelerator | None:
+    found = _power_prior().silicon.get(name)
+    return None if found is None else Catalogue().accelerator(found)
 
 
-def power_prior(accelerator: Accelerator) -> PowerCalibration:
-    """Power parameters of a device without power measurements.
+def device_power(accelerator: Accelerator) -> PowerCalibration:
+    """Power parameters of a device: its own, or what stands for them.
 
-    Those of its architecture's silicon where a part of it is known, else from its board limit and
-    its peak.
+    What was fitted on it comes first; then the constants of its silicon at its own clock and number
+    of units; then what its profile has taken over; last its board limit and its peak.
     """
-    relative = _representative(accelerator.architecture)
-    if relative is None or relative.calibration.power is None:
-        return _from_datasheet(accelerator)
-    return _from_silicon(accelerator, relative, relative.calibration.power)
+    own = accelerator.calibration.power
+    if own is not None and own.provenance.figure_class in {"fitted", "measured"}:
+        return own
+    relative = _same_silicon(accelerator.name)
+    if relative is not None and relative.calibration.power is not None:
+        return _from_silicon(accelerator, relative, relative.calibration.power)
+    return own or _from_datasheet(accelerator)
 
 
 def _from_silicon(
@@ -82,11 +87,12 @@ def _from_silicon(
     units_ratio = accelerator.compute.n_units / relative.compute.n_units
     # Energy goes with the square of the voltage, which falls with the clock.
     energy_ratio = (1.0 - known.voltage_slope * (1.0 - clock_ratio)) ** 2
+    is_assumed = known.provenance.figure_class == "assumed"
     provenance = Provenance(
-        figure_class="inherited",
+        figure_class="assumed" if is_assumed else "inherited",
         source=f"the same silicon as {relative.name}: {known.provenance.source}",
         relative_spread_fraction=max(
-            known.provenance.relative_spread_fraction, _power_prior().relative_spread_fraction
+            known.provenance.relative_spread_fraction, _power_prior().silicon_spread_fraction
         ),
     )
     return msgspec.structs.replace(

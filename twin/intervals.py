@@ -79,6 +79,24 @@ def _families(predictor: StepPredictor) -> dict[str, tuple[tuple[str, ...], floa
     }
 
 
+CLOCKED_CAUSES = ("gemm_forward", "gemm_backward", "attention_forward", "attention_backward")
+"""What a lower clock slows. [name]"""
+
+
+def _capped_clock_spread(predictor: StepPredictor, clock_fraction: float) -> float:
+    """Standard deviation of the logarithm of the clock that a power limit leaves. [1]
+
+    At the limit f V(f)^2 times the energy of the work is what it is, so that the clock errs less
+    than the energy by the exponent of the power over the clock.
+    """
+    if clock_fraction >= 1.0:
+        return 0.0
+    power = predictor.device.power_calibration
+    voltage_fraction = 1.0 - power.voltage_slope * (1.0 - clock_fraction)
+    exponent = 1.0 + 2.0 * power.voltage_slope * clock_fraction / voltage_fraction
+    return power.provenance.relative_spread_fraction / exponent
+
+
 def step_spread(predictor: StepPredictor, step: Step) -> float:
     """Standard deviation of the logarithm of the step time. [1]"""
     total_s = step.time_s
@@ -86,6 +104,9 @@ def step_spread(predictor: StepPredictor, step: Step) -> float:
     for causes, spread in _families(predictor).values():
         share = sum(step.breakdown[cause] for cause in causes) / total_s
         variance += (share * spread) ** 2
+    clocked_s = sum(step.breakdown[cause] for cause in CLOCKED_CAUSES)
+    clock_spread = _capped_clock_spread(predictor, step.compute.clock_fraction)
+    variance += (clocked_s / total_s * clock_spread) ** 2
     for cause, operation in COMMUNICATION_CAUSES.items():
         fitted = predictor.device.collective_calibration(operation).provenance
         spread = max(COMMUNICATION_FLOOR_FRACTION, fitted.relative_spread_fraction)

@@ -151,14 +151,14 @@ def _with_power(fitted: Calibration, accelerator: Accelerator, folder: Path) -> 
         return fitted
     # scipy takes long to import.
     from kernels.calibration.power import WRITTEN, device_loads, fit_power
-    from kernels.power_prior import power_prior
+    from kernels.power_prior import device_power
 
     loads = device_loads(folder / "power.csv", accelerator)
     if len(loads) < LEAST_LOADS:
         logger.warning("power: %d loads are too few for a fit; the prior stays", len(loads))
         return fitted
     found = fit_power(loads)
-    base = accelerator.calibration.power or power_prior(accelerator)
+    base = device_power(accelerator)
     values = {key: found.values[key] for key in WRITTEN}
     errors = sorted(abs(one) for one in found.errors.values())
     provenance = Provenance(

@@ -88,6 +88,19 @@ def test_a_file_that_is_no_text_or_absent_is_named(tmp_path):
     assert "cannot be read" in refused(tmp_path / "absent.toml")
 
 
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("feed_ratio = 5.0", "replaced by feed_bytes_per_clock"),
+        ("feed_bytes_per_clock = 0.0", "expected a number above 0"),
+        ("feed_bytes_per_clock = nan", "expected a finite number"),
+    ],
+)
+def test_a_supply_that_no_device_has_is_refused(device, line, complaint):
+    tail = f"[calibration.gemm.bf16]\n{line}\n"
+    assert complaint in refused(device(tail=tail))
+
+
 def test_fitted_tables_are_read_by_dtype_implementation_and_operation(device):
     provenance = '{ figure_class = "fitted", source = "a fit", relative_spread_fraction = 0.1 }'
     tail = f"""

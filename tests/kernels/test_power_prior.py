@@ -1,9 +1,10 @@
 """Power constants of devices that nobody metered."""
 
+import msgspec
 import pytest
 
 from hardware_profiles.catalogue import Catalogue
-from kernels.power_prior import power_prior
+from kernels.power_prior import device_power
 
 
 @pytest.fixture(scope="module")
@@ -17,28 +18,38 @@ def demand_w(device, power):
     return device.power.idle_w + power.busy_w + power.energy_per_flop_j * rate_flop_per_s
 
 
-def test_a_part_stands_for_itself(catalogue):
-    h100 = catalogue.accelerator("h100-sxm")
-    prior, own = power_prior(h100), h100.calibration.power
-    assert prior.energy_per_flop_j == pytest.approx(own.energy_per_flop_j)
-    assert prior.busy_w == pytest.approx(own.busy_w)
-    assert prior.provenance.figure_class == "inherited"
+def test_what_was_fitted_on_a_device_comes_first(catalogue):
+    h100, card = (catalogue.accelerator(name) for name in ("h100-sxm", "h100-pcie-80gb"))
+    assert device_power(h100) == h100.calibration.power
+    fitted = msgspec.structs.replace(card.calibration, power=h100.calibration.power)
+    metered = msgspec.structs.replace(card, calibration=fitted)
+    assert device_power(metered) == h100.calibration.power
 
 
 def test_a_card_of_half_the_limit_is_the_same_silicon(catalogue):
     h100, card = (catalogue.accelerator(name) for name in ("h100-sxm", "h100-pcie-80gb"))
-    assert card.calibration.power is None
-    prior, own = power_prior(card), h100.calibration.power
+    found, known = device_power(card), h100.calibration.power
+    assert found.provenance.figure_class == "inherited"
+    assert found.provenance.relative_spread_fraction >= 0.2
     # A lower boost clock, so a lower voltage, and fewer units.
-    assert 0.85 * own.energy_per_flop_j < prior.energy_per_flop_j < own.energy_per_flop_j
-    assert prior.busy_w < own.busy_w
-    overload = demand_w(card, prior) / card.power.tdp_w
-    assert overload > 1.2 * demand_w(h100, own) / h100.power.tdp_w
+    assert 0.85 * known.energy_per_flop_j < found.energy_per_flop_j < known.energy_per_flop_j
+    assert found.busy_w < known.busy_w
+    overload = demand_w(card, found) / card.power.tdp_w
+    assert overload > 1.2 * demand_w(h100, known) / h100.power.tdp_w
+
+
+def test_a_part_with_a_quarter_of_the_units_keeps_a_quarter_of_them_busy(catalogue):
+    whole, part = (catalogue.accelerator(name) for name in ("mi300x", "mi308x"))
+    found, known = device_power(part), device_power(whole)
+    units = part.compute.n_units / whole.compute.n_units
+    assert found.busy_w == pytest.approx(units * known.busy_w, rel=0.05)
+    # Nobody metered the whole either.
+    assert found.provenance.figure_class == known.provenance.figure_class == "assumed"
 
 
 def test_silicon_that_nobody_metered_follows_its_limit(catalogue):
-    for name in ("l40s", "mi355x"):
+    for name in ("l40s", "a40", "mi355x"):
         device = catalogue.accelerator(name)
-        prior = power_prior(device)
-        assert prior.provenance.figure_class == "assumed"
-        assert demand_w(device, prior) == pytest.approx(1.15 * device.power.tdp_w)
+        power = device_power(device)
+        assert power.provenance.figure_class == "assumed"
+        assert demand_w(device, power) == pytest.approx(1.15 * device.power.tdp_w)

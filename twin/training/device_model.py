@@ -24,7 +24,7 @@ from kernels.gemm.model import GemmMachine
 from kernels.gemm.precision import PRECISIONS as GEMM_PRECISIONS
 from kernels.gemm.precision import nearest_dtype
 from kernels.memory_bound.model import StreamMachine
-from kernels.power_prior import power_prior
+from kernels.power_prior import device_power
 from kernels.prediction.machines import collective_machine
 from twin.training.job import LOW_PRECISIONS
 
@@ -122,9 +122,8 @@ class DeviceModel:
 
     @property
     def power_calibration(self) -> PowerCalibration:
-        """Parameters of the power model; the prior scales with the device's peak and limit."""
-        found = self.accelerator.calibration.power
-        return found or power_prior(self.accelerator)
+        """Parameters of the power model: the device's own, or what stands for them."""
+        return device_power(self.accelerator)
 
     def collective_calibration(self, operation: str) -> CollectiveCalibration:
         """Parameters of one collective inside a node."""

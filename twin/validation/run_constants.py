@@ -37,9 +37,10 @@ class RunConstants:
         power = machine.accelerator.calibration.power
         if not own or power is None:
             return machine
-        calibration = msgspec.structs.replace(
-            machine.accelerator.calibration, power=msgspec.structs.replace(power, **own)
-        )
+        # Constants of this device from here on: nothing of its silicon comes before them.
+        provenance = msgspec.structs.replace(power.provenance, figure_class="fitted")
+        power = msgspec.structs.replace(power, provenance=provenance, **own)
+        calibration = msgspec.structs.replace(machine.accelerator.calibration, power=power)
         accelerator = msgspec.structs.replace(machine.accelerator, calibration=calibration)
         return msgspec.structs.replace(machine, accelerator=accelerator)
 
