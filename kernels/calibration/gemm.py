@@ -15,7 +15,6 @@ from kernels.calibration.gemm_fit import (
     GEMM_PARAMETERS,
     STRIDE_BOUNDS,
     GemmFitter,
-    GemmPrior,
     device_constants,
     library_constants,
 )
@@ -117,7 +116,7 @@ def calibrate_gemm(session: Session) -> GemmResult:
 
 
 def _fitted(
-    session: Session, fitter: GemmFitter, group: Group, *, prior: GemmPrior | None = None
+    session: Session, fitter: GemmFitter, group: Group, *, prior: GemmCalibration | None = None
 ) -> GemmCalibration:
     rows = group.rows
     key = (
@@ -129,10 +128,7 @@ def _fitted(
         group.accelerator.compute,
     )
     return session.cached(
-        [
-            *(*key, group.accelerator.memory, group.accelerator.power.tdp_w),
-            *((prior.constants, prior.is_foreign) if prior else ()),
-        ],
+        [*key, group.accelerator.memory, group.accelerator.power.tdp_w, prior],
         GemmCalibration,
         lambda: fitter.fit(rows, group.accelerator, prior=prior),
         code=FIT_CODE,
@@ -287,22 +283,21 @@ def _families(groups: Sequence[Group], fitted: Fitted) -> Fitted:
     }
 
 
-def _prior(families: Fitted, group: Group) -> GemmPrior | None:
+def _prior(families: Fitted, group: Group) -> GemmCalibration | None:
     """The nearest family's constants at this dtype or one like it."""
     architecture, dtype = group.accelerator.architecture, group.rows.dtype
     for name in (architecture, *related_architectures(architecture)):
         nearest = nearest_dtype(dtype, families.get(name, {}))
         if nearest:
-            constants = families[name][nearest]
-            return GemmPrior(constants=constants, is_foreign=name != architecture)
+            return families[name][nearest]
     return None
 
 
-def _inherited(session: Session, group: Group) -> GemmPrior | None:
+def _inherited(session: Session, group: Group) -> GemmCalibration | None:
     """What profiles say already, for a table that brings no relatives."""
     known = inherited_calibration(session.catalogue, group.accelerator.name).gemm
     nearest = nearest_dtype(group.rows.dtype, known)
-    return GemmPrior(constants=known[nearest]) if nearest else None
+    return known[nearest] if nearest else None
 
 
 def _with_left_out(
@@ -332,5 +327,5 @@ def _left_out_errors(
     prior = _prior(_families(groups, others), group)
     if prior is None:
         return None
-    times_s = fitter.rows_times_s(group.rows, group.accelerator, prior.constants)
+    times_s = fitter.rows_times_s(group.rows, group.accelerator, prior)
     return judge(times_s, group.rows.measured_s)

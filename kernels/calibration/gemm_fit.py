@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -36,7 +37,6 @@ from kernels.prediction.gemm import GemmTimes, looked_up_kernels
 __all__ = [
     "GEMM_PARAMETERS",
     "GemmFitter",
-    "GemmPrior",
     "device_constants",
     "gemm_bounds",
     "library_constants",
@@ -72,9 +72,9 @@ GEMM_BOUNDS: dict[str, Bound] = {
 FEED_OVER_MEMORY = Bound(low=0.4, high=15.0, start=4.0)
 """Range of the supply of operands over the memory bandwidth. [1]"""
 
-FOREIGN_FEED_SIGMA = 0.5
-"""How far the supply of operands lies from that of another architecture, in the natural log: CDNA 2
-beside CDNA 4, and Nvidia's generations beside each other. [1]"""
+SUPPLY_EXPONENT_SIGMA = 0.4
+"""How far the power by which supply follows the rate of a unit lies from the one that is used: what
+suits single pairs of devices best, 66 of them, is anywhere between 0 and 1. [1]"""
 
 GEMM_PARAMETERS = (*GEMM_BOUNDS, "feed_bytes_per_clock")
 """Constants of a device, as profiles name them."""
@@ -252,33 +252,46 @@ def _seen_at(rows: GemmRows, accelerator: Accelerator) -> dict[str, float]:
 
 
 def _base_bounds(
-    rows: GemmRows, accelerator: Accelerator, prior: GemmPrior | None, *, hides_launch: bool
+    rows: GemmRows,
+    accelerator: Accelerator,
+    prior: GemmCalibration | None,
+    *,
+    hides_launch: bool,
 ) -> dict[str, Bound]:
     bounds = gemm_bounds(accelerator)
     if hides_launch:
         bounds["launch_s"] = Bound(low=HIDDEN_LAUNCH_S, high=HIDDEN_LAUNCH_S, start=HIDDEN_LAUNCH_S)
     if prior is None:
         return bounds
-    known, own = prior.constants, _seen_at(rows, accelerator)
+    own = _seen_at(rows, accelerator)
     known = msgspec.structs.replace(
-        known,
-        feed_bytes_per_clock=scaled_feed_bytes_per_clock(known, own["feed_flop_per_clock"]),
+        prior,
+        feed_bytes_per_clock=scaled_feed_bytes_per_clock(prior, own["feed_flop_per_clock"]),
         droop_fraction=scaled_droop_fraction(
-            known.droop_fraction,
-            limit_j_per_flop=known.droop_limit_j_per_flop,
+            prior.droop_fraction,
+            limit_j_per_flop=prior.droop_limit_j_per_flop,
             own_limit_j_per_flop=own["droop_limit_j_per_flop"],
         ),
     )
-    sigmas = {"feed_bytes_per_clock": FOREIGN_FEED_SIGMA} if prior.is_foreign else {}
+    sigmas = dict.fromkeys(bounds, PRIOR_SIGMA)
+    sigmas["feed_bytes_per_clock"] = _feed_sigma(prior, own["feed_flop_per_clock"])
     return {
         name: Bound(
             low=bound.low,
             high=bound.high,
             start=min(max(float(getattr(known, name)), bound.low), bound.high),
-            prior_sigma=sigmas.get(name, PRIOR_SIGMA),
+            prior_sigma=sigmas[name],
         )
         for name, bound in bounds.items()
     }
+
+
+def _feed_sigma(prior: GemmCalibration, flop_per_clock: float) -> float:
+    """How far the supply of units of another rate is from that of these, in the natural log. [1]"""
+    if prior.feed_flop_per_clock is None:
+        return PRIOR_SIGMA
+    rate_ratio = flop_per_clock / prior.feed_flop_per_clock
+    return math.hypot(PRIOR_SIGMA, SUPPLY_EXPONENT_SIGMA * math.log(rate_ratio))
 
 
 def _harness_bounds(dtype: str, library: str, *, is_reference: bool) -> dict[str, Bound]:
@@ -297,15 +310,6 @@ def _blind_bounds(dtype: str, accelerator: Accelerator) -> dict[str, Bound]:
     return {name: HARNESS_BOUNDS[name] for name in names}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GemmPrior:
-    """Constants towards which a thin table is pulled."""
-
-    constants: GemmCalibration
-    is_foreign: bool = False
-    """Whether they are another architecture's."""
-
-
 @dataclass(slots=True)
 class GemmFitter:
     """Fits devices one after the other; keeps the compiled model between them."""
@@ -314,7 +318,7 @@ class GemmFitter:
     residuals: ResidualFitter = field(default_factory=ResidualFitter)
 
     def fit(
-        self, rows: GemmRows, accelerator: Accelerator, *, prior: GemmPrior | None = None
+        self, rows: GemmRows, accelerator: Accelerator, *, prior: GemmCalibration | None = None
     ) -> GemmCalibration:
         """Parameters from the rows that are not set aside; the caller judges and names sources.
 
@@ -325,7 +329,7 @@ class GemmFitter:
         accelerator
             Its datasheet figures.
         prior
-            What is known besides, towards which thin tables are pulled.
+            Constants of the family, towards which thin tables are pulled.
 
         Returns
         -------

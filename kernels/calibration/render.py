@@ -68,9 +68,23 @@ def _lines(path: str, table: Mapping[str, object]) -> list[str]:
     return lines
 
 
+def _without_defaults(one: msgspec.Struct) -> dict[str, object]:
+    """What constants of products say beyond their defaults: most belong to processors alone."""
+    table = msgspec.to_builtins(one)
+    defaults = {field.encode_name: field.default for field in msgspec.structs.fields(one)}
+    return {name: value for name, value in table.items() if value != defaults[name]}
+
+
 def rendered_calibration(calibration: Calibration, *, path: str = "calibration") -> str:
     """TOML text of the tables of a calibration, below a table of that name; "" for none."""
-    return "\n".join(_lines(path, msgspec.to_builtins(calibration)))
+    table = msgspec.to_builtins(calibration)
+    for dtype, products in calibration.gemm.items():
+        table["gemm"][dtype] = _without_defaults(products) | {
+            "implementations": {
+                name: _without_defaults(one) for name, one in products.implementations.items()
+            }
+        }
+    return "\n".join(_lines(path, table))
 
 
 def rendered_array(name: str, structs: Sequence[msgspec.Struct]) -> str:

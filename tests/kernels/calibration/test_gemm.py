@@ -7,7 +7,7 @@ import pytest
 from hardware_profiles.calibration import GemmCalibration, GemmImplementation, Provenance
 from hardware_profiles.catalogue import Catalogue
 from kernels.calibration.gemm import calibrate_gemm, family_gemm
-from kernels.calibration.gemm_fit import GemmFitter, GemmPrior, gemm_bounds
+from kernels.calibration.gemm_fit import GemmFitter, gemm_bounds
 from kernels.calibration.gemm_rows import balanced_weights, gemm_rows, merged_over_libraries
 from kernels.calibration.session import Session
 from kernels.measurement_tables import Table
@@ -121,7 +121,7 @@ def test_a_thin_table_stays_near_its_family(h100):
     rows = rows_of(h100, 30)
     slow = rows.measured_s * 1.5
     thin = gemm_rows(table_of(rows.sizes, slow, ["trtllm-1"] * len(slow)), "bf16")
-    fitted = FITTER.fit(thin, h100, prior=GemmPrior(constants=TRUTH))
+    fitted = FITTER.fit(thin, h100, prior=TRUTH)
     for name in ("feed_bytes_per_clock", "fill_depth", "launch_s"):
         assert getattr(fitted, name) == pytest.approx(getattr(TRUTH, name), rel=0.6)
 
@@ -138,7 +138,7 @@ def test_a_thin_table_without_relatives_is_pulled_towards_the_profile(h100, tmp_
 
     monkeypatch.setattr(GemmFitter, "fit", fit)
     calibrate_gemm(Session(folder=tmp_path))
-    assert priors == [GemmPrior(constants=h100.calibration.gemm["bf16"])]
+    assert priors == [h100.calibration.gemm["bf16"]]
 
 
 def test_large_shapes_count_for_half(h100):
