@@ -76,6 +76,8 @@ class DevicePower(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Power with a driver loaded and nothing running. [W]"""
     minimum_cap_w: float | None = None
     """Lowest power cap that the driver accepts. [W]"""
+    same_silicon_as: str | None = None
+    """Profile of a part of the same silicon, whose power constants hold here too."""
 
 
 class Module(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

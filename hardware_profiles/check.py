@@ -162,6 +162,8 @@ def _in_what_it_makes(file: ProfileFile, path: Path, catalogue: Catalogue) -> li
 
 def _references(thing: object) -> Iterator[tuple[str, str]]:
     match thing:
+        case Accelerator() if thing.power.same_silicon_as is not None:
+            yield "accelerator", thing.power.same_silicon_as
         case Node():
             yield "accelerator", thing.accelerator
         case Cluster():

@@ -18,6 +18,7 @@ import msgspec
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import PowerCalibration, Provenance
 from hardware_profiles.catalogue import Catalogue
+from hardware_profiles.errors import ProfileError
 
 __all__ = ["WAITING_FRACTION", "PowerPrior", "device_power"]
 
@@ -46,8 +47,6 @@ class PowerPrior(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     minimum_clock_fraction: float
     relative_spread_fraction: float
     source: str
-    silicon: dict[str, str]
-    """Profile of the same silicon with power constants, by profile."""
     silicon_spread_fraction: float
     """Least spread of constants of another part of the same silicon. [1]"""
 
@@ -59,9 +58,8 @@ def _power_prior() -> PowerPrior:
 
 
 @functools.cache
-def _same_silicon(name: str) -> Accelerator | None:
-    found = _power_prior().silicon.get(name)
-    return None if found is None else Catalogue().accelerator(found)
+def _part(name: str) -> Accelerator:
+    return Catalogue().accelerator(name)
 
 
 def device_power(accelerator: Accelerator) -> PowerCalibration:
@@ -73,10 +71,19 @@ def device_power(accelerator: Accelerator) -> PowerCalibration:
     own = accelerator.calibration.power
     if own is not None and own.provenance.figure_class in {"fitted", "measured"}:
         return own
-    relative = _same_silicon(accelerator.name)
+    relative = _silicon_of(accelerator)
     if relative is not None and relative.calibration.power is not None:
         return _from_silicon(accelerator, relative, relative.calibration.power)
     return own or _from_datasheet(accelerator)
+
+
+def _silicon_of(accelerator: Accelerator) -> Accelerator | None:
+    name = accelerator.power.same_silicon_as
+    try:
+        return None if name is None else _part(name)
+    except ProfileError as error:
+        msg = f'{accelerator.name}: power.same_silicon_as = "{name}": {error}'
+        raise ProfileError(msg) from error
 
 
 def _from_silicon(
@@ -86,7 +93,8 @@ def _from_silicon(
     clock_ratio = accelerator.compute.boost_clock_hz / relative.compute.boost_clock_hz
     units_ratio = accelerator.compute.n_units / relative.compute.n_units
     # Energy goes with the square of the voltage, which falls with the clock.
-    energy_ratio = (1.0 - known.voltage_slope * (1.0 - clock_ratio)) ** 2
+    voltage_ratio = 1.0 - known.voltage_slope * (1.0 - clock_ratio)
+    energy_ratio = voltage_ratio**2
     is_assumed = known.provenance.figure_class == "assumed"
     provenance = Provenance(
         figure_class="assumed" if is_assumed else "inherited",
@@ -99,6 +107,8 @@ def _from_silicon(
         known,
         busy_w=known.busy_w * units_ratio * clock_ratio * energy_ratio,
         energy_per_flop_j=known.energy_per_flop_j * energy_ratio,
+        voltage_slope=known.voltage_slope * clock_ratio / voltage_ratio,
+        minimum_clock_fraction=min(1.0, known.minimum_clock_fraction / clock_ratio),
         provenance=provenance,
     )
 

@@ -79,7 +79,10 @@ def _families(predictor: StepPredictor) -> dict[str, tuple[tuple[str, ...], floa
     }
 
 
-CLOCKED_CAUSES = ("gemm_forward", "gemm_backward", "attention_forward", "attention_backward")
+CLOCKED_CAUSES = (
+    *("gemm_forward", "gemm_backward", "attention_forward", "attention_backward"),
+    *("head_and_loss", "recompute"),
+)
 """What a lower clock slows. [name]"""
 
 

@@ -19,6 +19,7 @@ from hardware_profiles.calibration import (
     Residual,
 )
 from kernels.calibration.attention_backward import BORROWED_SPREAD, pass_ratio, with_pass_ratio
+from kernels.gemm.machine import scaled_feed_bytes_per_clock
 from kernels.gemm.timing import library_residual
 
 __all__ = ["joined_calibration"]
@@ -102,6 +103,9 @@ def _on_another_base(
         name: getattr(one, name) * getattr(before, base) / getattr(after, base)
         for name, base in LIBRARY_RATIOS.items()
     }
+    if after.feed_flop_per_clock is not None:
+        known = scaled_feed_bytes_per_clock(before, after.feed_flop_per_clock)
+        ratios["supply_ratio"] *= known / before.feed_bytes_per_clock
     # What the memory ratio does to the supply besides is undone.
     ratios["supply_ratio"] *= one.memory_ratio / ratios["memory_ratio"]
     residual = library_residual(before, one)

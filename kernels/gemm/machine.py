@@ -12,9 +12,11 @@ pairs of Nvidia's devices and dtypes with matrix units; four of AMD's would have
 Droop is the clock that falls in long kernels once the board is at its limit. Dynamic power is
 C V^2 f, and the voltage falls with the clock, so that power follows its cube at most: a board with
 more power for each operation of its peak keeps more of its clock, by about the cube root of that
-ratio. What A100, RTX PRO 6000, H100, H200 and B200 sustain of their 16-bit peak follows it with an
-exponent of 0.32 (0.2 to 0.4 between two of them); the GB200, with more power than the B200,
-sustains less. What a finer process saves beside that is left out.
+ratio. What A100, RTX PRO 6000, H100, H200 and B200 sustain of their 16-bit peak in long kernels,
+their droop and what short kernels reach together, follows it with an exponent of 0.32 (0.2 to 0.4
+between two of them); the GB200, with more power than the B200, sustains less. Only the droop is
+scaled here, since what short kernels reach is taken over as it is. What a finer process saves is
+left out.
 
 References
 ----------
@@ -111,11 +113,16 @@ def gemm_machine(
     fitted_peak = peaks.get(PRECISIONS[fitted_dtype].peak, peak_flop_per_s)
     clocks_per_s = accelerator.compute.n_units * accelerator.compute.boost_clock_hz
     feed_bytes_per_clock = scaled_feed_bytes_per_clock(fitted, fitted_peak / clocks_per_s)
+    bandwidth = accelerator.memory.bandwidth_bytes_per_s
+    # What memory brings reaches the units, however few or slow they are beside their relatives'.
+    feed_bytes_per_s = max(
+        feed_bytes_per_clock * clocks_per_s, fitted.memory_efficiency_fraction * bandwidth
+    )
     return GemmMachine(
         n_units=float(accelerator.compute.n_units),
         peak_flop_per_s=peak_flop_per_s * clock_fraction,
-        memory_bandwidth_bytes_per_s=accelerator.memory.bandwidth_bytes_per_s,
-        feed_bytes_per_s=feed_bytes_per_clock * clocks_per_s * clock_fraction,
+        memory_bandwidth_bytes_per_s=bandwidth,
+        feed_bytes_per_s=feed_bytes_per_s * clock_fraction,
         droop_fraction=scaled_droop_fraction(
             fitted.droop_fraction,
             limit_j_per_flop=fitted.droop_limit_j_per_flop,

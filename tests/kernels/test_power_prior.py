@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from hardware_profiles.catalogue import Catalogue
+from hardware_profiles.errors import ProfileError
 from kernels.power_prior import device_power
 
 
@@ -53,3 +54,10 @@ def test_silicon_that_nobody_metered_follows_its_limit(catalogue):
         power = device_power(device)
         assert power.provenance.figure_class == "assumed"
         assert demand_w(device, power) == pytest.approx(1.15 * device.power.tdp_w)
+
+
+def test_an_unknown_silicon_is_named(catalogue):
+    card = catalogue.accelerator("h100-pcie-80gb")
+    power = msgspec.structs.replace(card.power, same_silicon_as="h100-sxn")
+    with pytest.raises(ProfileError, match=r"same_silicon_as = .h100-sxn.: .*nearest h100-sxm"):
+        device_power(msgspec.structs.replace(card, power=power))

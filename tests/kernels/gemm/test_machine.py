@@ -47,6 +47,13 @@ def test_the_supply_follows_the_units_and_not_the_memory(h100):
     assert 1.5 * supply < faster.feed_bytes_per_s < 1.9 * supply
 
 
+def test_what_memory_brings_reaches_the_units(h100):
+    compute = msgspec.structs.replace(h100.compute, n_units=h100.compute.n_units // 20)
+    small = machine_of(with_peaks(msgspec.structs.replace(h100, compute=compute), 0.05))
+    least = small.memory_efficiency_fraction * small.memory_bandwidth_bytes_per_s
+    assert small.feed_bytes_per_s == pytest.approx(least)
+
+
 @given(m=st.integers(1, 20_000), n=st.integers(1, 20_000), k=st.integers(1, 20_000), more=GROWTH)
 def test_a_higher_peak_within_the_same_power_is_never_slower(h100, m, n, k, more):
     shape = GemmShape(float(m), float(n), float(k), 2.0, 2.0, 2.0, 64.0)
