@@ -147,6 +147,11 @@ def _in_what_it_makes(file: ProfileFile, path: Path, catalogue: Catalogue) -> li
         return [str(error)]
     thing = loaded.thing
     problems = [f"{path}: {line}" for line in _idle_patterns(file, loaded.table)]
+    if isinstance(thing, Accelerator) and (part := thing.power.same_silicon_as):
+        try:
+            catalogue.accelerator(part)
+        except ProfileError as error:
+            problems.append(f'{path}: power.same_silicon_as = "{part}": {error}')
     for kind, reference in _references(thing):
         try:
             referred = catalogue.load(kind, reference).thing
@@ -162,8 +167,6 @@ def _in_what_it_makes(file: ProfileFile, path: Path, catalogue: Catalogue) -> li
 
 def _references(thing: object) -> Iterator[tuple[str, str]]:
     match thing:
-        case Accelerator() if thing.power.same_silicon_as is not None:
-            yield "accelerator", thing.power.same_silicon_as
         case Node():
             yield "accelerator", thing.accelerator
         case Cluster():

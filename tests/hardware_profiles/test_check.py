@@ -70,6 +70,13 @@ def test_all_errors_of_a_file_are_listed(device):
     assert len(errors(path)) == 2
 
 
+def test_the_silicon_of_a_card_must_be_known(device):
+    change = {"tdp_w = 500": 'tdp_w = 500\nsame_silicon_as = "h100-sxn"'}
+    (line,) = errors(device(change=change))
+    assert 'power.same_silicon_as = "h100-sxn": ' in line
+    assert "nearest h100-sxm" in line
+
+
 def test_references_must_lead_somewhere(write):
     site = 'schema_version = 1\nkind = "cluster"\nname = "mine"\ntitle = "M"\nsite = "nowhere"\n'
     rest = """status = "template"
