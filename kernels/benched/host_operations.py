@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kernels.benched.case import KernelCase
 from kernels.memory_bound.reference import AdamW
-from kernels.survey.memory_bound import OPERATIONS, operation_call
+from kernels.survey.memory_bound import OPERATIONS, Operand, operation_call
 from kernels.survey.torch_device import TorchDevice
 
 __all__ = ["OWN_OPERATIONS", "host_operation", "torch_operation"]
@@ -74,5 +74,7 @@ def host_operation(op: str, direction: str, *, x: Array) -> Callable[[], object]
 def torch_operation(case: KernelCase, device: TorchDevice) -> Callable[[], object]:
     """The same pass by torch, eagerly, in the format that the survey measures."""
     operation = OPERATIONS[case.op]
-    made = operation.make(device, case.shape["rows"], case.shape["cols"])
+    shape = case.shape
+    operand = Operand(rows=shape["rows"], cols=shape["cols"], dtype=operation.dtype)
+    made = operation.make(device, operand)
     return operation_call(made, case.direction, device)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kernels.survey.attention import attention_call
 from kernels.survey.bandwidth import N_VECTORS, stream_call
 from kernels.survey.gemm import gemm_bytes, gemm_call
-from kernels.survey.memory_bound import OPERATIONS, operation_call
+from kernels.survey.memory_bound import OPERATIONS, Operand, operation_call
 from kernels.survey.shapes import AttentionShape, GemmShape, gemm_of, layer_shapes, linear_layers
 from kernels.survey.torch_device import TorchDevice
 
@@ -129,7 +129,9 @@ def operation_work(
     per_element = operation.forward_bytes if direction == "fwd" else operation.backward_bytes
 
     def make(device: TorchDevice) -> Work:
-        run = operation_call(operation.make(device, rows, cols), direction, device)
+        run = operation_call(
+            operation.make(device, Operand(rows=rows, cols=cols)), direction, device
+        )
         return Work(call=lambda _index: run(), flop=0.0, n_bytes=per_element * rows * cols)
 
     return make

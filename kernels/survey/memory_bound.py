@@ -2,99 +2,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from kernels.measurements import OperationMeasurement
 from kernels.survey.case import Case
+from kernels.survey.operation_sizes import operation_sizes
 from kernels.survey.setting import Setting
 from kernels.survey.torch_device import Tensor, TorchDevice
 
-__all__ = ["OPERATIONS", "memory_bound_cases"]
+__all__ = ["OPERATIONS", "Operand", "memory_bound_cases"]
+
+ITEMSIZE_BYTES = {"bf16": 2, "fp32": 4}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operand:
+    """The matrix that an operation works on."""
+
+    rows: int
+    cols: int
+    dtype: str = "bf16"
+
+    @property
+    def n_elements(self) -> int:
+        """Elements of the matrix. [1]."""
+        return self.rows * self.cols
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One operation on a matrix of rows by cols, and its least traffic per element."""
 
-    make: Callable[[TorchDevice, int, int], Callable[[], tuple[Tensor, tuple[Tensor, ...]]]]
+    make: Callable[[TorchDevice, Operand], Callable[[], tuple[Tensor, tuple[Tensor, ...]]]]
     """Allocates, and returns a function that gives the output and what to differentiate by."""
     forward_bytes: float
-    """Bytes per element of the matrix, forward. [byte]"""
+    """Bytes per element of the matrix in the operation's usual type, forward. [byte]"""
     backward_bytes: float = 0.0
     """The same, backward; 0 where there is no backward pass. [byte]"""
     dtype: str = "bf16"
+    """The usual type."""
 
 
 Forward = Callable[[], tuple[Tensor, tuple[Tensor, ...]]]
 
 
-def _matrix(device: TorchDevice, rows: int, cols: int) -> Tensor:
-    return device.normal(rows, cols, dtype="bf16").requires_grad_(True)
+def _matrix(device: TorchDevice, on: Operand) -> Tensor:
+    return device.normal(on.rows, on.cols, dtype=on.dtype).requires_grad_(True)
 
 
-def _vector(device: TorchDevice, cols: int) -> Tensor:
-    return device.normal(cols, dtype="bf16").requires_grad_(True)
+def _vector(device: TorchDevice, on: Operand) -> Tensor:
+    return device.normal(on.cols, dtype=on.dtype).requires_grad_(True)
 
 
-def _rmsnorm(device: TorchDevice, rows: int, cols: int) -> Forward:
-    x, weight = _matrix(device, rows, cols), _vector(device, cols)
+def _rmsnorm(device: TorchDevice, on: Operand) -> Forward:
+    x, weight = _matrix(device, on), _vector(device, on)
     norm = device.torch.nn.functional.rms_norm
-    return lambda: (norm(x, (cols,), weight), (x, weight))
+    return lambda: (norm(x, (on.cols,), weight), (x, weight))
 
 
-def _layernorm(device: TorchDevice, rows: int, cols: int) -> Forward:
-    x, weight, bias = _matrix(device, rows, cols), _vector(device, cols), _vector(device, cols)
+def _layernorm(device: TorchDevice, on: Operand) -> Forward:
+    x, weight, bias = _matrix(device, on), _vector(device, on), _vector(device, on)
     norm = device.torch.nn.functional.layer_norm
-    return lambda: (norm(x, (cols,), weight, bias), (x, weight, bias))
+    return lambda: (norm(x, (on.cols,), weight, bias), (x, weight, bias))
 
 
-def _swiglu(device: TorchDevice, rows: int, cols: int) -> Forward:
-    gate, value = _matrix(device, rows, cols), _matrix(device, rows, cols)
+def _swiglu(device: TorchDevice, on: Operand) -> Forward:
+    gate, value = _matrix(device, on), _matrix(device, on)
     silu = device.torch.nn.functional.silu
     return lambda: (silu(gate) * value, (gate, value))
 
 
-def _gelu(device: TorchDevice, rows: int, cols: int) -> Forward:
-    x = _matrix(device, rows, cols)
+def _gelu(device: TorchDevice, on: Operand) -> Forward:
+    x = _matrix(device, on)
     gelu = device.torch.nn.functional.gelu
     return lambda: (gelu(x, approximate="tanh"), (x,))
 
 
-def _softmax(device: TorchDevice, rows: int, cols: int) -> Forward:
-    x = _matrix(device, rows, cols)
+def _softmax(device: TorchDevice, on: Operand) -> Forward:
+    x = _matrix(device, on)
     return lambda: (device.torch.softmax(x, dim=-1), (x,))
 
 
-def _residual_add(device: TorchDevice, rows: int, cols: int) -> Forward:
-    x, y = device.normal(rows, cols, dtype="bf16"), device.normal(rows, cols, dtype="bf16")
-    out = device.empty(rows, cols, dtype="bf16")
+def _residual_add(device: TorchDevice, on: Operand) -> Forward:
+    x, y = (device.normal(on.rows, on.cols, dtype=on.dtype) for _ in range(2))
+    out = device.empty(on.rows, on.cols, dtype=on.dtype)
     return lambda: (device.torch.add(x, y, out=out), ())
 
 
-def _cross_entropy(device: TorchDevice, rows: int, cols: int) -> Forward:
-    logits = _matrix(device, rows, cols)
-    target = device.torch.randint(0, cols, (rows,), device=device.name)
+def _cross_entropy(device: TorchDevice, on: Operand) -> Forward:
+    logits = _matrix(device, on)
+    target = device.torch.randint(0, on.cols, (on.rows,), device=device.name)
     loss = device.torch.nn.functional.cross_entropy
     return lambda: (loss(logits, target), (logits,))
 
 
-def _cross_entropy_fp32(device: TorchDevice, rows: int, cols: int) -> Forward:
-    logits = _matrix(device, rows, cols)
-    target = device.torch.randint(0, cols, (rows,), device=device.name)
+def _cross_entropy_fp32(device: TorchDevice, on: Operand) -> Forward:
+    logits = _matrix(device, on)
+    target = device.torch.randint(0, on.cols, (on.rows,), device=device.name)
     loss = device.torch.nn.functional.cross_entropy
     return lambda: (loss(logits.float(), target), (logits,))
 
 
-def _grad_accumulate(device: TorchDevice, rows: int, cols: int) -> Forward:
-    total = device.zeros(rows, cols, dtype="fp32")
-    gradient = device.normal(rows, cols, dtype="bf16")
+def _grad_accumulate(device: TorchDevice, on: Operand) -> Forward:
+    total = device.zeros(on.rows, on.cols, dtype="fp32")
+    gradient = device.normal(on.rows, on.cols, dtype="bf16")
     return lambda: (total.add_(gradient), ())
 
 
-def _adamw(device: TorchDevice, rows: int, cols: int) -> Forward:
-    weight = device.normal(rows, cols, dtype="fp32").requires_grad_(True)
-    weight.grad = device.normal(rows, cols, dtype="fp32")
+def _adamw(device: TorchDevice, on: Operand) -> Forward:
+    weight = device.normal(on.rows, on.cols, dtype="fp32").requires_grad_(True)
+    weight.grad = device.normal(on.rows, on.cols, dtype="fp32")
     optimizer = device.torch.optim.AdamW([weight], lr=1e-4, fused=True)
 
     def step() -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -104,8 +122,9 @@ def _adamw(device: TorchDevice, rows: int, cols: int) -> Forward:
     return step
 
 
-def _cast(device: TorchDevice, rows: int, cols: int) -> Forward:
-    source, target = device.normal(rows, cols, dtype="fp32"), device.empty(rows, cols, dtype="bf16")
+def _cast(device: TorchDevice, on: Operand) -> Forward:
+    source = device.normal(on.rows, on.cols, dtype="fp32")
+    target = device.empty(on.rows, on.cols, dtype="bf16")
     return lambda: (target.copy_(source), ())
 
 
@@ -132,6 +151,24 @@ PASSES = {
     "cast": ("fwd",),
 }
 BOTH = ("fwd", "bwd")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One pass of one operation on one matrix."""
+
+    name: str
+    direction: str
+    operand: Operand
+
+    @property
+    def bytes_per_element(self) -> float:
+        """Least traffic; another type than the usual one scales all of it. [byte]."""
+        operation = OPERATIONS[self.name]
+        usual = operation.forward_bytes if self.direction == "fwd" else operation.backward_bytes
+        return usual * ITEMSIZE_BYTES[self.operand.dtype] / ITEMSIZE_BYTES[operation.dtype]
+
+
 HELD_COPIES = 6
 """Matrices of the operation's size that one set holds at most, autograd's included. [1]"""
 
@@ -152,29 +189,27 @@ def operation_call(forward: Forward, direction: str, device: TorchDevice) -> Cal
 
 
 def run_operation(
-    choice: tuple[str, str, int, int], *, key: str, on: tuple[Setting, TorchDevice]
+    choice: Choice, *, key: str, on: tuple[Setting, TorchDevice]
 ) -> list[OperationMeasurement]:
     """Measure one pass of one operation."""
-    name, direction, rows, cols = choice
     setting, torch_device = on
-    operation = OPERATIONS[name]
-    per_element = operation.forward_bytes if direction == "fwd" else operation.backward_bytes
-    n_bytes = int(per_element * rows * cols)
-    held = HELD_COPIES * 4 * rows * cols
+    operation, operand = OPERATIONS[choice.name], choice.operand
+    n_bytes = int(choice.bytes_per_element * operand.n_elements)
+    held = HELD_COPIES * 4 * operand.n_elements
     n_sets = min(16, torch_device.n_sets(held))
     calls = [
-        operation_call(operation.make(torch_device, rows, cols), direction, torch_device)
+        operation_call(operation.make(torch_device, operand), choice.direction, torch_device)
         for _ in range(n_sets)
     ]
     _timing, columns = setting.timed(lambda i: calls[i % n_sets](), timer=torch_device.timer)
     row = OperationMeasurement(
         **setting.base(key, f"{torch_device.library}:eager"),
         **columns,
-        op=name,
-        direction=direction,
-        dtype=operation.dtype,
-        rows=rows,
-        cols=cols,
+        op=choice.name,
+        direction=choice.direction,
+        dtype=operand.dtype,
+        rows=operand.rows,
+        cols=operand.cols,
         bytes=n_bytes,
     )
     return [row]
@@ -183,43 +218,19 @@ def run_operation(
 def memory_bound_cases(setting: Setting, torch_device: TorchDevice) -> list[Case]:
     """Cases of the memory-bound family."""
     cases: dict[str, Case] = {}
-    for priority, name, rows, cols in _choices(is_gpu=torch_device.is_gpu):
+    for priority, name, rows, cols, dtype in operation_sizes(is_gpu=torch_device.is_gpu):
+        usual = OPERATIONS[name].dtype
+        operand = Operand(rows=rows, cols=cols, dtype=dtype or usual)
+        other_type = "" if operand.dtype == usual else f"/{operand.dtype}"
         for direction in PASSES.get(name, BOTH):
-            key = f"{name}/{direction}/{rows}x{cols}"
-            choice = (name, direction, rows, cols)
+            key = f"{name}/{direction}/{rows}x{cols}{other_type}"
+            choice = Choice(name=name, direction=direction, operand=operand)
             cases.setdefault(key, _case((setting, torch_device), key, choice, priority))
     return list(cases.values())
 
 
-def _case(
-    on: tuple[Setting, TorchDevice], key: str, choice: tuple[str, str, int, int], priority: int
-) -> Case:
+def _case(on: tuple[Setting, TorchDevice], key: str, choice: Choice, priority: int) -> Case:
     def run() -> list[OperationMeasurement]:
         return run_operation(choice, key=key, on=on)
 
     return Case(key=key, family="memory_bound", priority=priority, run=run)
-
-
-def _choices(*, is_gpu: bool) -> Iterator[tuple[int, str, int, int]]:
-    if not is_gpu:
-        yield from ((0, name, 64, 256) for name in OPERATIONS)
-        return
-    for name in OPERATIONS:
-        if name.startswith("cross_entropy"):
-            yield 0, name, 4096, 128256
-        elif name in {"adamw", "grad_accumulate", "cast"}:
-            yield 0, name, 8192, 16384
-        else:
-            yield 0, name, 8192, 14336 if name in {"swiglu", "gelu"} else 4096
-    for cols in (4096, 8192, 12288, 16384):
-        for rows in (2048, 8192, 32768):
-            yield from ((1, n, rows, cols) for n in ("rmsnorm", "layernorm", "residual_add"))
-    for cols in (3584, 7168, 14336, 28672):
-        for rows in (2048, 8192, 32768):
-            yield from ((1, name, rows, cols) for name in ("swiglu", "gelu"))
-    for rows, cols in ((2048, 128256), (8192, 128256), (8192, 32000), (8192, 16032)):
-        yield from ((1, name, rows, cols) for name in ("cross_entropy", "cross_entropy_fp32"))
-    for cols in (1024, 4096, 65536):
-        yield from ((1, n, 4096, cols) for n in ("adamw", "grad_accumulate", "cast"))
-    for rows, cols in ((65536, 2048), (65536, 4096)):
-        yield 1, "softmax", rows, cols

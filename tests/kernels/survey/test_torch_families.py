@@ -134,11 +134,31 @@ def test_streams_count_their_vectors(gpu, setting, op):
 
 @pytest.mark.parametrize("name", memory_bound.OPERATIONS)
 def test_operations_run_in_their_directions(gpu, setting, name):
+    operand = memory_bound.Operand(rows=8, cols=32, dtype=memory_bound.OPERATIONS[name].dtype)
     for direction in memory_bound.PASSES.get(name, memory_bound.BOTH):
-        choice = (name, direction, 8, 32)
+        choice = memory_bound.Choice(name=name, direction=direction, operand=operand)
         (row,) = memory_bound.run_operation(choice, key="k", on=(setting, gpu))
         assert row.latency_us > 0
         assert row.bytes > 0
+
+
+@pytest.mark.parametrize("name", ["softmax", "layernorm"])
+@pytest.mark.parametrize("direction", ["fwd", "bwd"])
+def test_another_type_moves_more_bytes(gpu, setting, name, direction):
+    rows = [
+        memory_bound.run_operation(
+            memory_bound.Choice(
+                name=name,
+                direction=direction,
+                operand=memory_bound.Operand(rows=8, cols=32, dtype=dtype),
+            ),
+            key="k",
+            on=(setting, gpu),
+        )[0]
+        for dtype in ("bf16", "fp32")
+    ]
+    assert [row.dtype for row in rows] == ["bf16", "fp32"]
+    assert rows[1].bytes == 2 * rows[0].bytes
 
 
 def test_launches_are_per_call(gpu, setting):
