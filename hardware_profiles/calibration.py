@@ -394,10 +394,33 @@ class OperationCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     """How sharply rows outgrow the chip; high where a library decides by their length. [1]"""
     element_s: float = 0.0
     """Arithmetic of one element in one compute unit; 0 where it always hides behind traffic. [s]"""
+    byte_s: float = 0.0
+    """What each byte of an element adds to that: wider loads take longer to arrive. [s]"""
     overlap_exponent: float = STREAM_OVERLAP
     """How well arithmetic and traffic overlap; 1 for one after the other. [1]"""
     fill_rows: float = 0.0
     """Rows of each compute unit in which the device fills and drains. [1]"""
+    held_row_columns: float = 0.0
+    """Row up to which threads keep it in registers, a warp short ones and a block others; 0 where
+    none do. [1]"""
+    held_row_s: float = 0.0
+    """What a warp or a block takes for such a row, however long. [s]"""
+    held_register_s: float = 0.0
+    """What each value that a thread holds adds to it. [s]"""
+    plain_row_bytes: float = 0.0
+    """Row from which a block goes through it again and again, two at a time; 0 for never. [byte]"""
+    plain_round_s: float = 0.0
+    """What all passes over one vector of each thread of that block take. [s]"""
+    plain_rest_s: float = 0.0
+    """The same for one element of each thread, of the rest that no vectors fill. [s]"""
+    row_element_ratio: float = 1.0
+    """Width of the elements that rows are made of, over that of the operation's type. [1]"""
+    row_traffic_share: float = 1.0
+    """Share of the traffic that the kernel of those rows moves; the rest is others'. [1]"""
+    serial_row_s: float = 0.0
+    """What a row takes in kernels that run in one block, however large the device. [s]"""
+    block_s: float = 0.0
+    """What a block takes for the part that is cut out for it, however small the whole. [s]"""
     cached_bandwidth_ratio: float = 1.0
     """Bandwidth of data that stays in the second-level cache, over that of memory. [1]"""
     residual: Residual | None = None

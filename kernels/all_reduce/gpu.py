@@ -93,20 +93,31 @@ def require_nccl() -> tuple[ModuleType, ModuleType]:
 
 
 def identifier_bytes(nccl: ModuleType) -> bytes:
-    """A new identifier of a group of ranks; CuPy gives it as 128 signed numbers."""
+    """A new identifier of a group of ranks; older CuPy gives it as 128 signed numbers."""
     return bytes(number % 256 for number in nccl.get_unique_id())
 
 
-def identifier_numbers(identifier: bytes) -> tuple[int, ...]:
-    """The identifier as CuPy wants it back."""
+def communicator(nccl: ModuleType, meeting: Meeting) -> Any:  # noqa: ANN401 -- CuPy's object
+    """Join a group of ranks; the identifier goes back as CuPy gave it.
+
+    Raises
+    ------
+    BootstrapError
+        When the identifier is none of NCCL's.
+    """
+    identifier = meeting.identifier
     if len(identifier) != IDENTIFIER_BYTES:
         msg = f"NCCL's identifier has {len(identifier)} bytes; expected {IDENTIFIER_BYTES}"
         raise BootstrapError(msg)
-    return tuple(number - 256 if number > 127 else number for number in identifier)
+    try:
+        return nccl.NcclCommunicator(meeting.n_ranks, identifier, meeting.rank)
+    except TypeError:  # of older CuPy, which takes the signed numbers
+        numbers = tuple(number - 256 if number > 127 else number for number in identifier)
+        return nccl.NcclCommunicator(meeting.n_ranks, numbers, meeting.rank)
 
 
 class NcclRank:
-    """One rank on one GPU; a context manager. It has not run on a GPU."""
+    """One rank on one GPU; a context manager. Groups of more than one have not run on GPUs."""
 
     def __init__(self, meeting: Meeting, *, device_index: int) -> None:
         self._meeting = meeting
@@ -116,8 +127,7 @@ class NcclRank:
         self._device = self._cupy.cuda.Device(device_index)
         self._device.use()
         self._stream = self._cupy.cuda.Stream(non_blocking=True)
-        numbers = identifier_numbers(meeting.identifier)
-        self._communicator = self._nccl.NcclCommunicator(meeting.n_ranks, numbers, meeting.rank)
+        self._communicator = communicator(self._nccl, meeting)
 
     def __enter__(self) -> Self:
         return self

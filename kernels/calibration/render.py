@@ -69,7 +69,7 @@ def _lines(path: str, table: Mapping[str, object]) -> list[str]:
 
 
 def _without_defaults(one: msgspec.Struct) -> dict[str, object]:
-    """What constants of products say beyond their defaults: most belong to processors alone."""
+    """What constants say beyond their defaults: most belong to few kernels, or to processors."""
     table = msgspec.to_builtins(one)
     defaults = {field.encode_name: field.default for field in msgspec.structs.fields(one)}
     return {name: value for name, value in table.items() if value != defaults[name]}
@@ -83,6 +83,11 @@ def rendered_calibration(calibration: Calibration, *, path: str = "calibration")
             "implementations": {
                 name: _without_defaults(one) for name, one in products.implementations.items()
             }
+        }
+    if calibration.memory_bound is not None:
+        table["memory_bound"]["operations"] = {
+            name: _without_defaults(one)
+            for name, one in calibration.memory_bound.operations.items()
         }
     return "\n".join(_lines(path, table))
 

@@ -30,7 +30,13 @@ __all__ = [
     "stream_bounds",
 ]
 
-SHORT_ROW_COLUMNS = {"softmax": 1024.0, "softmax-fwd": 2048.0, "softmax-bwd": 1024.0}
+SHORT_ROW_COLUMNS = {
+    "softmax": 1024.0,
+    "softmax-fwd": 2048.0,
+    "softmax-bwd": 1024.0,
+    "cross_entropy-fwd": 2048.0,
+    "cross_entropy_fp32-fwd": 2048.0,
+}
 """Rows that one warp takes in the framework measured (PyTorch, SoftMax.cu; forward passes up to
 2,048 columns since the versions that surveys run)."""
 
@@ -93,8 +99,19 @@ FIXED = {
         low=SOFT_ROW_SHARPNESS, high=SOFT_ROW_SHARPNESS, start=SOFT_ROW_SHARPNESS
     ),
     "element_s": Bound(low=0.0, high=0.0, start=0.0),
+    "byte_s": Bound(low=0.0, high=0.0, start=0.0),
     "overlap_exponent": Bound(low=STREAM_OVERLAP, high=STREAM_OVERLAP, start=STREAM_OVERLAP),
     "fill_rows": Bound(low=0.0, high=0.0, start=0.0),
+    "held_row_columns": Bound(low=0.0, high=0.0, start=0.0),
+    "held_row_s": Bound(low=0.0, high=0.0, start=0.0),
+    "held_register_s": Bound(low=0.0, high=0.0, start=0.0),
+    "plain_row_bytes": Bound(low=0.0, high=0.0, start=0.0),
+    "plain_round_s": Bound(low=0.0, high=0.0, start=0.0),
+    "plain_rest_s": Bound(low=0.0, high=0.0, start=0.0),
+    "row_element_ratio": Bound(low=1.0, high=1.0, start=1.0),
+    "row_traffic_share": Bound(low=1.0, high=1.0, start=1.0),
+    "serial_row_s": Bound(low=0.0, high=0.0, start=0.0),
+    "block_s": Bound(low=0.0, high=0.0, start=0.0),
     "cached_bandwidth_ratio": Bound(low=1.0, high=1.0, start=1.0),
 }
 """What a plain stream does not have."""
@@ -120,7 +137,7 @@ def stream_bounds(name: str) -> dict[str, Bound]:
 def eager_bounds(name: str, plan: EagerPlan) -> dict[str, Bound]:
     """Ranges for an operation whose kernels are known: what these move is hardly free."""
     is_along_rows, ratio = runs_along_rows(name), plan.traffic_ratio
-    launch_s = plan.kernels * EAGER_LAUNCH_S + plan.serial_s
+    launch_s = plan.kernels * EAGER_LAUNCH_S
     bounds = FIXED | {
         "traffic_ratio": Bound(
             low=0.9 * ratio,
@@ -132,19 +149,40 @@ def eager_bounds(name: str, plan: EagerPlan) -> dict[str, Bound]:
         "element_s": Bound(low=1e-12, high=1e-8, start=1e-10, prior_sigma=1.0),
     }
     if is_along_rows:
-        bounds["overlap_exponent"] = _known(ROW_OVERLAP)
-        if name in SHORT_ROW_COLUMNS:  # two kernels: that of longer rows costs something for each
+        bounds["byte_s"] = Bound(low=1e-13, high=1e-9, start=5e-11, prior_sigma=1.0)
+        bounds["overlap_exponent"] = Bound(low=1.0, high=8.0, start=3.0, prior_sigma=0.5)
+        if not plan.held_row_columns:
             row = Bound(low=1e-9, high=20e-6, start=0.2e-6, prior_sigma=1.0)
             bounds |= {"row_s": row, "unaligned_row_s": row}
-        else:
+        if name not in SHORT_ROW_COLUMNS:
             bounds["fill_rows"] = Bound(low=1e-2, high=16.0, start=1.0, prior_sigma=1.0)
+    if plan.block_s > 0.0:
+        bounds["block_s"] = Bound(low=1e-7, high=1e-3, start=plan.block_s, prior_sigma=0.5)
+    bounds["row_element_ratio"] = _known(plan.row_element_ratio)
+    if plan.serial_row_s > 0.0:
+        bounds["serial_row_s"] = Bound(
+            low=1e-11, high=1e-7, start=plan.serial_row_s, prior_sigma=1.0
+        )
+    if plan.held_row_columns > 0.0:
+        bounds |= {
+            "overlap_exponent": Bound(low=1.0, high=8.0, start=3.0, prior_sigma=0.5),
+            "held_row_columns": _known(plan.held_row_columns),
+            "row_traffic_share": _known(plan.row_traffic_share),
+            "held_row_s": Bound(low=1e-7, high=1e-4, start=2e-6, prior_sigma=1.0),
+            "held_register_s": Bound(low=1e-9, high=1e-5, start=2e-7, prior_sigma=1.0),
+            "plain_row_bytes": _known(plan.plain_row_bytes),
+            "plain_round_s": Bound(low=1e-8, high=1e-4, start=2e-6, prior_sigma=1.0),
+            "plain_rest_s": Bound(low=1e-9, high=1e-5, start=7e-7, prior_sigma=1.0),
+        }
     if plan.long_row_bytes > 0.0:
         bounds["long_row_bytes"] = _known(plan.long_row_bytes)
         if plan.long_row_traffic_ratio is None:
             bounds["long_row_traffic_ratio"] = Bound(low=1.0, high=3.0, start=1.4, prior_sigma=0.2)
+            bounds["long_row_sharpness"] = _known(plan.long_row_sharpness)
         else:
             bounds["long_row_traffic_ratio"] = _known(plan.long_row_traffic_ratio)
-            bounds["long_row_sharpness"] = _known(STEP_SHARPNESS)
+            if not plan.held_row_columns:  # else it is a cache that rows outgrow, bit by bit
+                bounds["long_row_sharpness"] = _known(STEP_SHARPNESS)
     return bounds
 
 

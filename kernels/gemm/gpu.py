@@ -141,7 +141,9 @@ def gemm_gpu(
 
 def _require(array: Any, *, name: str, like: Any, shape: tuple[int, ...]) -> None:  # noqa: ANN401
     require_operand(array, name=name, dtype=like.dtype, shape=shape, dtypes=tuple(DTYPES))
-    if array.ndim >= 2 and array.shape[-1] > 1 and array.strides[-1] != array.itemsize:
+    # CuPy says strides of 0 where there are no elements.
+    has_rows = array.ndim >= 2 and array.shape[-1] > 1 and array.size > 0
+    if has_rows and array.strides[-1] != array.itemsize:
         msg = f"{name}: strides {array.strides}; expected contiguous rows; say transposed instead"
         raise ValueError(msg)
 

@@ -58,8 +58,8 @@ class Operand:
     def of(cls, array: Any, *, is_transposed: bool) -> Operand:  # noqa: ANN401 -- CuPy's array
         """Describe an array of two or three axes with contiguous rows."""
         rows, columns = array.shape[-2:]
-        # A lone row has no stride that matters; the array's own may be anything.
-        ld = array.strides[-2] // array.itemsize if rows > 1 else columns
+        # A lone row has no stride that matters, nor has an empty array; its own may be anything.
+        ld = array.strides[-2] // array.itemsize if rows > 1 and columns else columns
         is_batch = array.ndim == 3 and array.shape[0] > 1
         return cls(
             address=int(array.data.ptr),

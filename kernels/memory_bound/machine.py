@@ -28,13 +28,25 @@ class EagerPlan:
     """Kernels that it launches. [1]"""
     traffic_ratio: float
     """What they move over one read of every operand and one write of every result. [1]"""
-    serial_s: float = 0.0
-    """Time of those that run in one block, however large the device. [s]"""
+    serial_row_s: float = 0.0
+    """What a row takes in those that run in one block, however large the device. [s]"""
+    block_s: float = 0.0
+    """What a block takes for its part, where parts have a size of their own. [s]"""
     long_row_bytes: float = 0.0
     """Rows beyond this are read again. [byte]"""
     long_row_traffic_ratio: float | None = None
     """Traffic of such rows over that of others, where a library decides by the length; none where
     rows outgrow a cache, and how much they lose is left to the fit. [1]"""
+    long_row_sharpness: float = SOFT_ROW_SHARPNESS
+    """How sharply they do so. [1]"""
+    held_row_columns: float = 0.0
+    """Rows up to this stay in registers. [1]"""
+    plain_row_bytes: float = 0.0
+    """Rows from this on are gone through again and again. [byte]"""
+    row_element_ratio: float = 1.0
+    """Width of the elements that rows are made of, over that of the operation's type. [1]"""
+    row_traffic_share: float = 1.0
+    """Share of the traffic that the kernel of those rows moves. [1]"""
 
 
 @functools.cache
@@ -83,4 +95,15 @@ def operation_machine(
         element_s=operation.element_s if operation else 0.0,
         overlap_exponent=operation.overlap_exponent if operation else STREAM_OVERLAP,
         fill_rows=operation.fill_rows if operation else 0.0,
+        held_row_columns=operation.held_row_columns if operation else 0.0,
+        held_row_s=operation.held_row_s if operation else 0.0,
+        held_register_s=operation.held_register_s if operation else 0.0,
+        plain_row_bytes=operation.plain_row_bytes if operation else 0.0,
+        plain_round_s=operation.plain_round_s if operation else 0.0,
+        plain_rest_s=operation.plain_rest_s if operation else 0.0,
+        row_element_ratio=operation.row_element_ratio if operation else 1.0,
+        row_traffic_share=operation.row_traffic_share if operation else 1.0,
+        serial_row_s=operation.serial_row_s if operation else 0.0,
+        block_s=operation.block_s if operation else 0.0,
+        byte_s=operation.byte_s if operation else 0.0,
     )

@@ -12,8 +12,8 @@ from kernels.all_reduce import gpu
 from kernels.all_reduce.bootstrap import BootstrapError
 from kernels.all_reduce.gpu import (
     GpuTask,
+    communicator,
     identifier_bytes,
-    identifier_numbers,
     require_nccl,
     task_elements,
 )
@@ -146,18 +146,35 @@ def test_shards_that_nccl_cannot_cut_are_refused():
         require_equal_shards("reduce_scatter", 13, 4)
 
 
-def test_the_identifier_survives_the_way_over_bytes():
-    class Nccl:
-        numbers = tuple((7 * i) % 256 - 128 for i in range(128))
+class BytesNccl:
+    """The identifier as CuPy 14 gives and takes it."""
 
-        def get_unique_id(self):
-            return self.numbers
+    identifier: object = bytes((7 * i) % 256 for i in range(128))
 
-    sent = identifier_bytes(Nccl())
-    assert len(sent) == 128
-    assert identifier_numbers(sent) == Nccl.numbers
+    def get_unique_id(self):
+        return self.identifier
+
+    def NcclCommunicator(self, n_ranks, identifier, rank):
+        if not isinstance(identifier, type(self.identifier)):
+            msg = "Argument 'commId' has incorrect type"
+            raise TypeError(msg)
+        return n_ranks, identifier, rank
+
+
+class NumbersNccl(BytesNccl):
+    """The same as older CuPy has it."""
+
+    identifier = tuple((7 * i) % 256 - 128 for i in range(128))
+
+
+@pytest.mark.parametrize("library", [BytesNccl(), NumbersNccl()])
+def test_the_identifier_goes_back_to_nccl_as_it_came(library):
+    meeting = SimpleNamespace(identifier=identifier_bytes(library), n_ranks=3, rank=1)
+    assert isinstance(meeting.identifier, bytes)
+    assert communicator(library, meeting) == (3, library.identifier, 1)
+    meeting.identifier = b"abc"
     with pytest.raises(BootstrapError, match="has 3 bytes; expected 128"):
-        identifier_numbers(b"abc")
+        communicator(library, meeting)
 
 
 @pytest.mark.parametrize(

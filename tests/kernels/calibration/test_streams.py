@@ -84,10 +84,11 @@ def test_two_devices_of_an_architecture_tell_arithmetic_from_traffic():
 
 
 def test_long_rows_follow_the_source_where_rows_hold_no_short_ones():
-    rows = planted_rows(name="cross_entropy-fwd", accelerator="h100-sxm")
-    rows.sizes[:, 1:4] = (65536.0, 2.0, 1.0)
-    plan = eager_plan("cross_entropy-fwd")
-    known = TRUTH | {"traffic_ratio": 2.0, "long_row_bytes": plan.long_row_bytes}
+    rows = planted_rows(name="cross_entropy-bwd", accelerator="h100-sxm")
+    rows.sizes[:, 1:4] = (65536.0, 2.0, 2.0)
+    plan = eager_plan("cross_entropy-bwd")
+    known = TRUTH | {"traffic_ratio": 2.0, "serial_row_s": plan.serial_row_s}
+    known |= {"long_row_bytes": plan.long_row_bytes}
     known |= {"long_row_traffic_ratio": plan.long_row_traffic_ratio, "long_row_sharpness": 1000.0}
     planted = FittedOperation(parameters=known, residual=None)
     rows.measured_s[:] = FITTER.predict_s(rows, 0.9, planted)
@@ -96,6 +97,25 @@ def test_long_rows_follow_the_source_where_rows_hold_no_short_ones():
     short.sizes[:, 1] = 8192.0
     predicted_s, expected_s = (FITTER.predict_s(short, 0.9, one) for one in (found, planted))
     assert np.median(np.abs(predicted_s / expected_s - 1.0)) < 0.05
+
+
+def test_rows_held_in_registers_are_told_from_traffic():
+    plan = eager_plan("softmax-fwd")
+    truth = TRUTH | {
+        "traffic_ratio": 1.0,
+        "launch_s": 4e-6,
+        "held_row_columns": plan.held_row_columns,
+        "held_row_s": 3e-6,
+        "held_register_s": 1.5e-7,
+        "overlap_exponent": 3.0,
+    }
+    sets = [
+        planted_rows(truth, name="softmax-fwd", accelerator=name, share=0.9)
+        for name in ("h100-sxm", "h200-sxm")
+    ]
+    found = FITTER.fit_eager([(rows, 0.9) for rows in sets], plan).parameters
+    assert found["held_row_s"] == pytest.approx(3e-6, rel=0.05)
+    assert found["held_register_s"] == pytest.approx(1.5e-7, rel=0.1)
 
 
 def test_a_device_alone_stays_near_what_its_architecture_told():

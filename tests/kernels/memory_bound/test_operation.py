@@ -76,6 +76,89 @@ def test_arithmetic_hides_behind_traffic_as_far_as_it_can(columns, element_s):
     assert longer_s * (1 - 1e-9) <= both_s <= 2.0 ** (1 / 6) * longer_s * (1 + 1e-9)
 
 
+HELD = SOFTMAX._replace(
+    row_s=0.0,
+    unaligned_row_s=0.0,
+    short_row_columns=2048.0,
+    overlap_exponent=6.0,
+    held_row_columns=9216.0,
+    held_row_s=2.5e-6,
+    held_register_s=0.2e-6,
+    plain_row_bytes=48e3,
+    plain_round_s=2e-6,
+    plain_rest_s=0.7e-6,
+)
+
+
+@given(rows=SIZES, columns=SIZES, factor=st.floats(1.0, 10.0))
+def test_rows_by_their_latency_are_never_faster_when_there_are_more(rows, columns, factor):
+    base_s = operation_time_s(matrix(rows, columns), HELD)
+    assert operation_time_s(matrix(rows * factor, columns), HELD) >= base_s
+
+
+@pytest.mark.parametrize("columns", [1024, 4096, 9216])
+def test_a_row_in_registers_takes_its_latency_in_any_type_and_on_any_memory(columns):
+    wide = operation_time_s(
+        Matrix(1e5, float(columns), 4.0, 2.0, 1.0), HELD._replace(memory_bandwidth_bytes_per_s=1e18)
+    )
+    narrow = operation_time_s(
+        Matrix(1e5, float(columns), 2.0, 2.0, 1.0), HELD._replace(memory_bandwidth_bytes_per_s=1e17)
+    )
+    assert wide == pytest.approx(narrow, rel=1e-6)
+    assert wide > operation_time_s(
+        matrix(1e5, columns), HELD._replace(held_row_s=0.0, memory_bandwidth_bytes_per_s=1e18)
+    )
+
+
+def test_memory_decides_where_it_is_slower_than_the_latency():
+    slow = HELD._replace(memory_bandwidth_bytes_per_s=1e10)
+    plain = slow._replace(held_row_s=0.0)
+    sizes = matrix(1e5, 4096)
+    assert operation_time_s(sizes, slow) == pytest.approx(operation_time_s(sizes, plain), rel=1e-3)
+
+
+def test_a_unit_has_one_block_less_where_rows_outgrow_its_registers():
+    free = HELD._replace(launch_s=0.0, memory_bandwidth_bytes_per_s=1e18)
+    at, beyond = (operation_time_s(matrix(1e5, columns), free) for columns in (4096, 4097))
+    assert beyond / at == pytest.approx(2.0 * (2.5 + 5 * 0.2) / (2.5 + 4 * 0.2), rel=1e-6)
+
+
+def test_what_no_vectors_fill_is_gone_through_element_by_element():
+    free = HELD._replace(launch_s=0.0, memory_bandwidth_bytes_per_s=1e18)
+    even, rest = (operation_time_s(matrix(1e5, columns), free) for columns in (16384, 20000))
+    n_rest = 4  # 3616 columns by 1024 threads
+    assert rest / even == pytest.approx((2.5 + 4 * 2.0 + n_rest * 0.7) / (2.5 + 4 * 2.0), rel=1e-6)
+
+
+def test_rows_of_one_block_gain_nothing_from_more_units():
+    serial = SOFTMAX._replace(
+        launch_s=0.0, row_s=0.0, serial_row_s=1e-9, memory_bandwidth_bytes_per_s=1e18
+    )
+    times_s = [
+        operation_time_s(matrix(1e4, 512), serial._replace(n_units=n)) for n in (10.0, 1000.0)
+    ]
+    assert times_s[0] == pytest.approx(1e-5, rel=1e-3)
+    assert times_s[1] == pytest.approx(times_s[0], rel=1e-6)
+
+
+def test_a_small_call_takes_what_one_block_takes_for_its_part():
+    parts = SOFTMAX._replace(launch_s=0.0, row_s=0.0, block_s=4e-5)
+    plain = parts._replace(block_s=0.0)
+    assert operation_time_s(matrix(1, 512), parts) == pytest.approx(4e-5, rel=1e-3)
+    large = matrix(1e5, 4096)
+    assert operation_time_s(large, parts) == pytest.approx(operation_time_s(large, plain), rel=1e-6)
+
+
+def test_wider_elements_take_longer_where_a_unit_waits_for_its_bytes():
+    waiting = SOFTMAX._replace(
+        launch_s=0.0, row_s=0.0, element_s=1e-12, byte_s=1e-10, memory_bandwidth_bytes_per_s=1e18
+    )
+    narrow, wide = (
+        operation_time_s(Matrix(1e5, 4096.0, width, 2.0, 1.0), waiting) for width in (2.0, 4.0)
+    )
+    assert wide / narrow == pytest.approx(2.0, rel=0.01)
+
+
 def test_an_operation_bound_by_arithmetic_gains_little_from_more_bandwidth():
     computing = SOFTMAX._replace(launch_s=0.0, row_s=0.0, element_s=1e-9)
     faster = computing._replace(memory_bandwidth_bytes_per_s=4e12)
