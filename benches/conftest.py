@@ -6,6 +6,8 @@ line and exit code 2. docs/benches.md describes everything.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from benches.benchmark_files import check_compared, check_written
@@ -56,7 +58,8 @@ def _check_files(config):
     """What pytest-benchmark would find wrong only after measuring everything."""
     written = getattr(config.option, "benchmark_json", None)
     if written is not None:
-        check_written(written)
+        # Before pytest-benchmark 5.3 it is a file that is open already.
+        check_written(Path(getattr(written, "name", written)))
     compared = getattr(config.option, "benchmark_compare", None)
     if isinstance(compared, str):
         check_compared(compared)

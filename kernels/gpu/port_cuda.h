@@ -33,6 +33,11 @@ PORT_DEVICE float log2_fast(float value) {
     asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(logarithm) : "f"(value));
     return logarithm;
 }
+PORT_DEVICE float reciprocal_fast(float value) {
+    float inverse;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(value));
+    return inverse;
+}
 PORT_DEVICE float square_root(float value) {
     float root;
     asm("sqrt.rn.f32 %0, %1;" : "=f"(root) : "f"(value));

@@ -37,6 +37,7 @@ PORT_DEVICE float shuffle_xor(float value, int mask) {
 }
 PORT_DEVICE float exp2_fast(float value) { return __builtin_amdgcn_exp2f(value); }
 PORT_DEVICE float log2_fast(float value) { return __builtin_amdgcn_logf(value); }
+PORT_DEVICE float reciprocal_fast(float value) { return __builtin_amdgcn_rcpf(value); }
 PORT_DEVICE float square_root(float value) { return __builtin_amdgcn_sqrtf(value); }
 PORT_DEVICE float larger_of(float a, float b) { return __builtin_fmaxf(a, b); }
 PORT_DEVICE float absolute(float value) { return __builtin_fabsf(value); }

@@ -28,7 +28,9 @@ NORM_ARGUMENTS = _layout(
     (np.int32, ("n_rows", "n_columns")),
     (np.float32, ("epsilon",)),
 )
-SUM_ARGUMENTS = _layout((np.uint64, ("parts", "out")), (np.int32, ("n_parts", "n_columns")))
+SUM_ARGUMENTS = _layout(
+    (np.uint64, ("parts", "out", "other_out")), (np.int32, ("n_parts", "n_columns"))
+)
 ELEMENT_ARGUMENTS = _layout(
     (np.uint64, ("first", "second", "third", "out", "other_out")), (np.int64, ("n",))
 )

@@ -20,11 +20,8 @@ constexpr float LOG2_E = 1.4426950408889634f;
 constexpr float GELU_SCALE = 2.0f * 0.7978845608028654f;
 constexpr float GELU_CUBIC = 0.044715f;
 
-PORT_DEVICE float sigmoid(float x) {
-    const float small = exp2_fast(-absolute(x) * LOG2_E);
-    return (x < 0.0f ? small : 1.0f) / (1.0f + small);
-}
-
+// Far below zero the power is infinite and its reciprocal 0. A division would take as long as memory.
+PORT_DEVICE float sigmoid(float x) { return reciprocal_fast(1.0f + exp2_fast(-x * LOG2_E)); }
 
 template <class T, int N>
 PORT_DEVICE void swiglu_forward(const ElementArguments& g) {

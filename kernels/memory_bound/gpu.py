@@ -38,10 +38,15 @@ Array = Any
 
 DTYPES = {"float32": "fp32", "float16": "fp16", "uint16": "bf16", "bfloat16": "bf16"}
 VECTOR_BYTES = 16
-BLOCKS_PER_UNIT = 8
-"""Blocks for each multiprocessor of kernels that go through an array in strides. [1]"""
+THREADS = 256
+VECTORS_PER_THREAD = 4
+"""Of kernels that go through an array in strides. Blocks are many and short: as many as a
+multiprocessor holds at once would have to be known for each kernel, and one too many waits for all
+the others. [1]"""
 NORM_BLOCKS_PER_UNIT = 2
 """Blocks of a norm's backward pass, each of which keeps sums of its own. [1]"""
+SUM_COLUMNS = 32
+"""Columns that a block of `sum_rows` adds up. [1]"""
 
 
 def rms_norm_gpu(x: Array, weight: Array, *, epsilon: float = 1e-6) -> Array:
@@ -216,7 +221,7 @@ def adamw_gpu(
         **adamw_factors(rule),
     )
     name = f"adamw_{DTYPES[str(gradient.dtype)]}"
-    _launch("adamw", name, given, _n_strided_blocks(cupy, weight.size // 4))
+    _launch("adamw", name, given, _n_strided_blocks(weight.size // 4))
     return copy
 
 
@@ -264,17 +269,17 @@ def _norm_backward(
     )
     _launch("norms", f"{name}_backward_{_by_row(x)}", given, n_parts)
     d_weight, d_bias = (cupy.empty(x.shape[1], dtype=x.dtype) for _ in range(2))
-    wanted = ((parts[0], d_weight), (parts[1], d_bias)) if name == "layer_norm" else ()
-    for part, out in wanted or ((parts[0], d_weight),):
-        sums = packed(
-            arguments.SUM_ARGUMENTS,
-            parts=_address(part),
-            out=_address(out),
-            n_parts=n_parts,
-            n_columns=x.shape[1],
-        )
-        n_blocks = -(-x.shape[1] // 256)
-        _launch("sum_rows", f"sum_rows_{DTYPES[str(x.dtype)]}", sums, n_blocks)
+    sums = packed(
+        arguments.SUM_ARGUMENTS,
+        parts=_address(parts),
+        out=_address(d_weight),
+        other_out=_address(d_bias),
+        n_parts=n_parts,
+        n_columns=x.shape[1],
+    )
+    n_matrices = 2 if name == "layer_norm" else 1
+    n_blocks = n_matrices * -(-x.shape[1] // SUM_COLUMNS)
+    _launch("sum_rows", f"sum_rows_{DTYPES[str(x.dtype)]}", sums, n_blocks)
     return d_x, d_weight, d_bias
 
 
@@ -290,7 +295,7 @@ def _by_element(name: str, operands: tuple[Array, ...]) -> tuple[Array, ...]:
     }
     given = packed(arguments.ELEMENT_ARGUMENTS, n=first.size, **places)
     n_vectors = first.size * first.itemsize // VECTOR_BYTES
-    blocks = _n_strided_blocks(cupy, n_vectors)
+    blocks = _n_strided_blocks(n_vectors)
     _launch("elementwise", f"{name}_{DTYPES[str(first.dtype)]}", given, blocks)
     return outputs
 
@@ -306,9 +311,8 @@ def _launch(source_name: str, entry_name: str, given: NDArray[Any], n_blocks: in
     function((n_blocks, 1, 1), (entry.n_threads, 1, 1), (by_value(cupy, given),))
 
 
-def _n_strided_blocks(cupy: Any, n_vectors: int) -> int:  # noqa: ANN401 -- module
-    units = int(cupy.cuda.Device().attributes["MultiProcessorCount"])
-    return max(1, min(BLOCKS_PER_UNIT * units, -(-n_vectors // 256)))
+def _n_strided_blocks(n_vectors: int) -> int:
+    return max(1, -(-n_vectors // (THREADS * VECTORS_PER_THREAD)))
 
 
 def _address(array: Array) -> int:

@@ -32,7 +32,7 @@ template <class T, int N>
 struct RowPart {
     const T* row;
     int n;
-    Vector<T, N> kept[KEPT];
+    Packed<T, N> kept[KEPT];
 
     PORT_DEVICE RowPart(const T* row, int n_columns) : row(row), n(n_columns / N) {
         PORT_UNROLL
@@ -51,7 +51,7 @@ struct RowPart {
         for (int i = 0; i < KEPT; ++i) {
             const int at = static_cast<int>(thread_index()) + i * THREADS;
             if (at < n) {
-                work(kept[i], at * N);
+                work(kept[i].values(), at * N);
             }
         }
         for (int at = static_cast<int>(thread_index()) + KEPT * THREADS; at < n; at += THREADS) {
@@ -144,7 +144,7 @@ PORT_DEVICE void backward(const NormArguments& g) {
             for (int i = 0; i < KEPT; ++i) {
                 const int at = static_cast<int>(thread_index()) + i * THREADS;
                 if (at < x_part.n) {
-                    work(x_part.kept[i], d_part.kept[i], at * N, i);
+                    work(x_part.kept[i].values(), d_part.kept[i].values(), at * N, i);
                 }
             }
             for (int at = static_cast<int>(thread_index()) + KEPT * THREADS; at < x_part.n;
@@ -207,4 +207,4 @@ PORT_DEVICE void backward(const NormArguments& g) {
 
 }  // namespace
 
-PORT_KERNEL(ENTRY_THREADS, 1) ENTRY_NAME(const NormArguments g) { ENTRY_BODY(g); }
+PORT_KERNEL(ENTRY_THREADS, ENTRY_BLOCKS) ENTRY_NAME(const NormArguments g) { ENTRY_BODY(g); }

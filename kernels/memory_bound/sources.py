@@ -12,7 +12,13 @@ ELEMENTS = {"bf16": ("Bf16", 8), "fp16": ("Fp16", 8), "fp32": ("float", 4)}
 
 
 def _entry(name: str, body: str, *, n_threads: int = 256) -> Entry:
-    macros = {"ENTRY_THREADS": str(n_threads), "ENTRY_BODY": body}
+    # Backward passes of norms keep sums in registers; two blocks must fit into a unit all the same.
+    n_blocks = 2 if "norm_backward" in name else 1
+    macros = {
+        "ENTRY_THREADS": str(n_threads),
+        "ENTRY_BLOCKS": str(n_blocks),
+        "ENTRY_BODY": body,
+    }
     return Entry(name=name, n_threads=n_threads, macros=macros)
 
 

@@ -34,6 +34,31 @@ struct Vector {
     }
 };
 
+// The same as they are stored: a thread that keeps many needs half the registers in 16 bits.
+template <class T, int N>
+struct Packed {
+    Chunk chunk;
+
+    PORT_DEVICE void load(const T* from) { chunk = *reinterpret_cast<const Chunk*>(from); }
+    PORT_DEVICE Vector<T, N> values() const {
+        Vector<T, N> vector;
+        const T* elements = reinterpret_cast<const T*>(&chunk);
+        PORT_UNROLL
+        for (int i = 0; i < N; ++i) {
+            vector.value[i] = to_float(elements[i]);
+        }
+        return vector;
+    }
+};
+
+template <class T>
+struct Packed<T, 1> {
+    T element;
+
+    PORT_DEVICE void load(const T* from) { element = *from; }
+    PORT_DEVICE Vector<T, 1> values() const { return {{to_float(element)}}; }
+};
+
 template <int N>
 struct Width {
     static constexpr int n = N;

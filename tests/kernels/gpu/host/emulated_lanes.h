@@ -36,5 +36,6 @@ inline float exp2_fast(float value) { return std::exp2(value); }
 inline float log2_fast(float value) { return std::log2(value); }
 inline float larger_of(float a, float b) { return std::fmax(a, b); }
 inline float minus_infinity() { return -INFINITY; }
+inline float reciprocal_fast(float value) { return 1.0f / value; }
 inline float square_root(float value) { return std::sqrt(value); }
 inline float absolute(float value) { return std::fabs(value); }
