@@ -59,7 +59,7 @@ def _check_files(config):
     written = getattr(config.option, "benchmark_json", None)
     if written is not None:
         # Before pytest-benchmark 5.3 it is a file that is open already.
-        check_written(Path(getattr(written, "name", written)))
+        check_written(written if isinstance(written, Path) else Path(written.name))
     compared = getattr(config.option, "benchmark_compare", None)
     if isinstance(compared, str):
         check_compared(compared)

@@ -54,6 +54,13 @@ def test_files_of_the_benches_are_looked_at_before_anything_is_measured(tmp_path
         assert "\n" not in stopped.value.msg
 
 
+def test_a_file_that_is_open_already_is_looked_at_by_its_name(tmp_path):
+    with (tmp_path / "benches.json").open("wb") as written:
+        config = Config(backend="cpu", quick=True, benchmark_json=written)
+        conftest.pytest_configure(config)
+    assert config.kernel_bench.is_quick
+
+
 def test_the_host_is_there_for_everyone():
     config = Config(backend="cpu", quick=True, device="host-cpu")
     conftest.pytest_configure(config)
