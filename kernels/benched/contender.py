@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from hardware_profiles.own_version import tweeling_version
 from kernels.backends import Device
 from kernels.benched.case import KernelCase
 from kernels.timing import RepeatPolicy, Samples, Timer
@@ -105,16 +106,7 @@ def keeping_results(call: Callable[[int], object], *, n_sets: int) -> Callable[[
 
 def own_library(routine: str) -> str:
     """Library column of one of the project's own kernels."""
-    return f"{OWN_LIBRARY}-{_version()}:{routine}"
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("tweeling")
-    except PackageNotFoundError:  # a clone on a machine where nothing was installed
-        return "source"
+    return f"{OWN_LIBRARY}-{tweeling_version()}:{routine}"
 
 
 def n_operand_sets(set_bytes: float, *, cache_bytes: int, room_bytes: float, n_max: int) -> int:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Provenance
 from hardware_profiles.catalogue import Catalogue
+from hardware_profiles.own_version import tweeling_version
 from kernels.calibration.simplex import FittedErrors
 from kernels.importers.request import ImportRequest
 from kernels.importers.tidy import with_profile
@@ -77,12 +78,6 @@ def _today() -> str:
     return datetime.datetime.now(tz=datetime.UTC).date().isoformat()
 
 
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("tweeling")
-
-
 def _digest(parts: Sequence[object]) -> str:
     digest = hashlib.sha256()
     for part in parts:
@@ -135,7 +130,7 @@ class Session:
     folder: Path
     catalogue: Catalogue = field(default_factory=Catalogue)
     date: str = field(default_factory=_today)
-    code_version: str = field(default_factory=_version)
+    code_version: str = field(default_factory=tweeling_version)
     cache: Path | None = None
     """Folder of finished fits, so that an interrupted calibration goes on where it stopped."""
     imported: Mapping[str, Table] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from hardware_profiles.calibration import Provenance
+from hardware_profiles.own_version import tweeling_version
 from kernels.calibration.one_node import cluster_text, node_text, write_profile
 from kernels.calibration.profiles import calibrated_profile
 from kernels.calibration.report import FitReport
@@ -137,7 +138,7 @@ def _finished(
 
 
 def _provenance(facts: HostFacts, *, date: str) -> Callable[[FittedPart], Provenance]:
-    version = importlib.metadata.version("tweeling")
+    version = tweeling_version()
 
     def judged(part: FittedPart) -> Provenance:
         errors = part.heldout or part.fitted

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from twin.cli.version import tweeling_version
+from hardware_profiles.own_version import tweeling_version
 
 __all__ = ["crash_text", "report_crash", "write_crash_file"]
 

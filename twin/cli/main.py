@@ -156,7 +156,7 @@ def _print_version(context: click.Context, parameter: click.Parameter, is_asked:
     del parameter
     if not is_asked:
         return
-    from twin.cli.version import tweeling_version
+    from hardware_profiles.own_version import tweeling_version
 
     click.echo(f"tweeling {tweeling_version()}")
     context.exit()

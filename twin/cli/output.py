@@ -17,7 +17,7 @@ from typing import Literal
 
 import click
 
-from twin.cli.version import tweeling_version
+from hardware_profiles.own_version import tweeling_version
 
 __all__ = [
     "JsonError",

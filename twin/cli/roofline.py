@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from hardware_profiles.errors import TweelingError
+from hardware_profiles.own_version import tweeling_version
 from twin.cli.import_options import file_options, import_request
 from twin.cli.output import current_command, emit_json, progress_on_stderr
 from twin.cli.roofline_text import roofline_lines
 from twin.cli.scenario_options import profiles_option, whole_number
-from twin.cli.version import tweeling_version
 
 if TYPE_CHECKING:
     from twin.filter_expression import Filter

@@ -6,10 +6,10 @@ __all__ = ["tweeling_version"]
 
 
 def tweeling_version() -> str:
-    """Version of the distribution ``tweeling``; ``unknown`` where only the folders are there."""
+    """Version of the distribution ``tweeling``; ``source`` where only the folders are there."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
         return version("tweeling")
     except PackageNotFoundError:
-        return "unknown"
+        return "source"
