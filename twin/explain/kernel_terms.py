@@ -26,8 +26,19 @@ OPERATION_PARAMETERS = {
     "traffic_ratio": ("traffic ratio", "1"),
     "fill_rows": ("rows of a unit that fill the device", "1"),
     "element_s": ("arithmetic of one element in one unit", "s"),
+    "byte_s": ("wait of one unit for one byte", "s"),
+    "row_s": ("barriers of one row in one unit", "s"),
+    "held_row_s": ("latency of one row in registers", "s"),
+    "held_register_s": ("one value of each of its threads", "s"),
+    "plain_round_s": ("one vector of each thread, all passes", "s"),
+    "plain_rest_s": ("one element of each thread, all passes", "s"),
+    "serial_row_s": ("one row in kernels of one block", "s"),
+    "block_s": ("part of one block", "s"),
 }
-"""Constants of a memory-bound operation that its explanation names, with their units."""
+"""Constants of a memory-bound operation that its explanation names where they count, with units."""
+
+ALWAYS = ("traffic_ratio",)
+"""Those that it names in any case."""
 
 
 def _is_packed(limits: GemmTime) -> bool:
@@ -38,12 +49,23 @@ def _is_packed(limits: GemmTime) -> bool:
 def operation_formula(fitted: OperationCalibration) -> str:
     """What one memory-bound operation's time is made of, in words."""
     traffic = "traffic · ratio / bandwidth"
-    if fitted.element_s > 0.0:
+    beside = ["arithmetic"] if fitted.element_s > 0.0 else []
+    if fitted.row_s > 0.0:
+        beside.append("rows · row time")
+    if fitted.held_row_s > 0.0:
+        beside = ["arithmetic, or rows · latency / rows under way"]
+    if beside and (fitted.element_s > 0.0 or fitted.held_row_s > 0.0):
         is_sum = fitted.overlap_exponent <= 1.0
-        traffic = f"({traffic} + arithmetic)" if is_sum else f"smooth max({traffic}, arithmetic)"
+        both = " + ".join(beside)
+        traffic = f"({traffic} + {both})" if is_sum else f"smooth max({traffic}, {both})"
+    elif beside:
+        traffic += " + " + " + ".join(beside)
+    if fitted.block_s > 0.0:
+        traffic += ", but no less than the part of one block"
     if fitted.fill_rows > 0.0:
         traffic += " · (1 + rows that fill the device / rows)"
-    return f"calls · (floor + rows · row time) + {traffic}"
+    serial = " + rows · time in one block" if fitted.serial_row_s > 0.0 else ""
+    return f"calls · (floor + {traffic}{serial})"
 
 
 def _gemm_formula(limits: GemmTime) -> str:
@@ -306,6 +328,7 @@ class KernelTerms:
                         provenance=fitted.provenance,
                     )
                     for name, (words, unit) in OPERATION_PARAMETERS.items()
+                    if name in ALWAYS or getattr(fitted, name) > 0.0
                 ),
             ),
         )
