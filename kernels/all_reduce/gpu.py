@@ -9,8 +9,8 @@ Start it on one machine and it uses all GPUs there::
 or start one process per GPU on several (mpirun, srun, torchrun); every rank then finds its place in
 the environment (`kernels.all_reduce.launch_environment`).
 
-What has not run on a GPU: everything in this module. How ranks meet is tested with plain
-processes, and which calls an operation makes is tested with a stand-in for the library.
+One rank has called NCCL on an H100; groups of several have not run on GPUs. How ranks meet is
+tested with plain processes, and which calls an operation makes is tested with a stand-in for the library.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ class NcclRank:
 class GpuRank:
     """One rank on one GPU with NCCL and, once a task asks for them, our own kernels.
 
-    A context manager. It has not run on a GPU.
+    A context manager. It has run on one GPU alone.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What to time on GPUs, and how rounds on a stream are timed. It has not run on a GPU."""
+"""What to time on GPUs, and how rounds on a stream are timed; run on one GPU, not yet on several."""
 
 from __future__ import annotations
 

@@ -299,7 +299,7 @@ def skip_without_gpus(n_least):
 
 @pytest.mark.gpu
 def test_one_gpu_gets_back_what_it_put_in():
-    """Not run yet; needs CuPy with NCCL and one GPU."""
+    """Needs CuPy with NCCL and one GPU; ran on an H100."""
     skip_without_gpus(1)
     times = gpu.time_on_gpus([GpuTask("all_reduce", 2**20)])
     assert times[0].median_s > 0
