@@ -10,7 +10,7 @@ or start one process per GPU on several (mpirun, srun, torchrun); every rank the
 the environment (`kernels.all_reduce.launch_environment`).
 
 One rank has called NCCL on an H100; groups of several have not run on GPUs. How ranks meet is
-tested with plain processes, and which calls an operation makes is tested with a stand-in for the library.
+tested with plain processes, and which calls an operation makes with a stand-in for the library.
 """
 
 from __future__ import annotations

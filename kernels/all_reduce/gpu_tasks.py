@@ -1,4 +1,4 @@
-"""What to time on GPUs, and how rounds on a stream are timed; run on one GPU, not yet on several."""
+"""What to time on GPUs, and how rounds on a stream are timed; not yet run on several GPUs."""
 
 from __future__ import annotations
 
