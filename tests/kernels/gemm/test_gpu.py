@@ -103,9 +103,10 @@ def test_operands_out_of_step_with_16_bytes_are_no_tensor_maps():
     odd = product(half(16, 63), half(63, 32), half(16, 32))
     assert "ld 63 is no positive multiple of 8 elements" in str(odd.why_not_mappable())
     with pytest.raises(BackendError, match="kernel mma takes any"):
-        entry_for(odd, kernel="wgmma")
+        entry_for(odd, kernel="wgmma", n_units=132)
+    fp32 = product(half(8, 8), half(8, 8), half(8, 8), dtype="fp32")
     with pytest.raises(BackendError, match="kernel mfma has no entry for fp32"):
-        entry_for(product(half(8, 8), half(8, 8), half(8, 8), dtype="fp32"), kernel="mfma")
+        entry_for(fp32, kernel="mfma", n_units=132)
 
 
 @pytest.mark.parametrize("kernel", [name for name in KERNELS if name not in {"auto", "vendor"}])
@@ -113,7 +114,7 @@ def test_operands_out_of_step_with_16_bytes_are_no_tensor_maps():
 def test_every_kernel_has_an_entry_for_every_layout(kernel, transposed):
     dtype = "fp32" if kernel == "simt" else "bf16"
     narrow = product(half(64, 64), half(64, 64), half(64, 64), transposed=transposed, dtype=dtype)
-    source, entry = entry_for(narrow, kernel=kernel)
+    source, entry = entry_for(narrow, kernel=kernel, n_units=132)
     assert source is gemm_source(f"gemm_{kernel}")
     assert entry.layout == narrow.layout
 
