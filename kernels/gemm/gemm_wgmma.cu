@@ -9,6 +9,7 @@
 
 #include "port_sm90.h"
 #include "tiles.h"
+#include "wgmma_store.h"
 
 namespace {
 
@@ -139,26 +140,6 @@ PORT_DEVICE void multiply(
     }
 }
 
-template <class T>
-PORT_DEVICE void store(const GemmArguments& g, const float (&sum)[TILE_N / 2], int batch,
-                       int first_row, int first_column) {
-    const int thread = static_cast<int>(thread_index()) % 128;
-    const bool in_pairs = are_pairs_aligned<T>(g);
-    T* out = static_cast<T*>(g.out) + batch * g.out_batch_stride;
-    PORT_UNROLL
-    for (int half = 0; half < 2; ++half) {
-        const int row = first_row + wgmma_row(thread, half * 2);
-        if (row < g.m) {
-            T* line = out + row * g.out_ld;
-            PORT_UNROLL
-            for (int i = half * 2; i < TILE_N / 2; i += 4) {
-                const int column = first_column + wgmma_column(thread, i);
-                store_pair(line + column, sum[i], sum[i + 1], g.n - column, in_pairs, g);
-            }
-        }
-    }
-}
-
 template <class T, bool A_ALONG_K, bool B_ALONG_K>
 PORT_DEVICE void consume(const Ring& ring, const GemmArguments& g, int consumer) {
     const Work work(g);
@@ -168,8 +149,8 @@ PORT_DEVICE void consume(const Ring& ring, const GemmArguments& g, int consumer)
         const TileIndex tile = work.tile(index);
         float sum[TILE_N / 2] = {};
         multiply<T, A_ALONG_K, B_ALONG_K>(sum, ring, place, n_tiles(g.k, DEPTH), consumer);
-        store<T>(g, sum, work.batch(index), tile.row * TILE_M + consumer * 64,
-                 tile.column * TILE_N);
+        store_sums<T, TILE_N>(g, sum, work.batch(index), tile.row * TILE_M + consumer * 64,
+                              tile.column * TILE_N);
     }
 }
 
