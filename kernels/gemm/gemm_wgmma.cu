@@ -2,7 +2,7 @@
 //
 // Blocks are persistent, one on each multiprocessor. One warp group copies: tensor maps made on the
 // host bring boxes of both operands, swizzled, into a ring of stages. Two warp groups multiply 64 rows
-// each of a tile of 128 x 128 or 128 x 256, straight from shared memory. Barriers in shared memory
+// each of a tile of 128 x 128, 192 or 256, straight from shared memory. Barriers in shared memory
 // count bytes that arrive (full) and warps that are done (empty); the copies of the next tile run
 // while this one is stored. Boxes are zero outside the matrices, and stores are guarded.
 #include "port.h"
@@ -21,7 +21,7 @@ constexpr int BOX_BYTES = 64 * DEPTH * 2;  // of 64 lines
 constexpr int A_BYTES = TILE_M / 64 * BOX_BYTES;
 constexpr int B_BYTES = TILE_N / 64 * BOX_BYTES;
 constexpr int STAGE_BYTES = A_BYTES + B_BYTES;
-constexpr int STAGES = 196608 / STAGE_BYTES;  // four or six, within 192 KiB
+constexpr int STAGES = 196608 / STAGE_BYTES;  // four, or six of narrow tiles, within 192 KiB
 constexpr int CONSUMER_WARPS = 8;
 
 // A place in the ring; its parity flips with every round.

@@ -71,12 +71,16 @@ GEMM_SOURCES = (
         architectures=("sm_90a",),
         entries=(
             *_entries("gemm_wgmma", ("bf16", "fp16"), n_threads=384, shared_bytes=RING_BYTES),
-            *_entries(
-                "gemm_wgmma256",
-                ("bf16", "fp16"),
-                n_threads=384,
-                shared_bytes=RING_BYTES,
-                tile_n=256,
+            *(
+                entry
+                for tile_n in (192, 256)
+                for entry in _entries(
+                    f"gemm_wgmma{tile_n}",
+                    ("bf16", "fp16"),
+                    n_threads=384,
+                    shared_bytes=RING_BYTES,
+                    tile_n=tile_n,
+                )
             ),
         ),
     ),

@@ -46,9 +46,9 @@ def chosen(m, n, *, n_batches=1, n_units=H200_UNITS):
     ("m", "n", "tile_n"),
     [
         (4096, 512, 128),  # 64 wide tiles would leave half of the units without one
-        (8192, 768, 128),  # the second wave of wide ones would be half empty
+        (8192, 768, 192),  # 256 of these are nearly two waves
         (8192, 1280, 128),
-        (768, 4096, 256),
+        (768, 4096, 192),  # 132 of these are one wave
         (8192, 4096, 256),
         (8192, 8192, 256),
         (8192, 128, 128),

@@ -55,6 +55,7 @@ FAMILIES = {
         ("gemm_simt", "gemm_simt"),
         ("gemm_mma", "gemm_mma"),
         ("gemm_wgmma", "gemm_wgmma"),
+        ("gemm_wgmma", "gemm_wgmma192"),
         ("gemm_wgmma", "gemm_wgmma256"),
         ("gemm_mfma", "gemm_mfma"),
     )
