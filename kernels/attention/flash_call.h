@@ -73,9 +73,3 @@ PORT_DEVICE T* rows_of(const Heads& heads, int batch, int head) {
 
 PORT_DEVICE int lane_index() { return static_cast<int>(thread_index() % 32); }
 PORT_DEVICE int warp_index() { return static_cast<int>(thread_index() / 32); }
-
-template <class T>
-PORT_DEVICE u32 pack(float low, float high) {
-    return static_cast<u32>(from_float<T>(low).bits) |
-           static_cast<u32>(from_float<T>(high).bits) << 16;
-}

@@ -9,6 +9,7 @@
 
 #include "flash_call.h"
 #include "matrix_fragments.h"
+#include "quads.h"
 
 constexpr int GROUP_THREADS = 128;
 constexpr int CONSUMERS = 2;
@@ -140,24 +141,6 @@ PORT_DEVICE void pack_weights(u32 (&to)[STEPS][4], const float (&from)[N]) {
         for (int i = 0; i < 4; ++i) {
             to[step][i] = pack<T>(from[step * 8 + 2 * i], from[step * 8 + 2 * i + 1]);
         }
-    }
-}
-
-// Lane t of every four gets word t of each of them, in their order.
-PORT_DEVICE void exchange_in_fours(u32 (&word)[4]) {
-    const bool is_odd = lane_index() % 2 != 0;
-    PORT_UNROLL
-    for (int i = 0; i < 4; i += 2) {
-        const u32 received = shuffle_xor_bits(is_odd ? word[i] : word[i + 1], 1);
-        word[i] = is_odd ? received : word[i];
-        word[i + 1] = is_odd ? word[i + 1] : received;
-    }
-    const bool is_high = lane_index() % 4 >= 2;
-    PORT_UNROLL
-    for (int i = 0; i < 2; ++i) {
-        const u32 received = shuffle_xor_bits(is_high ? word[i] : word[i + 2], 2);
-        word[i] = is_high ? received : word[i];
-        word[i + 2] = is_high ? word[i + 2] : received;
     }
 }
 

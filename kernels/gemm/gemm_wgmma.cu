@@ -2,13 +2,14 @@
 //
 // Blocks are persistent, one on each multiprocessor. One warp group copies: tensor maps made on the
 // host bring boxes of both operands, swizzled, into a ring of stages. Two warp groups multiply 64 rows
-// each of a tile of 128 x 128 or 128 x 256, straight from shared memory. Barriers in shared memory
+// each of a tile of 128 x 128, 192 or 256, straight from shared memory. Barriers in shared memory
 // count bytes that arrive (full) and warps that are done (empty); the copies of the next tile run
 // while this one is stored. Boxes are zero outside the matrices, and stores are guarded.
 #include "port.h"
 
 #include "port_sm90.h"
 #include "tiles.h"
+#include "wgmma_store.h"
 
 namespace {
 
@@ -20,7 +21,7 @@ constexpr int BOX_BYTES = 64 * DEPTH * 2;  // of 64 lines
 constexpr int A_BYTES = TILE_M / 64 * BOX_BYTES;
 constexpr int B_BYTES = TILE_N / 64 * BOX_BYTES;
 constexpr int STAGE_BYTES = A_BYTES + B_BYTES;
-constexpr int STAGES = 196608 / STAGE_BYTES;  // four or six, within 192 KiB
+constexpr int STAGES = 196608 / STAGE_BYTES;  // four, or six of narrow tiles, within 192 KiB
 constexpr int CONSUMER_WARPS = 8;
 
 // A place in the ring; its parity flips with every round.
@@ -139,26 +140,6 @@ PORT_DEVICE void multiply(
     }
 }
 
-template <class T>
-PORT_DEVICE void store(const GemmArguments& g, const float (&sum)[TILE_N / 2], int batch,
-                       int first_row, int first_column) {
-    const int thread = static_cast<int>(thread_index()) % 128;
-    const bool in_pairs = are_pairs_aligned<T>(g);
-    T* out = static_cast<T*>(g.out) + batch * g.out_batch_stride;
-    PORT_UNROLL
-    for (int half = 0; half < 2; ++half) {
-        const int row = first_row + wgmma_row(thread, half * 2);
-        if (row < g.m) {
-            T* line = out + row * g.out_ld;
-            PORT_UNROLL
-            for (int i = half * 2; i < TILE_N / 2; i += 4) {
-                const int column = first_column + wgmma_column(thread, i);
-                store_pair(line + column, sum[i], sum[i + 1], g.n - column, in_pairs, g);
-            }
-        }
-    }
-}
-
 template <class T, bool A_ALONG_K, bool B_ALONG_K>
 PORT_DEVICE void consume(const Ring& ring, const GemmArguments& g, int consumer) {
     const Work work(g);
@@ -168,8 +149,8 @@ PORT_DEVICE void consume(const Ring& ring, const GemmArguments& g, int consumer)
         const TileIndex tile = work.tile(index);
         float sum[TILE_N / 2] = {};
         multiply<T, A_ALONG_K, B_ALONG_K>(sum, ring, place, n_tiles(g.k, DEPTH), consumer);
-        store<T>(g, sum, work.batch(index), tile.row * TILE_M + consumer * 64,
-                 tile.column * TILE_N);
+        store_sums<T, TILE_N>(g, sum, work.batch(index), tile.row * TILE_M + consumer * 64,
+                              tile.column * TILE_N);
     }
 }
 

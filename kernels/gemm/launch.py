@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backends import BackendError
-from kernels.gemm.sources import GemmEntry, gemm_source
+from kernels.gemm.sources import ELEMENTS, GemmEntry, gemm_source
+from kernels.gemm.tile_choice import relative_time
 from kernels.gpu.kernel_source import KernelSource
 from kernels.gpu.launch import by_value, function_of
 from kernels.gpu.tensor_map import MatrixInMemory, encode_tensor_map, why_not_mappable
@@ -29,8 +30,6 @@ ARGUMENTS = np.dtype(
 )
 MAX_GRID_Z = 65535
 """Blocks along the third axis of a grid. [1]"""
-WIDE_TILES_FROM = 256
-"""Columns of the result from which on the wide wgmma tile wastes little. [1]"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,8 +150,19 @@ class Product:
         return packed
 
 
-def entry_for(product: Product, *, kernel: str) -> tuple[KernelSource[GemmEntry], GemmEntry]:
+def entry_for(
+    product: Product, *, kernel: str, n_units: int
+) -> tuple[KernelSource[GemmEntry], GemmEntry]:
     """Source and entry of a kernel for a product.
+
+    Parameters
+    ----------
+    product
+        What is to be computed.
+    kernel
+        One of the package's own.
+    n_units
+        Multiprocessors of the device; where a kernel has tiles of several sizes they decide. [1]
 
     Raises
     ------
@@ -160,11 +170,13 @@ def entry_for(product: Product, *, kernel: str) -> tuple[KernelSource[GemmEntry]
         When the kernel does not take the product's type or strides.
     """
     dtype = "tf32" if kernel == "mma" and product.dtype == "fp32" else product.dtype
-    is_wide = kernel == "wgmma" and product.n >= WIDE_TILES_FROM
-    name = f"gemm_{kernel}{'256' if is_wide else ''}_{dtype}_{product.layout}"
     source = gemm_source(f"gemm_{kernel}")
-    entry = next((entry for entry in source.entries if entry.name == name), None)
-    if entry is None:
+    fitting = [
+        entry
+        for entry in source.entries
+        if (entry.element, entry.layout) == (ELEMENTS[dtype], product.layout)
+    ]
+    if not fitting:
         msg = f"kernel {kernel} has no entry for {dtype}"
         raise BackendError(msg)
     if kernel == "wgmma":
@@ -172,7 +184,8 @@ def entry_for(product: Product, *, kernel: str) -> tuple[KernelSource[GemmEntry]
         if reason is not None:
             msg = f"kernel wgmma cannot take an operand: {reason}; kernel mma takes any"
             raise BackendError(msg)
-    return source, entry
+    sizes = {"m": product.m, "n": product.n, "n_batches": product.n_batches}
+    return source, min(fitting, key=lambda entry: relative_time(entry, **sizes, n_units=n_units))
 
 
 def launch(cupy: Any, product: Product, *, kernel: str) -> None:  # noqa: ANN401 -- module
@@ -183,15 +196,15 @@ def launch(cupy: Any, product: Product, *, kernel: str) -> None:  # noqa: ANN401
     BackendError
         When the kernel does not take the product, or the device does not take the kernel.
     """
-    source, entry = entry_for(product, kernel=kernel)
+    n_units = int(cupy.cuda.Device().attributes["MultiProcessorCount"])
+    source, entry = entry_for(product, kernel=kernel, n_units=n_units)
     function = function_of(cupy, source, entry)
     tiles = -(-product.m // entry.tile_m) * -(-product.n // entry.tile_n)
     block = (entry.n_threads, 1, 1)
     if kernel == "wgmma":
         box_lines = (entry.tile_m, entry.tile_n)
         maps = [encode_tensor_map(matrix) for matrix in product.matrices(box_lines=box_lines)]
-        units = cupy.cuda.Device().attributes["MultiProcessorCount"]
-        grid = (min(units, tiles * product.n_batches), 1, 1)
+        grid = (min(n_units, tiles * product.n_batches), 1, 1)
         arguments = product.arguments(first_batch=0, n_batches=product.n_batches)
         values = tuple(by_value(cupy, value) for value in (*maps, arguments))
         function(grid, block, values, shared_mem=entry.dynamic_shared_bytes)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kernels.gpu.kernel_source import Entry, KernelSource
 
-__all__ = ["GEMM_SOURCES", "LAYOUTS", "GemmEntry", "gemm_source"]
+__all__ = ["ELEMENTS", "GEMM_SOURCES", "LAYOUTS", "GemmEntry", "gemm_source"]
 
 LAYOUTS = ("nn", "nt", "tn", "tt")
 """Transposition of a and of b: n as stored, t transposed."""
@@ -27,6 +27,7 @@ class GemmEntry(Entry):
 
 
 ELEMENTS = {"bf16": "Bf16", "fp16": "Fp16", "tf32": "Tf32", "fp32": "float"}
+"""Types of operands as the sources call them."""
 
 
 def _entries(
@@ -70,12 +71,16 @@ GEMM_SOURCES = (
         architectures=("sm_90a",),
         entries=(
             *_entries("gemm_wgmma", ("bf16", "fp16"), n_threads=384, shared_bytes=RING_BYTES),
-            *_entries(
-                "gemm_wgmma256",
-                ("bf16", "fp16"),
-                n_threads=384,
-                shared_bytes=RING_BYTES,
-                tile_n=256,
+            *(
+                entry
+                for tile_n in (192, 256)
+                for entry in _entries(
+                    f"gemm_wgmma{tile_n}",
+                    ("bf16", "fp16"),
+                    n_threads=384,
+                    shared_bytes=RING_BYTES,
+                    tile_n=tile_n,
+                )
             ),
         ),
     ),

@@ -49,6 +49,13 @@ PORT_DEVICE float from_float<float>(float value) {
     return value;
 }
 
+// Two neighbouring elements of 16 bits as they lie in memory.
+template <class T>
+PORT_DEVICE u32 pack(float low, float high) {
+    return static_cast<u32>(from_float<T>(low).bits) |
+           static_cast<u32>(from_float<T>(high).bits) << 16;
+}
+
 PORT_DEVICE float to_float(Bf16 value) { return bf16_value(value.bits); }
 PORT_DEVICE float to_float(Fp16 value) { return fp16_value(value.bits); }
 PORT_DEVICE float to_float(Tf32 value) { return value.value; }

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from kernels.backends import BackendError
+from kernels.gemm import tile_choice
 from kernels.gemm.gpu import KERNELS, choose_kernel, gemm_gpu
 from kernels.gemm.launch import ARGUMENTS, Operand, Product, entry_for
 from kernels.gemm.reference import relative_error_fraction
@@ -103,9 +104,10 @@ def test_operands_out_of_step_with_16_bytes_are_no_tensor_maps():
     odd = product(half(16, 63), half(63, 32), half(16, 32))
     assert "ld 63 is no positive multiple of 8 elements" in str(odd.why_not_mappable())
     with pytest.raises(BackendError, match="kernel mma takes any"):
-        entry_for(odd, kernel="wgmma")
+        entry_for(odd, kernel="wgmma", n_units=132)
+    fp32 = product(half(8, 8), half(8, 8), half(8, 8), dtype="fp32")
     with pytest.raises(BackendError, match="kernel mfma has no entry for fp32"):
-        entry_for(product(half(8, 8), half(8, 8), half(8, 8), dtype="fp32"), kernel="mfma")
+        entry_for(fp32, kernel="mfma", n_units=132)
 
 
 @pytest.mark.parametrize("kernel", [name for name in KERNELS if name not in {"auto", "vendor"}])
@@ -113,7 +115,7 @@ def test_operands_out_of_step_with_16_bytes_are_no_tensor_maps():
 def test_every_kernel_has_an_entry_for_every_layout(kernel, transposed):
     dtype = "fp32" if kernel == "simt" else "bf16"
     narrow = product(half(64, 64), half(64, 64), half(64, 64), transposed=transposed, dtype=dtype)
-    source, entry = entry_for(narrow, kernel=kernel)
+    source, entry = entry_for(narrow, kernel=kernel, n_units=132)
     assert source is gemm_source(f"gemm_{kernel}")
     assert entry.layout == narrow.layout
 
@@ -174,6 +176,49 @@ def test_products_agree_with_float64(kernel, dtype, n_batches, transposed):
             truth = alpha * case.product + beta * case.values(case.out).astype(np.float64)
             result = case.values(cupy.asnumpy(out))
             assert relative_error_fraction(result, truth) < TOLERANCE[key], (m, n, k, alpha, beta)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("transposed", ["", "a", "b", "ab"])
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+@pytest.mark.parametrize("tile_n", [128, 192, 256])
+def test_every_width_of_tile_agrees_wherever_the_result_lies(
+    monkeypatch, tile_n, dtype, transposed
+):
+    reason = why_no_gpu()
+    if reason is not None:
+        pytest.skip(reason)
+    import cupy
+
+    # Small products would all take the narrowest.
+    costs = {width: 1.0 if width == tile_n else 1e9 for width in tile_choice.RELATIVE_COST}
+    monkeypatch.setattr(tile_choice, "RELATIVE_COST", costs)
+    for m, n, k in ((136, 264, 1032), (2056, 2056, 72)):
+        case = Case(m, n, k, n_batches=2, transposed=transposed, dtype=dtype)
+        for n_before, n_behind in ((0, 0), (1, 6), (2, 6), (0, 2), (8, 8)):
+            for alpha, beta in ((1.0, 0.0), (-0.5, 2.0)):
+                old = case.out if beta else case.poison
+                room = np.pad(old, ((0, 0), (0, 0), (n_before, n_behind)))
+                around = cupy.asarray(room)
+                try:
+                    gemm_gpu(
+                        cupy.asarray(case.a),
+                        cupy.asarray(case.b),
+                        out=around[:, :, n_before : n_before + n],
+                        alpha=alpha,
+                        beta=beta,
+                        transposed=transposed,
+                        kernel="wgmma",
+                    )
+                except BackendError as error:
+                    pytest.skip(str(error))
+                found = cupy.asnumpy(around)
+                inside = found[:, :, n_before : n_before + n].copy()
+                truth = alpha * case.product + beta * case.values(case.out).astype(np.float64)
+                error = relative_error_fraction(case.values(inside), truth)
+                assert error < TOLERANCE[dtype], (m, n, k, n_before, n_behind, alpha, beta)
+                found[:, :, n_before : n_before + n] = old
+                np.testing.assert_array_equal(found.view(np.uint16), room.view(np.uint16))
 
 
 class Case:

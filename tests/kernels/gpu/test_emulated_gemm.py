@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from kernels.gemm.reference import relative_error_fraction
 from kernels.gemm.sources import gemm_source
-from tests.kernels.gpu.emulated_gemm import Problem, emulated_error
+from tests.kernels.gpu.emulated_gemm import Problem, emulated, emulated_error
 from tests.kernels.gpu.emulation import SCHEDULES, build, find_compiler
 
 TOLERANCE = {"fp32": 1e-5, "tf32": 1e-3, "bf16": 1e-2, "fp16": 2e-3}
@@ -23,6 +25,19 @@ ALIGNED = (
     Problem(m=136, n=264, k=72, n_batches=2, schedule=SCHEDULES[0]),
     Problem(m=72, n=72, k=520, schedule=SCHEDULES[1]),
     Problem(m=72, n=136, k=200, alpha=-0.5, beta=2.0, schedule=SCHEDULES[2]),
+    # Whole chunks of the result in one tile, a part of one in the next.
+    Problem(m=129, n=265, k=65, padding=7, n_batches=2, alpha=0.5),
+    Problem(m=129, n=265, k=65, padding=7, n_batches=2, beta=-1.0, schedule=SCHEDULES[1]),
+)
+# Where a result of whole chunks may lie: rows, results or all of it out of step with 16 bytes. The
+# second and third are in step with pairs.
+PLACES = (
+    {},
+    {"out_padding": 2},
+    {"out_gap": 4},
+    {"out_padding": 1},
+    {"out_gap": 3},
+    {"out_shift": 1},
 )
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no C++ compiler for the host")
 
@@ -40,6 +55,7 @@ FAMILIES = {
         ("gemm_simt", "gemm_simt"),
         ("gemm_mma", "gemm_mma"),
         ("gemm_wgmma", "gemm_wgmma"),
+        ("gemm_wgmma", "gemm_wgmma192"),
         ("gemm_wgmma", "gemm_wgmma256"),
         ("gemm_mfma", "gemm_mfma"),
     )
@@ -55,3 +71,21 @@ def test_every_layout_agrees_with_float64(tmp_path, prefix):
         for problem in ALIGNED if "wgmma" in prefix else PROBLEMS:
             error = emulated_error(library, i_entry, entry, problem)
             assert error < TOLERANCE[dtype], (entry.name, problem)
+
+
+@pytest.mark.parametrize("name", ["gemm_wgmma_fp16_nn", "gemm_wgmma256_bf16_nt"])
+def test_results_are_the_same_bits_wherever_they_lie(tmp_path, name):
+    source = gemm_source("gemm_wgmma")
+    entry = source.entry(name)
+    library = build(source, tmp_path, entries=(entry,))
+    for alpha, beta in ((1.0, 0.0), (-0.5, 2.0)):
+        problems = [
+            Problem(m=136, n=328, k=72, n_batches=2, alpha=alpha, beta=beta, **place)
+            for place in PLACES
+        ]
+        ran = [emulated(library, 0, entry, problem) for problem in problems]
+        results = [operands.result() for operands in ran]
+        error = relative_error_fraction(results[0], ran[0].truth)
+        assert error < TOLERANCE[name.split("_")[2]]
+        for result in results[1:]:
+            np.testing.assert_array_equal(result, results[0])
