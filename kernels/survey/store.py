@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from kernels.measurements import (
     TABLES,
@@ -19,6 +20,9 @@ __all__ = ["Store"]
 
 ENVIRONMENT = "environment.json"
 
+OF_A_RUN = ("date", "software", "settings", "rows", "ending", "elapsed_s")
+"""What an environment says of one run; the rest is the device's and the host's."""
+
 
 class Store:
     """Rows measured so far, in memory and on disk."""
@@ -31,6 +35,7 @@ class Store:
         self._changed: set[str] = set()
         self.skipped: list[dict[str, str]] = []
         """Cases that this device cannot run: family, case, why."""
+        self._earlier: list[dict[str, object]] = []
 
     @property
     def has_files(self) -> bool:
@@ -44,9 +49,12 @@ class Store:
             if path.exists():
                 self._tables[name] = list(read_measurements(path, row_type))
         if self.has_files:
-            self.skipped = list(self._read_environment().get("skipped", []))
+            before = self._read_environment()
+            self.skipped = list(before.get("skipped", []))
+            run = {name: before[name] for name in OF_A_RUN if name in before}
+            self._earlier = [*before.get("earlier", []), run]
 
-    def _read_environment(self) -> dict[str, list[dict[str, str]]]:
+    def _read_environment(self) -> dict[str, Any]:
         path = self.folder / ENVIRONMENT
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -101,4 +109,6 @@ class Store:
             write_measurements(self.folder / f"{name}.csv", self._tables[name])
         self._changed.clear()
         summary = {"rows": self.n_rows(), **progress, "skipped": self.skipped}
+        if self._earlier:
+            summary["earlier"] = self._earlier
         write_json(self.folder / ENVIRONMENT, {**self._environment, **summary})

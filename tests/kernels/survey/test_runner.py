@@ -84,6 +84,9 @@ def test_an_interrupted_survey_is_resumed_where_it_stopped(world):
     assert world.run([world.case(n) for n in names]) == "finished"
     assert world.ran == ["a", "b", "c", "c", "d"]
     assert world.measured() == names
+    (earlier,) = world.environment()["earlier"]
+    assert (earlier["ending"], earlier["rows"]) == ("interrupted", {"launch": 2})
+    assert world.environment()["rows"] == {"launch": 4}
 
 
 @pytest.mark.parametrize(
