@@ -8,6 +8,7 @@ import numpy.typing as npt
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Calibration
 from kernels.compiled_formula import FormulaCompiler, PlainFormulas
+from kernels.libraries import implementation
 from kernels.measurement_tables import Table
 from kernels.memory_bound.machine import operation_facts, operation_machine
 from kernels.memory_bound.operation import Matrix, OperationMachine, operation_time_s
@@ -28,6 +29,9 @@ ELEMENT_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "tf32": 4.0}
 
 ALIGNMENT_BYTES = 16.0
 """Widest load of one thread. [byte]"""
+
+FUSED = "fused"
+"""Implementation of kernels of one pass, in libraries.toml."""
 
 ALIGNED, UNALIGNED = 1.0, 2.0
 """Places on the third axis of a residual."""
@@ -67,6 +71,13 @@ def matrix_sizes(rows: Table) -> FloatArray:
     )
 
 
+def _is_fused(rows: Table) -> npt.NDArray[np.bool_]:
+    """Whether a row's library goes over the operands once."""
+    if "library" not in rows.columns:
+        return np.zeros(len(rows), dtype=bool)
+    return np.array([implementation("ops", str(one)) == FUSED for one in rows["library"]], bool)
+
+
 def _fill_times(
     sizes: FloatArray, machine: OperationMachine, grid: ResidualGrid, times_s: FloatArray
 ) -> None:
@@ -101,8 +112,8 @@ class OperationTimes:
         -------
         ndarray
             NaN for operations and dtypes that ``operations.toml`` does not list, and for a device
-            without stream parameters. An operation that was not fitted on the device is taken as
-            a plain stream. [s]
+            without stream parameters. An operation that was not fitted on the device, or whose
+            library has it in one pass, is taken as a plain stream. [s]
         """
         times_s = np.full(len(rows), np.nan)
         streams = calibration.memory_bound
@@ -110,9 +121,10 @@ class OperationTimes:
             return times_s
         sizes, names = matrix_sizes(rows), operation_class(rows)
         known = np.isfinite(sizes).all(axis=1)
-        for name in sorted(set(names[known])):
-            mask = known & (names == name)
-            operation = streams.operations.get(name)
+        is_fused = _is_fused(rows)
+        for name, is_plain in sorted(set(zip(names[known], is_fused[known], strict=True))):
+            mask = known & (names == name) & (is_fused == is_plain)
+            operation = None if is_plain else streams.operations.get(name)
             machine = operation_machine(accelerator, streams, operation)
             residual = operation.residual if operation else None
             grid = ResidualGrid(

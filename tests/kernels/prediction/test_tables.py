@@ -161,6 +161,22 @@ def test_operations_row_by_row(h100):
         assert time_s == pytest.approx(operation_time_s(one, machine), rel=1e-12)
 
 
+def test_kernels_of_one_pass_are_plain_streams(h100):
+    libraries = ("torch", "tweeling-0.1.0:memory_bound", "tweeling-0.1.0:numba:threads1")
+    rows = [
+        {"op": "softmax", "dtype": "fp32", "rows": 8192.0, "cols": 4096.0, "library": library}
+        for library in libraries
+    ]
+    times_s = OperationTimes().times_s(table(rows), h100, Calibration(memory_bound=STREAMS))
+    plain = Matrix(8192.0, 4096.0, 4.0, 2.0, 1.0)
+    machines = [
+        operation_machine(h100, STREAMS, one) for one in (STREAMS.operations["softmax"], None)
+    ]
+    eager_s, plain_s = (operation_time_s(plain, one) for one in machines)
+    assert list(times_s) == pytest.approx([eager_s, plain_s, eager_s], rel=1e-12)
+    assert plain_s < eager_s
+
+
 def test_unknown_operations_and_dtypes_are_nan(h100):
     rows = [
         {"op": op, "dtype": dtype, "rows": 1024.0, "cols": 1024.0}
