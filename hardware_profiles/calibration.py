@@ -420,7 +420,7 @@ class OperationCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     serial_row_s: float = 0.0
     """What a row takes in kernels that run in one block, however large the device. [s]"""
     block_s: float = 0.0
-    """What a block takes for the part that is cut out for it, however small the whole. [s]"""
+    """What a block takes for the part of 65536 elements that is cut out for it. [s]"""
     cached_bandwidth_ratio: float = 1.0
     """Bandwidth of data that stays in the second-level cache, over that of memory. [1]"""
     residual: Residual | None = None

@@ -23,7 +23,7 @@ def implementation(family: str, library: str) -> str | None:
     Parameters
     ----------
     family
-        gemm, attention, attention-full or collectives.
+        gemm, attention, attention-full, collectives or ops.
     library
         Text of the library column, such as ``vllm-0.24.0:torch.nn.functional.linear``.
 

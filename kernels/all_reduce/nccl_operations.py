@@ -1,6 +1,7 @@
 """Which calls of NCCL (or RCCL, which has the same interface) make up each operation.
 
-Addresses and counts are plain numbers, so that tests can play the library. On GPUs it has not run.
+Addresses and counts are plain numbers, so that tests can play the library. Between GPUs it has not
+run.
 """
 
 from __future__ import annotations

@@ -43,8 +43,8 @@ SHORT_ROW_COLUMNS = {
 STEP_SHARPNESS = 1000.0
 """A library that decides by the length of a row switches at once. [1]"""
 
-ROW_OVERLAP = 1.0
-"""Overlap of arithmetic and traffic where a block reads, reduces and only then writes. [1]"""
+OVERLAP = Bound(low=1.0, high=8.0, start=3.0, prior_sigma=0.5)
+"""How well traffic overlaps with what rows cost besides. [1]"""
 
 EAGER_LAUNCH_S = 3e-6
 """Launch, fill and drain of one streaming kernel: where the search for it begins. [s]"""
@@ -148,12 +148,11 @@ def eager_bounds(name: str, plan: EagerPlan) -> dict[str, Bound]:
         "launch_s": Bound(low=0.5e-6, high=100e-6, start=launch_s, prior_sigma=1.0),
         "element_s": Bound(low=1e-12, high=1e-8, start=1e-10, prior_sigma=1.0),
     }
-    if is_along_rows:
+    if is_along_rows and not plan.held_row_columns:
+        bounds["overlap_exponent"] = OVERLAP
         bounds["byte_s"] = Bound(low=1e-13, high=1e-9, start=5e-11, prior_sigma=1.0)
-        bounds["overlap_exponent"] = Bound(low=1.0, high=8.0, start=3.0, prior_sigma=0.5)
-        if not plan.held_row_columns:
-            row = Bound(low=1e-9, high=20e-6, start=0.2e-6, prior_sigma=1.0)
-            bounds |= {"row_s": row, "unaligned_row_s": row}
+        row = Bound(low=1e-9, high=20e-6, start=0.2e-6, prior_sigma=1.0)
+        bounds |= {"row_s": row, "unaligned_row_s": row}
         if name not in SHORT_ROW_COLUMNS:
             bounds["fill_rows"] = Bound(low=1e-2, high=16.0, start=1.0, prior_sigma=1.0)
     if plan.block_s > 0.0:
@@ -165,7 +164,7 @@ def eager_bounds(name: str, plan: EagerPlan) -> dict[str, Bound]:
         )
     if plan.held_row_columns > 0.0:
         bounds |= {
-            "overlap_exponent": Bound(low=1.0, high=8.0, start=3.0, prior_sigma=0.5),
+            "overlap_exponent": OVERLAP,
             "held_row_columns": _known(plan.held_row_columns),
             "row_traffic_share": _known(plan.row_traffic_share),
             "held_row_s": Bound(low=1e-7, high=1e-4, start=2e-6, prior_sigma=1.0),
@@ -200,13 +199,19 @@ def _with_starts(
         name: Bound(
             low=b.low,
             high=b.high,
-            start=min(max(prior[name], b.low), b.high),
+            start=min(max(prior.get(name, b.start), b.low), b.high),
             prior_sigma=b.prior_sigma,
         )
         if b.high > b.low
         else b
         for name, b in bounds.items()
     }
+
+
+def _as_aligned(values: Mapping[str, float], sets: Sequence[OperationRows]) -> dict[str, float]:
+    """Rows that begin anywhere cost what others do where none was measured."""
+    is_told = any((rows.sizes[:, 4] == 0.0).any() for rows in sets)
+    return dict(values) if is_told else {**values, "unaligned_row_s": values["row_s"]}
 
 
 @dataclass
@@ -250,6 +255,8 @@ class OperationFitter:
         if self._is_faster_in_cache(rows, efficiency, bounds, prior_rows=prior_rows):
             bounds["cached_bandwidth_ratio"] = CACHED
         parameters = self._searched([(rows, efficiency)], bounds, prior_rows=prior_rows)
+        if prior is None:  # else other devices have told
+            parameters = _as_aligned(parameters, [rows])
         residual = None
         if runs_along_rows(rows.name) and len(rows.sizes) >= FEW_ROWS:
             residual = self._residual(rows, self._plain_s(rows, efficiency, parameters))
@@ -272,12 +279,14 @@ class OperationFitter:
         plan
             The kernels; the searches begin there, and where rows do not tell they stay there.
         prior
-            What was known of one device alone; it stays near that, as its rows cannot tell.
+            What was known before, of all constants or some: of one device alone, whose rows cannot
+            tell, or of an operation that runs through the same kernels.
         """
         name = parts[0][0].name
         bounds = _with_starts(eager_bounds(name, plan), prior)
         prior_rows = EAGER_PRIOR_ROWS if len(parts) > 1 else PRIOR_ROWS
         parameters = self._searched(parts, bounds, prior_rows=prior_rows)
+        parameters = _as_aligned(parameters, [rows for rows, _ in parts])
         return FittedOperation(parameters=parameters, residual=None)
 
     def _plain_s(

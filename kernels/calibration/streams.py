@@ -29,7 +29,7 @@ from kernels.calibration.stream_fit import (
 from kernels.calibration.stream_rows import OperationRows, bandwidth_tables, operation_rows
 from kernels.families.inheritance import completed_calibration
 from kernels.measurement_tables import Mask
-from kernels.memory_bound.machine import eager_plan
+from kernels.memory_bound.machine import EagerPlan, eager_plan
 from kernels.memory_bound.occupancy import OccupancyMachine, occupied_bandwidth_bytes_per_s
 from kernels.prediction.bandwidth import occupancy_fraction
 
@@ -69,9 +69,12 @@ BYTES_PER_GB = 1e9
 SOURCE = (
     "operations of a framework (sitar-lab/NeuSight; surveys of this repository), sizes set aside: "
     "1/5 of (rows, columns) by hash; share of the bandwidth: median of plain streams; the "
-    "framework's launch stands with each operation; floor: short kernels in a loop (GEMM tables); "
-    "eager operations of surveys: all devices of the architecture together"
+    "framework's launch stands with each operation; floor: short kernels in a loop (GEMM tables)"
 )
+TOGETHER = "; eager operations of surveys: all devices of the architecture together"
+
+OF_KERNELS = ("element_s", "plain_round_s", "plain_rest_s")
+"""Constants that belong to a kernel and not to what an operation does around it."""
 BANDWIDTH_SOURCE = (
     "share of the bandwidth: mean of the best copy and the best triad (te42kyfo/gpu-benches, "
     "Azure AI benchmarking guide, SuperBench); floor: short kernels in a tight loop (GEMM tables)"
@@ -143,13 +146,28 @@ def _fitted_together(
             key = (rows.accelerator.vendor, rows.accelerator.architecture, rows.name)
             groups.setdefault(key, []).append(rows)
     found: dict[tuple[str, str], FittedOperation] = {}
-    for (*_, operation), group in groups.items():
-        plan = eager_plan(operation)
+    plans = {operation: eager_plan(operation) for *_, operation in groups}
+    # Those that lean on another come after it.
+    for (*_, operation), group in sorted(groups.items(), key=lambda one: _leans(plans[one[0][-1]])):
+        plan = plans[operation]
         if plan is not None:
             parts = [(rows, shares[rows.accelerator.name]) for rows in group]
-            fitted = fitter.fit_eager(parts, plan, prior=_known_of_one(group))
+            prior = _known_of_one(group) or _told_by(found, plan, group[0])
+            fitted = fitter.fit_eager(parts, plan, prior=prior)
             found |= {(rows.accelerator.name, operation): fitted for rows in group}
     return found
+
+
+def _leans(plan: EagerPlan | None) -> bool:
+    return plan is not None and bool(plan.like)
+
+
+def _told_by(
+    found: Mapping[tuple[str, str], FittedOperation], plan: EagerPlan, rows: OperationRows
+) -> dict[str, float] | None:
+    """What another operation tells of kernels that both run through."""
+    other = found.get((rows.accelerator.name, plan.like))
+    return None if other is None else {name: other.parameters[name] for name in OF_KERNELS}
 
 
 def _has_plan(rows: OperationRows) -> bool:
@@ -304,7 +322,8 @@ class _Recipe:
         if heldout is not None:
             spread = max(spread, heldout.log_spread)
         n_rows = sum(len(rows.sizes) for rows in own)
-        return self.session.provenance(SOURCE, n_samples=n_rows, heldout=heldout, spread=spread)
+        source = SOURCE + (TOGETHER if any(_has_plan(rows) for rows in own) else "")
+        return self.session.provenance(source, n_samples=n_rows, heldout=heldout, spread=spread)
 
     def _from_bandwidth(self) -> Provenance:
         return self.session.provenance(BANDWIDTH_SOURCE, spread=SMALLEST_SPREAD)
@@ -353,10 +372,12 @@ def _median_operations(
         values = {
             key: float(np.median([getattr(one, key) for one in own])) for key in stream_bounds(name)
         }
+        spreads = [one.provenance.relative_spread_fraction for one in own]
+        widest = max(provenance.relative_spread_fraction, *spreads)
         found[name] = OperationCalibration(
             **values,  # type: ignore[arg-type]
             short_row_columns=own[0].short_row_columns,
-            provenance=provenance,
+            provenance=msgspec.structs.replace(provenance, relative_spread_fraction=widest),
         )
     return found
 

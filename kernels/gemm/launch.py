@@ -12,7 +12,7 @@ from kernels.backends import BackendError
 from kernels.gemm.sources import ELEMENTS, GemmEntry, gemm_source
 from kernels.gemm.tile_choice import relative_time
 from kernels.gpu.kernel_source import KernelSource
-from kernels.gpu.launch import by_value, function_of
+from kernels.gpu.launch import by_value, function_of, n_units_of
 from kernels.gpu.tensor_map import MatrixInMemory, encode_tensor_map, why_not_mappable
 
 __all__ = ["ARGUMENTS", "Operand", "Product", "entry_for", "launch"]
@@ -196,7 +196,7 @@ def launch(cupy: Any, product: Product, *, kernel: str) -> None:  # noqa: ANN401
     BackendError
         When the kernel does not take the product, or the device does not take the kernel.
     """
-    n_units = int(cupy.cuda.Device().attributes["MultiProcessorCount"])
+    n_units = n_units_of(cupy)
     source, entry = entry_for(product, kernel=kernel, n_units=n_units)
     function = function_of(cupy, source, entry)
     tiles = -(-product.m // entry.tile_m) * -(-product.n // entry.tile_n)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kernels.backends import BackendError
 from kernels.gpu.kernel_source import Entry, KernelSource
 
-__all__ = ["architecture_of", "by_value", "function_of"]
+__all__ = ["architecture_of", "by_value", "function_of", "n_units_of"]
 
 
 def architecture_of(cupy: Any, i_device: int | None = None) -> str:  # noqa: ANN401 -- module
@@ -22,6 +22,16 @@ def architecture_of(cupy: Any, i_device: int | None = None) -> str:  # noqa: ANN
         properties = cupy.cuda.runtime.getDeviceProperties(device.id)
         return bytes(properties["gcnArchName"]).decode().split(":")[0]
     return f"sm_{device.compute_capability}"
+
+
+def n_units_of(cupy: Any) -> int:  # noqa: ANN401 -- module
+    """Multiprocessors or compute units of CuPy's current device; it is asked once. [1]."""
+    return _n_units(cupy, cupy.cuda.Device().id)
+
+
+@cache
+def _n_units(cupy: Any, i_device: int) -> int:  # noqa: ANN401 -- module
+    return int(cupy.cuda.Device(i_device).attributes["MultiProcessorCount"])
 
 
 def by_value(cupy: Any, value: NDArray[Any]) -> Any:  # noqa: ANN401 -- module, CuPy's carrier

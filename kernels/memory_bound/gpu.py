@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from kernels.gpu.cupy_module import require_cupy
-from kernels.gpu.launch import by_value, function_of
+from kernels.gpu.launch import by_value, function_of, n_units_of
 from kernels.memory_bound import arguments
 from kernels.memory_bound.arguments import adamw_factors, packed
 from kernels.memory_bound.reference import AdamW
@@ -250,7 +250,7 @@ def _norm_backward(
     cupy = require_cupy()
     _require(x, d_y)
     _require_rows(x, weight)
-    units = cupy.cuda.Device().attributes["MultiProcessorCount"]
+    units = n_units_of(cupy)
     # A block without a row would leave its share of the sums unwritten.
     n_parts = min(x.shape[0], NORM_BLOCKS_PER_UNIT * units)
     d_x = cupy.empty_like(x)

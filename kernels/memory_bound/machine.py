@@ -41,6 +41,8 @@ class EagerPlan:
     """How sharply they do so. [1]"""
     held_row_columns: float = 0.0
     """Rows up to this stay in registers. [1]"""
+    like: str = ""
+    """Operation whose rows run through the same kernels, and tell what this one's do not."""
     plain_row_bytes: float = 0.0
     """Rows from this on are gone through again and again. [byte]"""
     row_element_ratio: float = 1.0

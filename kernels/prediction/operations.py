@@ -102,7 +102,7 @@ class OperationTimes:
         Parameters
         ----------
         rows
-            Columns op, dtype, rows, cols, and direction where the table has one.
+            Columns op, dtype, rows, cols, and direction and library where the table has them.
         accelerator
             The device of the rows.
         calibration

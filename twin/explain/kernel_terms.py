@@ -54,18 +54,17 @@ def operation_formula(fitted: OperationCalibration) -> str:
         beside.append("rows · row time")
     if fitted.held_row_s > 0.0:
         beside = ["arithmetic, or rows · latency / rows under way"]
-    if beside and (fitted.element_s > 0.0 or fitted.held_row_s > 0.0):
-        is_sum = fitted.overlap_exponent <= 1.0
+    if beside:
+        overlaps = fitted.element_s > 0.0 or fitted.held_row_s > 0.0
+        is_max = overlaps and fitted.overlap_exponent > 1.0
         both = " + ".join(beside)
-        traffic = f"({traffic} + {both})" if is_sum else f"smooth max({traffic}, {both})"
-    elif beside:
-        traffic += " + " + " + ".join(beside)
+        traffic = f"smooth max({traffic}, {both})" if is_max else f"({traffic} + {both})"
     if fitted.block_s > 0.0:
-        traffic += ", but no less than the part of one block"
+        traffic = f"smooth max({traffic}, part of one block)"
     if fitted.fill_rows > 0.0:
         traffic += " · (1 + rows that fill the device / rows)"
     serial = " + rows · time in one block" if fitted.serial_row_s > 0.0 else ""
-    return f"calls · (floor + {traffic}{serial})"
+    return f"all calls together: floors + {traffic}{serial}"
 
 
 def _gemm_formula(limits: GemmTime) -> str:

@@ -28,6 +28,8 @@ MATRIX += [
         ("gemm_mma", "gemm_mma_tf32_tt", "sm_80"),
         ("flash_backward_wgmma", "flash_d_kv_wgmma_bf16_128", "sm_90a"),
         ("flash_backward_mfma", "flash_d_kv_mfma_bf16_64", "gfx942"),
+        ("norms", "layer_norm_backward_bf16", "sm_80"),
+        ("norms", "layer_norm_backward_fp16", "sm_90"),
     )
 ]
 

@@ -144,7 +144,8 @@ def test_rows_of_one_block_gain_nothing_from_more_units():
 def test_a_small_call_takes_what_one_block_takes_for_its_part():
     parts = SOFTMAX._replace(launch_s=0.0, row_s=0.0, block_s=4e-5)
     plain = parts._replace(block_s=0.0)
-    assert operation_time_s(matrix(1, 512), parts) == pytest.approx(4e-5, rel=1e-3)
+    assert operation_time_s(matrix(128, 512), parts) == pytest.approx(4e-5, rel=1e-3)
+    assert operation_time_s(matrix(1, 512), parts) == pytest.approx(4e-5 / 128, rel=0.01)
     large = matrix(1e5, 4096)
     assert operation_time_s(large, parts) == pytest.approx(operation_time_s(large, plain), rel=1e-6)
 

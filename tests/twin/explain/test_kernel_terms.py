@@ -11,31 +11,25 @@ PROVENANCE = Provenance(figure_class="fitted", source="rows", relative_spread_fr
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [
-        ({}, "calls · (floor + traffic · ratio / bandwidth)"),
-        (
-            {"row_s": 1e-7},
-            "calls · (floor + traffic · ratio / bandwidth + rows · row time)",
-        ),
-        (
-            {"element_s": 1e-10},
-            "calls · (floor + smooth max(traffic · ratio / bandwidth, arithmetic))",
-        ),
+        ({}, "floors + traffic · ratio / bandwidth"),
+        ({"row_s": 1e-7}, "floors + (traffic · ratio / bandwidth + rows · row time)"),
+        ({"element_s": 1e-10}, "floors + smooth max(traffic · ratio / bandwidth, arithmetic)"),
         (
             {"element_s": 1e-10, "row_s": 1e-7, "overlap_exponent": 1.0, "fill_rows": 2.0},
-            "calls · (floor + (traffic · ratio / bandwidth + arithmetic + rows · row time)"
-            " · (1 + rows that fill the device / rows))",
+            "floors + (traffic · ratio / bandwidth + arithmetic + rows · row time)"
+            " · (1 + rows that fill the device / rows)",
         ),
         (
             {"held_row_s": 2e-6, "serial_row_s": 1e-9},
-            "calls · (floor + smooth max(traffic · ratio / bandwidth, "
-            "arithmetic, or rows · latency / rows under way) + rows · time in one block)",
+            "floors + smooth max(traffic · ratio / bandwidth, "
+            "arithmetic, or rows · latency / rows under way) + rows · time in one block",
         ),
         (
             {"block_s": 4e-5},
-            "calls · (floor + traffic · ratio / bandwidth, but no less than the part of one block)",
+            "floors + smooth max(traffic · ratio / bandwidth, part of one block)",
         ),
     ],
 )
 def test_the_formula_of_an_operation_is_that_of_its_constants(parameters, said):
     fitted = OperationCalibration(**parameters, provenance=PROVENANCE)
-    assert operation_formula(fitted) == said
+    assert operation_formula(fitted) == f"all calls together: {said}"
