@@ -118,6 +118,46 @@ def test_rows_held_in_registers_are_told_from_traffic():
     assert found["held_register_s"] == pytest.approx(1.5e-7, rel=0.1)
 
 
+def test_what_rows_of_softmax_are_too_short_for_is_told_by_the_loss():
+    truth = TRUTH | {
+        "traffic_ratio": 2.0,
+        "launch_s": 2e-5,
+        "held_row_columns": 9216.0,
+        "held_row_s": 2e-6,
+        "held_register_s": 2e-7,
+        "plain_row_bytes": 49152.0,
+        "plain_round_s": 3e-5,
+        "plain_rest_s": 8e-6,
+        "overlap_exponent": 3.0,
+    }
+    sets = []
+    for device in ("h100-sxm", "h200-sxm"):
+        loss = planted_rows(truth, name="cross_entropy-fwd", accelerator=device, share=0.9)
+        loss.sizes[:, 1] = 2.0 * loss.sizes[:, 1] + 30_000.0
+        planted = FittedOperation(parameters=truth, residual=None)
+        loss.measured_s[:] = FITTER.predict_s(loss, 0.9, planted)
+        softmax = planted_rows(
+            truth | {"traffic_ratio": 1.0}, name="softmax-fwd", accelerator=device, share=0.9
+        )
+        sets += [softmax.where(softmax.sizes[:, 1] < 8192.0), loss]
+    fitted = fit_streams(FITTER, sets, {"h100-sxm": 0.9, "h200-sxm": 0.9})
+    found = fitted.operations["h200-sxm", "softmax-fwd"].parameters
+    assert found["plain_round_s"] == pytest.approx(3e-5, rel=0.15)
+    assert found["plain_rest_s"] == pytest.approx(8e-6, rel=0.15)
+
+
+def test_rows_that_begin_anywhere_cost_what_others_do_where_none_was_measured():
+    truth = TRUTH | {"row_s": 3e-7, "unaligned_row_s": 3e-7}
+    rows = planted_rows(truth, name="layernorm")
+    found = FITTER.fit(rows, 0.87).parameters
+    assert found["unaligned_row_s"] == found["row_s"] == pytest.approx(3e-7, rel=0.2)
+    rows.sizes[::2, 4] = 0.0
+    planted = FittedOperation(parameters=truth | {"unaligned_row_s": 9e-7}, residual=None)
+    rows.measured_s[:] = FITTER.predict_s(rows, 0.87, planted)
+    found = FITTER.fit(rows, 0.87).parameters
+    assert found["unaligned_row_s"] == pytest.approx(9e-7, rel=0.2)
+
+
 def test_a_device_alone_stays_near_what_its_architecture_told():
     known = Catalogue().accelerator("h200-sxm").calibration.memory_bound.operations["gelu-fwd"]
     rows = planted_rows(name="gelu-fwd", accelerator="h200-sxm", share=0.9)
@@ -203,6 +243,9 @@ def test_a_family_takes_over_shares_and_operations(shared_data, monkeypatch):
     assert family.provenance.figure_class == "inherited"
     assert set(family.operations) == set(found["l4"].operations)
     assert all(one.residual is None for one in family.operations.values())
+    for name, one in found["l4"].operations.items():
+        spread = family.operations[name].provenance.relative_spread_fraction
+        assert spread >= one.provenance.relative_spread_fraction
 
 
 OPERATIONS = """\
