@@ -197,7 +197,8 @@ def _require_layout(*arrays: Any) -> None:  # noqa: ANN401 -- CuPy's arrays
             msg = f"type {array.dtype}: expected {', '.join(DTYPES)}, the same for all operands"
             raise ValueError(msg)
         steps_bytes = (*array.strides[:3], array.shape[3] * array.itemsize, array.data.ptr)
-        is_contiguous = array.strides[3] == array.itemsize
+        # CuPy says strides of 0 where there are no elements.
+        is_contiguous = array.size == 0 or array.strides[3] == array.itemsize
         if not is_contiguous or any(step % ALIGNMENT_BYTES for step in steps_bytes):
             msg = (
                 f"array of shape {array.shape} and strides {array.strides}: expected contiguous "

@@ -10,7 +10,15 @@ from kernels.backends import BackendError
 from kernels.gpu.launch import architecture_of, by_value, function_of
 from kernels.gpu.tensor_map import encode_tensor_map, why_not_mappable
 
-__all__ = ["BACKWARD", "FORWARD", "KERNELS", "choose_kernel", "launch", "resolve_kernel"]
+__all__ = [
+    "BACKWARD",
+    "FORWARD",
+    "KERNELS",
+    "choose_kernel",
+    "kernel_for_heads",
+    "launch",
+    "resolve_kernel",
+]
 
 KERNELS = ("auto", "wgmma", "mma", "mfma")
 """auto is the fastest that the device has and the call fits."""
@@ -53,6 +61,22 @@ def choose_kernel(*, architecture: str, does_wgmma_fit: bool) -> str:
             return "mma"
     msg = f"no attention kernel for {architecture}: expected sm_80 or later, or gfx9"
     raise BackendError(msg)
+
+
+def kernel_for_heads(
+    head_dim: int, passes: tuple[str, ...], *, architecture: str, dtype: str
+) -> str:
+    """Kernel that `auto` is on a device, where the operands' addresses suit every one.
+
+    Raises
+    ------
+    BackendError
+        When there is none for this device.
+    """
+    entries = [
+        find_flash_entry(kind, kernel="wgmma", dtype=dtype, head_dim=head_dim) for kind in passes
+    ]
+    return choose_kernel(architecture=architecture, does_wgmma_fit=None not in entries)
 
 
 def resolve_kernel(

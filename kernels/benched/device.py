@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from kernels.attention.gpu import attention_backward_gpu, attention_gpu, attention_unfused_gpu
+from kernels.attention.launch import BACKWARD, FORWARD, kernel_for_heads
 from kernels.attention.mask import Mask
 from kernels.backends import BackendError, Device
 from kernels.benched.case import KernelCase, stream_case
@@ -36,6 +37,7 @@ from kernels.benched.shape import attention_shape
 from kernels.gemm.gpu import gemm_gpu
 from kernels.gemm.vendor_gpu import gemm_vendor
 from kernels.gpu.cupy_module import require_cupy
+from kernels.gpu.launch import architecture_of
 from kernels.survey.attention import SDPA_BACKENDS, attention_call, check_attention
 from kernels.survey.case import SkipError
 from kernels.survey.cupy_device import CupyEvents
@@ -258,7 +260,14 @@ class DeviceArena:
             for index in range(0 if is_forward else len(sets)):
                 backward(index)  # the forward passes run now, and are not timed
             call = keeping_results(forward if is_forward else backward, n_sets=len(sets))
-            return Contender(call=call, library=own_library("flash"), framework="cupy")
+            kernel = kernel_for_heads(
+                s["head_dim"],
+                FORWARD if is_forward else BACKWARD,
+                architecture=architecture_of(self._cupy),
+                dtype=case.dtype,
+            )
+            library = own_library(f"flash-{kernel}")
+            return Contender(call=call, library=library, framework="cupy")
 
         makers: dict[str, Callable[[], Contender]] = {"own": own}
         if is_forward and case.dtype == "fp16":

@@ -202,7 +202,9 @@ class Session:
         known = self._folder_devices()
         paths = [path for path in sorted(MEASURED.glob(f"*/{name}")) if path.parent.name in known]
         own = self.folder / name
-        if name in SURVEY_TABLES and own.is_file() and own.resolve() not in paths:
+        if name not in SURVEY_TABLES:
+            paths = [path for path in paths if path != own.resolve()]  # it is read as a table
+        elif own.is_file() and own.resolve() not in paths:
             paths.append(own)
         tables = [(path, read_table(path, columns, defaults=DEFAULTS)) for path in paths]
         return [self._named(table, path) if path == own else table for path, table in tables]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kernels.attention import gpu as attention
+from kernels.attention.launch import BACKWARD, FORWARD, kernel_for_heads
 from kernels.attention.sources import flash_source
 from kernels.backends import BackendError
 from kernels.gemm.reference import relative_error_fraction
@@ -160,3 +161,20 @@ def close(found, truth):
     truth = truth if isinstance(truth, tuple) else (truth,)
     for ours, theirs in zip(found, truth, strict=True):
         assert relative_error_fraction(np.asarray(ours), theirs) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("architecture", "head_dim", "forward", "backward"),
+    [
+        ("sm_90", 128, "wgmma", "wgmma"),
+        ("sm_90", 256, "wgmma", "mma"),
+        ("sm_80", 64, "mma", "mma"),
+        ("gfx942", 128, "mfma", "mfma"),
+    ],
+)
+def test_the_kernel_that_heads_of_a_width_take(architecture, head_dim, forward, backward):
+    found = [
+        kernel_for_heads(head_dim, passes, architecture=architecture, dtype="bf16")
+        for passes in (FORWARD, BACKWARD)
+    ]
+    assert found == [forward, backward]
