@@ -8,16 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import (
     SOFT_ROW_SHARPNESS,
-    STREAM_OVERLAP,
     MemoryBoundCalibration,
     OperationCalibration,
 )
 from kernels.memory_bound.operation import OperationMachine
 
 __all__ = ["EagerPlan", "eager_plan", "operation_facts", "operation_machine", "traffic_passes"]
+
+
+OF_OPERATION: dict[str, float] = {
+    field.name: field.default
+    for field in msgspec.structs.fields(OperationCalibration)
+    if field.name in OperationMachine._fields
+    and field.name not in ("launch_s", "cached_bandwidth_ratio")
+}
+"""Constants that only an operation has, as the formula names them, and a plain stream's values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,25 +97,5 @@ def operation_machine(
         cache_bytes=cache_bytes or 0.0,
         n_units=float(accelerator.compute.n_units),
         launch_s=launch_s,
-        traffic_ratio=operation.traffic_ratio if operation else 1.0,
-        row_s=operation.row_s if operation else 0.0,
-        unaligned_row_s=operation.unaligned_row_s if operation else 0.0,
-        short_row_columns=operation.short_row_columns if operation else 0.0,
-        long_row_bytes=operation.long_row_bytes if operation else 0.0,
-        long_row_traffic_ratio=operation.long_row_traffic_ratio if operation else 1.0,
-        long_row_sharpness=operation.long_row_sharpness if operation else SOFT_ROW_SHARPNESS,
-        element_s=operation.element_s if operation else 0.0,
-        overlap_exponent=operation.overlap_exponent if operation else STREAM_OVERLAP,
-        fill_rows=operation.fill_rows if operation else 0.0,
-        held_row_columns=operation.held_row_columns if operation else 0.0,
-        held_row_s=operation.held_row_s if operation else 0.0,
-        held_register_s=operation.held_register_s if operation else 0.0,
-        plain_row_bytes=operation.plain_row_bytes if operation else 0.0,
-        plain_round_s=operation.plain_round_s if operation else 0.0,
-        plain_rest_s=operation.plain_rest_s if operation else 0.0,
-        row_element_ratio=operation.row_element_ratio if operation else 1.0,
-        row_traffic_share=operation.row_traffic_share if operation else 1.0,
-        serial_row_s=operation.serial_row_s if operation else 0.0,
-        block_s=operation.block_s if operation else 0.0,
-        byte_s=operation.byte_s if operation else 0.0,
+        **{name: getattr(operation, name, default) for name, default in OF_OPERATION.items()},
     )
