@@ -40,7 +40,7 @@ WARP_THREADS, BLOCK_THREADS = 32.0, 1024.0
 """Threads that take a short and a longer row. [1]"""
 
 REGISTERS_PER_UNIT = 65536.0
-"""Of 32 bits, in every unit of Nvidia since Kepler (CUDA C++ Programming Guide). [1]"""
+"""Of 32 bits, in a unit of sm_80, sm_90 and sm_100 (kernels/gpu/architectures.toml). [1]"""
 
 OTHER_REGISTERS = 24.0
 """Registers of a thread besides those that hold its row; assumed. [1]"""
@@ -49,11 +49,12 @@ VECTOR_BYTES = 16.0
 """Widest load of one thread. [byte]"""
 
 WARPS_MOST = 64.0
-"""Warps under way in a unit. [1]"""
+"""Warps under way in a unit of these. [1]"""
 
 TWO_BLOCKS_REGISTERS = 4.0
 """Held values of a thread up to which a unit has two blocks of 1024 threads under way: they share
-its registers, 32 a thread. Measured speed falls where rows outgrow it (4096 columns). [1]"""
+its registers, 32 a thread. That suits what was measured of 4,096 columns, and one block of 8,192.
+[1]"""
 
 BLOCK_ELEMENTS = 65536.0
 """Elements that a block takes where a library cuts arrays into parts (PyTorch, multi-tensor apply:
