@@ -25,6 +25,8 @@ class Wires(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """switch: full bandwidth to any peer; mesh: one link per peer; rings: as listed."""
     ring_bandwidth_bytes_per_s: dict[str, float] = {}
     """One-way bandwidth of one rank by the least number of ranks. [byte/s]"""
+    exchange_bandwidth_bytes_per_s: dict[str, float] = {}
+    """The same where every rank sends to all others, if it is another. [byte/s]"""
     source: str
 
 
@@ -43,7 +45,9 @@ def measured_wires(link: str) -> Wires | None:
     return next((wires for wires in _known() if any(word in link for word in wires.words)), None)
 
 
-def wire_bandwidth_bytes_per_s(wires: Wires, n_ranks: int, link: Link | None) -> float:
+def wire_bandwidth_bytes_per_s(
+    wires: Wires, n_ranks: int, link: Link | None, *, is_exchange: bool = False
+) -> float:
     """One-way bandwidth of one rank to its peers, for a group of this size.
 
     Parameters
@@ -54,6 +58,8 @@ def wire_bandwidth_bytes_per_s(wires: Wires, n_ranks: int, link: Link | None) ->
         Ranks of the group in this node. [1]
     link
         Links of the accelerator; rings need none.
+    is_exchange
+        Whether every rank sends to all others.
 
     Returns
     -------
@@ -61,8 +67,10 @@ def wire_bandwidth_bytes_per_s(wires: Wires, n_ranks: int, link: Link | None) ->
         NaN where the wires do not tell. [byte/s]
     """
     if wires.kind == "rings":
-        listed = [number for number in wires.ring_bandwidth_bytes_per_s if int(number) <= n_ranks]
-        return wires.ring_bandwidth_bytes_per_s[max(listed, key=int)] if listed else math.nan
+        known = is_exchange and wires.exchange_bandwidth_bytes_per_s
+        known = known or wires.ring_bandwidth_bytes_per_s
+        listed = [number for number in known if int(number) <= n_ranks]
+        return known[max(listed, key=int)] if listed else math.nan
     if link is None:
         return math.nan
     if wires.kind == "switch":

@@ -41,9 +41,18 @@ __all__ = [
 
 OPERATIONS = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "point_to_point")
 
+ALIKE = ("all_reduce", "all_gather", "reduce_scatter")
+"""Operations that move the same way: around rings, chunk by chunk."""
+
+OF_COPIES = ("bandwidth_efficiency_fraction", "local_copy_fraction", "pipeline_exponent")
+"""What these have in common on one device; how they start differs."""
+
 VENDOR_CLASSES = ("vendor", "vendor-launched")
 
-KERNELS_OF_THEIR_OWN = ("sglang-graph", "sglang-eager", "vllm-graph", "vllm-eager", "trtllm")
+KERNELS_OF_THEIR_OWN = (
+    *("sglang-graph", "sglang-eager", "sglang-v1-graph", "sglang-v1-eager"),
+    *("vllm-graph", "vllm-eager", "trtllm"),
+)
 
 ADDING_ARCHITECTURES = ("hopper", "blackwell")
 """Architectures whose switches add; older switches only forward."""
@@ -96,34 +105,89 @@ def _is_relative(rows: CollectiveRows, level: int, own: CollectiveRows) -> bool:
     return rows.accelerator.name == own.accelerator.name
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Own:
+    """One operation of one device, before its own rows are fitted."""
+
+    prior: Parameters | None
+    """What its relatives show."""
+    rows: list[CollectiveRows]
+
+
+def _known_of_relatives(
+    fitter: CollectiveFitter, sets: Sequence[CollectiveRows]
+) -> dict[str, _Own]:
+    """One operation by accelerator: what each fit after the other on fewer relatives comes to."""
+    found: dict[str, _Own] = {}
+    known: dict[tuple[int, ...], Parameters] = {}
+    for own in sets:
+        chosen = [
+            tuple(number for number, rows in enumerate(sets) if _is_relative(rows, level, own))
+            for level in range(4)
+        ]
+        *levels, last = dict.fromkeys(filter(None, chosen))
+        prior: Parameters | None = None
+        for numbers in levels:
+            if numbers not in known:
+                relatives = [sets[number] for number in numbers]
+                known[numbers] = fitter.fit_vendor(
+                    relatives, bounds=_vendor_bounds(relatives), prior=prior
+                )
+            prior = known[numbers]
+        found[own.accelerator.name] = _Own(prior=prior, rows=[sets[number] for number in last])
+    return found
+
+
+def _of_one_device(
+    fitter: CollectiveFitter, operations: Mapping[str, _Own]
+) -> dict[str, Parameters]:
+    """All operations of one device; those that go through the same copies lean on each other.
+
+    One number of ranks cannot tell the share of the wires from the copy of each rank's own shard.
+    Gathers and reductions run through the same copies over the same wires, so that what all of them
+    show together stands before what other devices show.
+    """
+    alike = [own for name, own in operations.items() if name in ALIKE]
+    together: Parameters = {}
+    if len(alike) > 1:
+        rows = [one for own in alike for one in own.rows]
+        priors = [own.prior for own in alike if own.prior is not None]
+        prior = {
+            key: float(np.exp(np.mean([np.log(one[key]) for one in priors])))
+            for key in (priors[0] if priors else ())
+        }
+        fitted = fitter.fit_vendor(rows, bounds=_vendor_bounds(rows), prior=prior or None)
+        together = {key: fitted[key] for key in OF_COPIES}
+    return {
+        name: fitter.fit_vendor(
+            own.rows,
+            bounds=_vendor_bounds(own.rows),
+            prior=_leaning(own.prior, together) if name in ALIKE else own.prior,
+        )
+        for name, own in operations.items()
+    }
+
+
+def _leaning(prior: Parameters | None, together: Parameters) -> Parameters | None:
+    """What relatives show, with what the device's other operations show in its place."""
+    if not together:
+        return prior
+    return {name: bound.start for name, bound in VENDOR_BOUNDS.items()} | (prior or {}) | together
+
+
 def _fit_vendor(
     fitter: CollectiveFitter, sets: Sequence[CollectiveRows]
 ) -> dict[tuple[str, str], Parameters]:
-    found: dict[tuple[str, str], Parameters] = {}
+    by_device: dict[str, dict[str, _Own]] = {}
     for operation in OPERATIONS:
         of_operation = [rows for rows in sets if rows.operation == operation]
-        known: dict[tuple[int, ...], Parameters] = {}
-        for own in of_operation:
-            prior: Parameters | None = None
-            chosen: tuple[int, ...] = ()
-            for level in range(4):
-                numbers = tuple(
-                    number
-                    for number, rows in enumerate(of_operation)
-                    if _is_relative(rows, level, own)
-                )
-                if not numbers or numbers == chosen:
-                    continue
-                chosen = numbers
-                if chosen not in known:
-                    relatives = [of_operation[number] for number in chosen]
-                    known[chosen] = fitter.fit_vendor(
-                        relatives, bounds=_vendor_bounds(relatives), prior=prior
-                    )
-                prior = known[chosen]
-            if prior is not None:
-                found[own.accelerator.name, operation] = prior
-    return found
+        for name, own in _known_of_relatives(fitter, of_operation).items():
+            by_device.setdefault(name, {})[operation] = own
+    return {
+        (name, operation): values
+        for name, operations in by_device.items()
+        for operation, values in _of_one_device(fitter, operations).items()
+    }
 
 
 def _with_derived(
@@ -317,17 +381,29 @@ class _Recipe:
         return self.session.provenance(SOURCE, n_samples=n_rows, heldout=heldout, spread=spread)
 
     def _implementations(self, name: str) -> dict[str, CollectiveImplementation]:
-        found = {}
-        for (accelerator, library), values in sorted(self.fitted.libraries.items()):
-            if accelerator != name:
-                continue
-            own = [rows for rows in self._own(self.sets, name) if rows.library == library]
-            unseen = [rows for rows in self._own(self.unseen, name) if rows.library == library]
-            n_rows = sum(len(rows.sizes) for rows in own)
-            found[library] = CollectiveImplementation(
-                **values, provenance=self._provenance(own, unseen, n_rows)
+        """Other libraries on one accelerator; where some were measured, all of its vendor's."""
+        own = {library for device, library in self.fitted.libraries if device == name}
+        if own & set(KERNELS_OF_THEIR_OWN):
+            vendor = {rows.accelerator.vendor for rows in self._own(self.sets, name)}
+            shown = {rows.library for rows in self.sets if rows.accelerator.vendor in vendor}
+            own |= shown & set(KERNELS_OF_THEIR_OWN)
+        return {library: self._implementation(name, library) for library in sorted(own)}
+
+    def _implementation(self, name: str, library: str) -> CollectiveImplementation:
+        values = self.fitted.libraries.get((name, library))
+        if values is None:
+            return CollectiveImplementation(
+                **self.fitted.libraries["", library],
+                provenance=self.session.provenance(
+                    "this library on other devices",
+                    figure_class="inherited",
+                    spread=INHERITED_SPREAD,
+                ),
             )
-        return found
+        own = [rows for rows in self._own(self.sets, name) if rows.library == library]
+        unseen = [rows for rows in self._own(self.unseen, name) if rows.library == library]
+        n_rows = sum(len(rows.sizes) for rows in own)
+        return CollectiveImplementation(**values, provenance=self._provenance(own, unseen, n_rows))
 
 
 def family_collectives(

@@ -209,11 +209,15 @@ def _setting(rows: Table, number: int) -> CollectiveSetting:
 def row_sizes(rows: Table, accelerator: Accelerator, network: MeasuredNetwork | None) -> FloatArray:
     """Message bytes, ranks, ranks per node, link and network bandwidth of each row."""
     on_node = rows["ranks"] / rows["nodes"]
-    links = {
-        (link, int(ranks)): _link_bytes_per_s(link, int(ranks), accelerator)
-        for link, ranks in zip(rows["link"], on_node, strict=True)
-    }
-    link = [links[text, int(ranks)] for text, ranks in zip(rows["link"], on_node, strict=True)]
+    exchanges = [_is_exchange(str(op)) for op in rows["op"]]
+    known: dict[tuple[str, int, bool], float] = {}
+    link = np.empty(len(rows))
+    for number, key in enumerate(
+        zip(rows["link"], on_node.astype(int).tolist(), exchanges, strict=True)
+    ):
+        if key not in known:
+            known[key] = _link_bytes_per_s(*key, accelerator)
+        link[number] = known[key]
     door = np.ones(len(rows))
     if network is not None:
         share = np.minimum(on_node / network.node_n_devices, 1.0)
@@ -221,10 +225,17 @@ def row_sizes(rows: Table, accelerator: Accelerator, network: MeasuredNetwork | 
     return np.column_stack([rows["message_bytes"], rows["ranks"], on_node, link, door])
 
 
-def _link_bytes_per_s(link: str, n_ranks: int, accelerator: Accelerator) -> float:
+def _is_exchange(operation: str) -> bool:
+    pattern = PATTERNS.get(operation_name(operation))
+    return pattern is not None and pattern.exchanges > 0.0
+
+
+def _link_bytes_per_s(
+    link: str, n_ranks: int, is_exchange: bool, accelerator: Accelerator
+) -> float:
     if n_ranks <= 1:
         return NO_WIRES
     wires = measured_wires(link)
     if wires is None:
         return float("nan")
-    return wire_bandwidth_bytes_per_s(wires, n_ranks, accelerator.link)
+    return wire_bandwidth_bytes_per_s(wires, n_ranks, accelerator.link, is_exchange=is_exchange)

@@ -102,3 +102,13 @@ def test_a_ring_across_sockets_is_slower_than_a_pair():
     slots = measured_wires("PCIe5")
     bandwidths = [wire_bandwidth_bytes_per_s(slots, ranks, None) for ranks in (2, 4, 8)]
     assert bandwidths == sorted(bandwidths, reverse=True)
+
+
+def test_cards_that_send_to_all_others_are_bound_by_a_ring_only_where_there_is_one():
+    slots, cube = measured_wires("PCIe5"), measured_wires("NVLink2")
+    for ranks in (3, 4, 8):
+        around = wire_bandwidth_bytes_per_s(slots, ranks, None)
+        across = wire_bandwidth_bytes_per_s(slots, ranks, None, is_exchange=True)
+        assert around < across <= wire_bandwidth_bytes_per_s(slots, 2, None)
+    same = wire_bandwidth_bytes_per_s(cube, 8, None, is_exchange=True)
+    assert same == wire_bandwidth_bytes_per_s(cube, 8, None)

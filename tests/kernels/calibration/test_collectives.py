@@ -29,16 +29,14 @@ TRUTH = {
 }
 
 
-def planted_rows(fitter):
+def planted_rows(fitter, *, operation="all_gather", of_ranks=(2.0, 4.0, 8.0), truth=TRUTH):
     sizes = [
-        (2.0**octave, ranks, ranks, 450e9, 1.0)
-        for octave in range(10, 33)
-        for ranks in (2.0, 4.0, 8.0)
+        (2.0**octave, ranks, ranks, 450e9, 1.0) for octave in range(10, 33) for ranks in of_ranks
     ]
     n_rows = len(sizes)
     rows = CollectiveRows(
         accelerator=Catalogue().accelerator("h100-sxm"),
-        operation="all_gather",
+        operation=operation,
         library="vendor",
         switch_adds=False,
         wires_kind="switch",
@@ -48,7 +46,7 @@ def planted_rows(fitter):
         heldout=np.zeros(n_rows, dtype=bool),
         weights=np.ones(n_rows),
     )
-    times_s = fitter.predict_s(rows, TRUTH, {})
+    times_s = fitter.predict_s(rows, truth, {})
     return CollectiveRows(
         **{name: getattr(rows, name) for name in rows.__dataclass_fields__ if name != "measured_s"},
         measured_s=times_s,
@@ -65,6 +63,23 @@ def test_a_fit_recovers_planted_parameters():
     assert values["latency_s"] == pytest.approx(TRUTH["latency_s"], rel=0.15)
     assert judged_errors(fitter, fitted, [rows]).median_ape_fraction < 0.01
     assert all(b.low <= values[name] <= b.high for name, b in VENDOR_BOUNDS.items())
+
+
+def test_ranks_that_an_operation_lacks_are_told_by_the_device_s_other_operations():
+    # Pairs alone cannot tell the wires' share from the copy of each rank's own shard.
+    fitter, truth = CollectiveFitter(), TRUTH | {"local_copy_fraction": 0.1}
+    pairs = planted_rows(fitter, operation="all_reduce", of_ranks=(2.0,), truth=truth)
+    others = [
+        planted_rows(fitter, operation=name, truth=truth)
+        for name in ("all_gather", "reduce_scatter")
+    ]
+    unseen = planted_rows(fitter, operation="all_reduce", of_ranks=(8.0,), truth=truth)
+    large = unseen.where(unseen.sizes[:, 0] >= 2.0**28)
+
+    def missed(sets):
+        return judged_errors(fitter, fit_collectives(fitter, sets), [large]).median_ape_fraction
+
+    assert missed([pairs, *others]) < 0.02 < missed([pairs])
 
 
 @pytest.fixture(scope="module")
