@@ -13,13 +13,13 @@ from hardware_profiles.calibration import (
     BandwidthCalibration,
     Residual,
 )
-from kernels.calibration.fit_residual import LEAST_GAIN, GridAxis, ResidualFitter
+from kernels.calibration.fit_residual import LEAST_GAIN, PLAIN, SMOOTH, GridAxis, ResidualFitter
 from kernels.calibration.simplex import Bound, FloatArray, fit_parameters, robust_loss
 from kernels.calibration.stream_rows import OperationRows
 from kernels.memory_bound.machine import EagerPlan
 from kernels.memory_bound.occupancy import OccupancyMachine, occupied_bandwidth_bytes_per_s
 from kernels.memory_bound.operation import OperationMachine
-from kernels.prediction.operations import UNALIGNED, OperationTimes, runs_along_rows
+from kernels.prediction.operations import OperationTimes, residual_third, runs_along_rows
 from kernels.residual import compiled_grid
 
 __all__ = [
@@ -55,6 +55,19 @@ AXES = (
     GridAxis(start_log2=0.0, step_log2=1.0, count=2),
 )
 """Rows, columns, and 1 or 2 for rows that begin on 16 bytes or not."""
+
+EAGER_AXES = tuple(
+    (
+        GridAxis(start_log2=10.0, step_log2=2.5, count=4),
+        GridAxis(start_log2=9.0, step_log2=step, count=count),
+        GridAxis(start_log2=-1.0, step_log2=1.0, count=2),
+    )
+    for step, count in ((1.0, 9), (0.5, 17))
+)
+"""Rows, columns, and one half or 1 for elements of two or four bytes."""
+
+LEAST_CORRECTED_ROWS = 30
+"""Rows of an operation on a device from which a correction of its known kernels is tried. [1]"""
 
 PRIOR_ROWS = 0.02
 """Weight of the prior, in rows: of 0.5, 0.1 and 0.02 the one that suits unseen rows best in classes
@@ -268,7 +281,7 @@ class OperationFitter:
         plan: EagerPlan,
         *,
         prior: Mapping[str, float] | None = None,
-    ) -> FittedOperation:
+    ) -> list[FittedOperation]:
         """One class whose kernels are known, on all devices of an architecture together.
 
         Parameters
@@ -281,13 +294,24 @@ class OperationFitter:
         prior
             What was known before, of all constants or some: of one device alone, whose rows cannot
             tell, or of an operation that runs through the same kernels.
+
+        Returns
+        -------
+        list
+            One for each part: the same constants, and corrections that each device's rows earn.
         """
         name = parts[0][0].name
         bounds = _with_starts(eager_bounds(name, plan), prior)
         prior_rows = EAGER_PRIOR_ROWS if len(parts) > 1 else PRIOR_ROWS
         parameters = self._searched(parts, bounds, prior_rows=prior_rows)
         parameters = _as_aligned(parameters, [rows for rows, _ in parts])
-        return FittedOperation(parameters=parameters, residual=None)
+        return [
+            FittedOperation(
+                parameters=parameters,
+                residual=self._eager_residual(rows, self._plain_s(rows, efficiency, parameters)),
+            )
+            for rows, efficiency in parts
+        ]
 
     def _plain_s(
         self, rows: OperationRows, efficiency: float, values: Mapping[str, float]
@@ -340,9 +364,20 @@ class OperationFitter:
         return losses[1] < (1.0 - LEAST_GAIN) * losses[0]
 
     def _residual(self, rows: OperationRows, predicted_s: FloatArray) -> Residual | None:
-        places = np.column_stack([rows.sizes[:, :2], UNALIGNED - rows.sizes[:, 4]])
         errors = np.log(rows.measured_s / predicted_s)
-        return self.residuals.fit(places, errors, rows.keys, (AXES,))
+        return self.residuals.fit(_places(rows), errors, rows.keys, (AXES,), priors=(PLAIN,))
+
+    def _eager_residual(self, rows: OperationRows, predicted_s: FloatArray) -> Residual | None:
+        if len(rows.sizes) < LEAST_CORRECTED_ROWS:
+            return None
+        errors = np.log(rows.measured_s / predicted_s)
+        return self.residuals.fit(_places(rows), errors, rows.keys, EAGER_AXES, priors=(SMOOTH,))
+
+
+def _places(rows: OperationRows) -> FloatArray:
+    """Where rows lie on the axes of a correction. [1]"""
+    third = [residual_third(*pair) for pair in rows.sizes[:, (2, 4)].tolist()]
+    return np.column_stack([rows.sizes[:, :2], third])
 
 
 def fit_occupancy(occupancy: FloatArray, share: FloatArray) -> BandwidthCalibration:

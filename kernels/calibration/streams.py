@@ -154,7 +154,8 @@ def _fitted_together(
             parts = [(rows, shares[rows.accelerator.name]) for rows in group]
             prior = _known_of_one(group) or _told_by(found, plan, group[0])
             fitted = fitter.fit_eager(parts, plan, prior=prior)
-            found |= {(rows.accelerator.name, operation): fitted for rows in group}
+            names = [rows.accelerator.name for rows in group]
+            found |= {(name, operation): one for name, one in zip(names, fitted, strict=True)}
     return found
 
 

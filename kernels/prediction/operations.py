@@ -20,6 +20,7 @@ __all__ = [
     "operation_class",
     "operation_machine",
     "operation_names",
+    "residual_third",
     "runs_along_rows",
 ]
 
@@ -30,11 +31,15 @@ ELEMENT_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "tf32": 4.0}
 ALIGNMENT_BYTES = 16.0
 """Widest load of one thread. [byte]"""
 
+WORD_BYTES = 4.0
+"""Elements below this are narrow. [byte]"""
+
 FUSED = "fused"
 """Implementation of kernels of one pass, in libraries.toml."""
 
-ALIGNED, UNALIGNED = 1.0, 2.0
-"""Places on the third axis of a residual."""
+NARROW, ALIGNED, UNALIGNED = 0.5, 1.0, 2.0
+"""Places on the third axis of a residual: rows that begin on 16 bytes, of two or four bytes an
+element, and others. [1]"""
 
 
 def _passes() -> dict[str, float]:
@@ -71,6 +76,13 @@ def matrix_sizes(rows: Table) -> FloatArray:
     )
 
 
+def residual_third(element_bytes: float, is_aligned: float) -> float:
+    """Where a matrix lies on the third axis of a residual. [1]"""
+    if is_aligned <= 0.0:
+        return UNALIGNED
+    return NARROW if element_bytes < WORD_BYTES else ALIGNED
+
+
 def _is_fused(rows: Table) -> npt.NDArray[np.bool_]:
     """Whether a row's library goes over the operands once."""
     if "library" not in rows.columns:
@@ -84,7 +96,7 @@ def _fill_times(
     for row in range(len(times_s)):
         matrix = Matrix(sizes[row, 0], sizes[row, 1], sizes[row, 2], sizes[row, 3], sizes[row, 4])
         time_s = operation_time_s(matrix, machine)
-        third = UNALIGNED - sizes[row, 4]
+        third = residual_third(sizes[row, 2], sizes[row, 4])
         times_s[row] = time_s * np.exp(residual_log(sizes[row, 0], sizes[row, 1], third, grid))
 
 

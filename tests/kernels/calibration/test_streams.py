@@ -77,7 +77,7 @@ def test_two_devices_of_an_architecture_tell_arithmetic_from_traffic():
     ]
     fitted = fit_streams(FITTER, sets, {"h100-sxm": 0.9, "h200-sxm": 0.9})
     found = fitted.operations["h100-sxm", "gelu-fwd"]
-    assert found is fitted.operations["h200-sxm", "gelu-fwd"]
+    assert found.parameters == fitted.operations["h200-sxm", "gelu-fwd"].parameters
     assert found.parameters["element_s"] == pytest.approx(6e-10, rel=0.03)
     assert found.parameters["traffic_ratio"] == pytest.approx(1.2, rel=0.03)
     assert found.parameters["launch_s"] == pytest.approx(5e-6, rel=0.1)
@@ -92,7 +92,7 @@ def test_long_rows_follow_the_source_where_rows_hold_no_short_ones():
     known |= {"long_row_traffic_ratio": plan.long_row_traffic_ratio, "long_row_sharpness": 1000.0}
     planted = FittedOperation(parameters=known, residual=None)
     rows.measured_s[:] = FITTER.predict_s(rows, 0.9, planted)
-    found = FITTER.fit_eager([(rows, 0.9)], plan)
+    (found,) = FITTER.fit_eager([(rows, 0.9)], plan)
     short = rows.where(rows.keys >= 0)
     short.sizes[:, 1] = 8192.0
     predicted_s, expected_s = (FITTER.predict_s(short, 0.9, one) for one in (found, planted))
@@ -113,9 +113,34 @@ def test_rows_held_in_registers_are_told_from_traffic():
         planted_rows(truth, name="softmax-fwd", accelerator=name, share=0.9)
         for name in ("h100-sxm", "h200-sxm")
     ]
-    found = FITTER.fit_eager([(rows, 0.9) for rows in sets], plan).parameters
+    found = FITTER.fit_eager([(rows, 0.9) for rows in sets], plan)[0].parameters
     assert found["held_row_s"] == pytest.approx(3e-6, rel=0.05)
     assert found["held_register_s"] == pytest.approx(1.5e-7, rel=0.1)
+
+
+def test_what_one_device_does_differently_becomes_its_correction_by_width_of_element():
+    plan = eager_plan("gelu-fwd")
+    truth = TRUTH | {"launch_s": 5e-6, "element_s": 4e-10}
+    plain, other = (
+        planted_rows(truth, name="gelu-fwd", accelerator=name, share=0.9)
+        for name in ("h100-sxm", "h200-sxm")
+    )
+    for rows in (plain, other):
+        rows.sizes[::2, 2] = 2.0
+        rows.measured_s[:] = FITTER.predict_s(
+            rows, 0.9, FittedOperation(parameters=truth, residual=None)
+        )
+    octaves_from_4096 = np.abs(np.log2(other.sizes[:, 1]) - 12.0)
+    is_bent = (other.sizes[:, 2] == 4.0) & (octaves_from_4096 < 1.0)
+    other.measured_s[is_bent] *= 1.06
+    of_plain, of_other = FITTER.fit_eager([(plain, 0.9), (other, 0.9)], plan)
+    assert of_plain.parameters == of_other.parameters
+    assert of_other.residual is not None
+    ratios = FITTER.predict_s(other, 0.9, of_other) / FITTER.predict_s(
+        other, 0.9, FittedOperation(parameters=of_other.parameters, residual=None)
+    )
+    assert np.median(ratios[is_bent]) > 1.03
+    assert np.abs(ratios[other.sizes[:, 2] == 2.0] - 1.0).max() < 0.02
 
 
 def test_what_rows_of_softmax_are_too_short_for_is_told_by_the_loss():
