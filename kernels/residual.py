@@ -2,9 +2,9 @@
 
 The formulas are the skeleton; what they leave over varies slowly with the sizes, because
 libraries change kernels from one size to the next. The correction is read off a grid between whose
-nodes it is multilinear, so it is continuous; nodes without measurements hold zero and it fades to
-zero within one step outside the grid, so that it never speaks where nothing was measured; its
-values are capped when they are fitted, so that it may correct and never carry.
+nodes it is multilinear, so it is continuous. Nodes without measurements hold zero, or what is left
+of their neighbours' values where nodes lean on each other; outside the grid it fades to zero within
+one step. Its values are capped when they are fitted, so that it may correct and never carry.
 """
 
 from __future__ import annotations

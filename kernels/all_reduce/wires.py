@@ -11,7 +11,12 @@ import msgspec
 
 from hardware_profiles.accelerator import Link
 
-__all__ = ["Wires", "measured_wires", "wire_bandwidth_bytes_per_s"]
+__all__ = [
+    "Wires",
+    "exchange_bandwidth_bytes_per_s",
+    "measured_wires",
+    "wire_bandwidth_bytes_per_s",
+]
 
 
 class Wires(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,9 +50,7 @@ def measured_wires(link: str) -> Wires | None:
     return next((wires for wires in _known() if any(word in link for word in wires.words)), None)
 
 
-def wire_bandwidth_bytes_per_s(
-    wires: Wires, n_ranks: int, link: Link | None, *, is_exchange: bool = False
-) -> float:
+def wire_bandwidth_bytes_per_s(wires: Wires, n_ranks: int, link: Link | None) -> float:
     """One-way bandwidth of one rank to its peers, for a group of this size.
 
     Parameters
@@ -58,8 +61,6 @@ def wire_bandwidth_bytes_per_s(
         Ranks of the group in this node. [1]
     link
         Links of the accelerator; rings need none.
-    is_exchange
-        Whether every rank sends to all others.
 
     Returns
     -------
@@ -67,12 +68,21 @@ def wire_bandwidth_bytes_per_s(
         NaN where the wires do not tell. [byte/s]
     """
     if wires.kind == "rings":
-        known = is_exchange and wires.exchange_bandwidth_bytes_per_s
-        known = known or wires.ring_bandwidth_bytes_per_s
-        listed = [number for number in known if int(number) <= n_ranks]
-        return known[max(listed, key=int)] if listed else math.nan
+        return _listed_bytes_per_s(wires.ring_bandwidth_bytes_per_s, n_ranks)
     if link is None:
         return math.nan
     if wires.kind == "switch":
         return link.bandwidth_bytes_per_s
     return min(link.bandwidth_bytes_per_s, (n_ranks - 1) * link.peer_bandwidth_bytes_per_s)
+
+
+def exchange_bandwidth_bytes_per_s(wires: Wires, n_ranks: int, link: Link | None) -> float:
+    """The same where every rank sends to all others, instead of around rings. [byte/s]"""
+    if wires.exchange_bandwidth_bytes_per_s:
+        return _listed_bytes_per_s(wires.exchange_bandwidth_bytes_per_s, n_ranks)
+    return wire_bandwidth_bytes_per_s(wires, n_ranks, link)
+
+
+def _listed_bytes_per_s(bandwidth_bytes_per_s: dict[str, float], n_ranks: int) -> float:
+    listed = [number for number in bandwidth_bytes_per_s if int(number) <= n_ranks]
+    return bandwidth_bytes_per_s[max(listed, key=int)] if listed else math.nan

@@ -88,7 +88,8 @@ class CollectiveFitter:
         self, rows: CollectiveRows, vendor: Mapping[str, float], library: Mapping[str, float]
     ) -> FloatArray:
         """Times of rows inside a node with these parameters. [s]"""
-        gain = vendor["in_switch_gain"] if rows.switch_adds else 1.0
+        adds = rows.switch_adds and rows.operation == "all_reduce"
+        gain = vendor["in_switch_gain"] if adds else 1.0
         machine = CollectiveMachine(**{**vendor, "in_switch_gain": gain})
         memory = rows.accelerator.memory.bandwidth_bytes_per_s
         other: ImplementationMachine = VENDOR._replace(

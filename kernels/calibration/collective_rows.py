@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from hardware_profiles.accelerator import Accelerator
@@ -27,6 +30,7 @@ __all__ = [
     "COLLECTIVE_TABLES",
     "MESSAGE_FLOOR_BYTES",
     "CollectiveRows",
+    "is_of_another_machine",
     "is_set_aside",
     "node_rows",
     "weights",
@@ -94,6 +98,38 @@ class CollectiveRows:
         return np.asarray(self.sizes[:, 0] >= MESSAGE_FLOOR_BYTES)
 
 
+class _OtherMachine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Rows that a machine unlike the others of its device gave."""
+
+    device: str
+    ranks: int
+    libraries: tuple[str, ...]
+    """Beginnings of the library column."""
+    reason: str
+
+
+@functools.cache
+def _other_machines() -> tuple[_OtherMachine, ...]:
+    text = (Path(__file__).parent / "other_machines.toml").read_bytes()
+    return msgspec.toml.decode(text, type=dict[str, tuple[_OtherMachine, ...]])["rows"]
+
+
+def is_of_another_machine(rows: Table) -> Mask:
+    """Whether ``other_machines.toml`` lists a row: nothing is fitted to it."""
+    return np.array(
+        [
+            any(
+                one.device == device and one.ranks == ranks and library.startswith(one.libraries)
+                for one in _other_machines()
+            )
+            for device, ranks, library in zip(
+                rows["device"], rows["ranks"], rows["library"], strict=True
+            )
+        ],
+        dtype=bool,
+    )
+
+
 def is_set_aside(rows: Table) -> Mask:
     """Whole groups (device, operation, ranks, nodes, library) that no judged fit may see."""
     keys = zip(*(rows[name] for name in ("device", "op", "ranks", "nodes", "library")), strict=True)
@@ -107,14 +143,17 @@ def is_set_aside(rows: Table) -> Mask:
 
 
 def weights(rows: Table) -> FloatArray:
-    """Each (ranks, nodes, size class) of a set of rows counts alike, small messages less."""
+    """Each (ranks, nodes, size class) of a set of rows counts alike, small messages less.
+
+    What tells nothing of the device counts 0.
+    """
     octave = np.round(np.log2(np.maximum(rows["message_bytes"], 1.0)))
     key = np.column_stack([rows["ranks"], rows["nodes"], octave])
     _, where, counts = np.unique(key, axis=0, return_inverse=True, return_counts=True)
     large = rows["message_bytes"] >= MESSAGE_FLOOR_BYTES
     found = np.where(large, 1.0, SMALL_MESSAGE_WEIGHT) / counts[where.ravel()]
     coarse = np.isin(rows["source_id"], COARSE_SOURCES) & ~large & (rows["op"] != "p2p")
-    return np.where(coarse, 0.0, found)
+    return np.where(coarse | is_of_another_machine(rows), 0.0, found)
 
 
 def _label(rows: Table, number: int) -> tuple[object, ...]:

@@ -3,7 +3,8 @@
 Parameters are fitted from the general to the particular: on all switched machines together, then
 on one vendor's machines of one kind of wires, one architecture, one device, each held near the one
 before by a prior. A group that a device lacks (eight ranks on one Blackwell board) is then taken
-from its relatives instead of extrapolated.
+from its relatives instead of extrapolated. What gathers and reductions of one device have in common
+(wires and copies) is fitted on all of them before each alone.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ SOURCE = (
     "collectives on one node: ai-dynamo/aiconfigurator, VIA-Research/vTrain, SuperBench, Azure "
     "guide, microsoft/vidur, logs and pull requests as listed; errors from a fit without whole "
     "(device, operation, ranks, nodes, library) groups set aside, 1/5 by hash, messages of 1 MiB "
-    "and more; values from a fit on all, held near the architecture's by a prior"
+    "and more; values from a fit on all, held near the architecture's by a prior, shares of wires "
+    "and copies near those of the device's other gathers and reductions"
 )
 
 SMALLEST_SPREAD = 0.05
@@ -112,6 +114,7 @@ class _Own:
     prior: Parameters | None
     """What its relatives show."""
     rows: list[CollectiveRows]
+    """Its own, one set for each kind of wires and of addition."""
 
 
 def _known_of_relatives(
@@ -152,11 +155,8 @@ def _of_one_device(
     if len(alike) > 1:
         rows = [one for own in alike for one in own.rows]
         priors = [own.prior for own in alike if own.prior is not None]
-        prior = {
-            key: float(np.exp(np.mean([np.log(one[key]) for one in priors])))
-            for key in (priors[0] if priors else ())
-        }
-        fitted = fitter.fit_vendor(rows, bounds=_vendor_bounds(rows), prior=prior or None)
+        prior = _mean(priors) if priors else None
+        fitted = fitter.fit_vendor(rows, bounds=_vendor_bounds(rows), prior=prior)
         together = {key: fitted[key] for key in OF_COPIES}
     return {
         name: fitter.fit_vendor(
@@ -166,6 +166,14 @@ def _of_one_device(
         )
         for name, own in operations.items()
     }
+
+
+def _mean(priors: Sequence[Parameters]) -> Parameters:
+    """Geometric means of parameters; only all-reduces have the switch add for them."""
+    means = {
+        name: float(np.exp(np.mean([np.log(one[name]) for one in priors]))) for name in priors[0]
+    }
+    return {**means, "in_switch_gain": max(one["in_switch_gain"] for one in priors)}
 
 
 def _leaning(prior: Parameters | None, together: Parameters) -> Parameters | None:
@@ -255,7 +263,10 @@ def _fit_libraries(
             if rows.library == library
             and rows.operation == "all_reduce"
             and (rows.accelerator.name, "all_reduce") in vendor
+            and rows.weights.any()
         ]
+        if not of_library:
+            continue
         bounds = _library_bounds(library)
         start = {name: bound.start for name, bound in bounds.items()}
         if library == "vendor-launched":
@@ -381,7 +392,11 @@ class _Recipe:
         return self.session.provenance(SOURCE, n_samples=n_rows, heldout=heldout, spread=spread)
 
     def _implementations(self, name: str) -> dict[str, CollectiveImplementation]:
-        """Other libraries on one accelerator; where some were measured, all of its vendor's."""
+        """Other libraries on one accelerator.
+
+        Where some with kernels of their own were measured, all that were on any of its vendor's
+        devices, with what every device of any vendor shows of them together.
+        """
         own = {library for device, library in self.fitted.libraries if device == name}
         if own & set(KERNELS_OF_THEIR_OWN):
             vendor = {rows.accelerator.vendor for rows in self._own(self.sets, name)}
@@ -437,21 +452,30 @@ def family_collectives(
 def _median(
     members: Sequence[tuple[str, CollectiveCalibration]],
 ) -> CollectiveCalibration:
-    names = ", ".join(name for name, _ in members)
-    libraries: dict[str, list[CollectiveImplementation]] = {}
-    for _, one in members:
+    libraries: dict[str, list[tuple[str, CollectiveImplementation]]] = {}
+    for name, one in members:
         for library, values in one.implementations.items():
-            libraries.setdefault(library, []).append(values)
-    provenance = _inherited(names, [one.provenance for _, one in members])
+            libraries.setdefault(library, []).append((name, values))
     return CollectiveCalibration(
         **_medians([one for _, one in members], VENDOR_BOUNDS),  # type: ignore[arg-type]
         implementations={
-            library: CollectiveImplementation(
-                **_medians(values, LIBRARY_BOUNDS), provenance=provenance
-            )
-            for library, values in sorted(libraries.items())
+            library: _median_implementation(of_library)
+            for library, of_library in sorted(libraries.items())
         },
-        provenance=provenance,
+        provenance=_inherited([(name, one.provenance) for name, one in members]),
+    )
+
+
+def _median_implementation(
+    members: Sequence[tuple[str, CollectiveImplementation]],
+) -> CollectiveImplementation:
+    """Of the members that were measured; of what others show where none was."""
+    fitted = [pair for pair in members if pair[1].provenance.figure_class == "fitted"]
+    if not fitted:
+        return members[0][1]
+    return CollectiveImplementation(
+        **_medians([one for _, one in fitted], LIBRARY_BOUNDS),
+        provenance=_inherited([(name, one.provenance) for name, one in fitted]),
     )
 
 
@@ -459,11 +483,12 @@ def _medians(structs: Sequence[object], names: Iterable[str]) -> Parameters:
     return {name: float(np.median([getattr(one, name) for one in structs])) for name in names}
 
 
-def _inherited(names: str, provenances: Sequence[Provenance]) -> Provenance:
-    spreads = [one.relative_spread_fraction for one in provenances]
+def _inherited(members: Sequence[tuple[str, Provenance]]) -> Provenance:
+    spreads = [one.relative_spread_fraction for _, one in members]
+    names = ", ".join(name for name, _ in members)
     return Provenance(
         figure_class="inherited",
         source=f"median of the same architecture: {names}",
-        date=max((one.date for one in provenances if one.date), default=None),
+        date=max((one.date for _, one in members if one.date), default=None),
         relative_spread_fraction=max(INHERITED_SPREAD, *spreads),
     )

@@ -176,10 +176,23 @@ def _collective(
     own: Mapping[str, CollectiveCalibration], fitted: Mapping[str, CollectiveCalibration]
 ) -> dict[str, CollectiveCalibration]:
     return {
-        name: new
+        name: _with_other_implementations(new, own[name]) if name in own else new
         for name, new in fitted.items()
         if name not in own or not _is_worse(new.provenance, own[name].provenance)
     }
+
+
+def _with_other_implementations(
+    new: CollectiveCalibration, known: CollectiveCalibration
+) -> CollectiveCalibration:
+    """The vendor's library with what is known better of others than this fit shows."""
+    kept = {
+        name: one
+        for name, one in known.implementations.items()
+        if name not in new.implementations
+        or _is_worse(new.implementations[name].provenance, one.provenance)
+    }
+    return msgspec.structs.replace(new, implementations=new.implementations | kept)
 
 
 def _memory_bound(

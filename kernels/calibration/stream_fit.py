@@ -52,9 +52,9 @@ EAGER_LAUNCH_S = 3e-6
 AXES = (
     GridAxis(start_log2=10.0, step_log2=3.0, count=5),
     GridAxis(start_log2=9.0, step_log2=0.5, count=11),
-    GridAxis(start_log2=0.0, step_log2=1.0, count=2),
+    GridAxis(start_log2=-1.0, step_log2=1.0, count=3),
 )
-"""Rows, columns, and 1 or 2 for rows that begin on 16 bytes or not."""
+"""Rows, columns, and what `residual_third` says of elements and of where rows begin."""
 
 EAGER_AXES = tuple(
     (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,8 +46,6 @@ the models know one implementation of an operation, the framework's."""
 SURVEY_FLOOR_BYTES = float(2**29)
 """Smaller streams of a survey tell of launches and caches, not of the memory. [byte]"""
 
-"""Surveys of this repository, a folder for each machine."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationRows:
@@ -60,7 +58,7 @@ class OperationRows:
     measured_s: FloatArray
     heldout: Mask
     keys: npt.NDArray[np.int64]
-    """Number of each (rows, columns) pair."""
+    """Number of each (rows, columns) pair, within the set."""
     is_eager: bool = False
     """Whether all of them are an eager framework's own kernels on Nvidia, whose source is read."""
 
@@ -85,7 +83,6 @@ def _split(session: Session, table: Table) -> Iterator[OperationRows]:
     is_eager = np.array([str(one).endswith(EAGER) for one in table["library"]], dtype=bool)
     pairs = [(int(n_rows), int(n_columns)) for n_rows, n_columns in sizes[:, :2]]
     heldout = np.array([is_heldout("operations", pair) for pair in pairs], dtype=bool)
-    _, keys = np.unique(sizes[:, :2], axis=0, return_inverse=True)
     for device in sorted(set(table["device"])):
         accelerator = session.accelerator(str(device))
         if accelerator is None:
@@ -99,9 +96,28 @@ def _split(session: Session, table: Table) -> Iterator[OperationRows]:
                     sizes=sizes[mask],
                     measured_s=table["latency_us"][mask] * 1e-6,
                     heldout=heldout[mask],
-                    keys=keys.ravel()[mask],
+                    keys=_keys(sizes[mask]),
                     is_eager=accelerator.vendor == "nvidia" and bool(is_eager[mask].all()),
                 )
+
+
+def _keys(sizes: FloatArray) -> npt.NDArray[np.int64]:
+    _, keys = np.unique(sizes[:, :2], axis=0, return_inverse=True)
+    return np.asarray(keys, dtype=np.int64).ravel()
+
+
+def _pooled(sets: Sequence[OperationRows]) -> OperationRows:
+    """Rows of several tables as one set."""
+    sizes = np.concatenate([rows.sizes for rows in sets])
+    return OperationRows(
+        accelerator=sets[0].accelerator,
+        name=sets[0].name,
+        sizes=sizes,
+        measured_s=np.concatenate([rows.measured_s for rows in sets]),
+        heldout=np.concatenate([rows.heldout for rows in sets]),
+        keys=_keys(sizes),
+        is_eager=sets[0].is_eager,
+    )
 
 
 def _name_unknown(names: npt.NDArray[np.object_]) -> None:
@@ -115,10 +131,17 @@ def _name_unknown(names: npt.NDArray[np.object_]) -> None:
 
 
 def operation_rows(session: Session) -> list[OperationRows]:
-    """All rows of operations that ``operations.toml`` lists, this repository's surveys included."""
+    """All rows of operations that ``operations.toml`` lists, this repository's surveys included.
+
+    What several tables hold of one operation on one device is one set; an eager framework's rows,
+    whose kernels are known, make one of their own.
+    """
     tables = [session.table(name, OPERATION_COLUMNS) for name in _present(session, "ops.csv")]
     tables += [_of_others(one) for one in session.survey_tables("memory_bound.csv", OWN_COLUMNS)]
-    return [rows for table in tables for rows in _split(session, table)]
+    sets: dict[tuple[str, str, bool], list[OperationRows]] = {}
+    for rows in (rows for table in tables for rows in _split(session, table)):
+        sets.setdefault((rows.accelerator.name, rows.name, rows.is_eager), []).append(rows)
+    return [_pooled(one) for one in sets.values()]
 
 
 def bandwidth_tables(session: Session) -> list[Table]:

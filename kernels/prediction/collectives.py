@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from hardware_profiles.accelerator import Accelerator
+from hardware_profiles.accelerator import Accelerator, Link
 from hardware_profiles.calibration import Calibration, CollectiveCalibration
 from kernels.all_reduce.groups import (
     PATTERNS,
@@ -23,7 +24,12 @@ from kernels.all_reduce.implementation import (
     implementation_time_s,
 )
 from kernels.all_reduce.networks import MeasuredNetwork, measured_network
-from kernels.all_reduce.wires import measured_wires, wire_bandwidth_bytes_per_s
+from kernels.all_reduce.wires import (
+    Wires,
+    exchange_bandwidth_bytes_per_s,
+    measured_wires,
+    wire_bandwidth_bytes_per_s,
+)
 from kernels.compiled_formula import FormulaCompiler, PlainFormulas
 from kernels.libraries import implementation
 from kernels.measurement_tables import Table
@@ -38,6 +44,8 @@ __all__ = [
 ]
 
 FloatArray = npt.NDArray[np.float64]
+
+_BandwidthFinder = Callable[[Wires, int, Link | None], float]
 
 IN_SWITCH_DTYPES = ("fp16", "bf16", "fp32", "fp32/unknown")
 """The switch adds these; integers of 8 bit take the ring."""
@@ -209,14 +217,14 @@ def _setting(rows: Table, number: int) -> CollectiveSetting:
 def row_sizes(rows: Table, accelerator: Accelerator, network: MeasuredNetwork | None) -> FloatArray:
     """Message bytes, ranks, ranks per node, link and network bandwidth of each row."""
     on_node = rows["ranks"] / rows["nodes"]
-    exchanges = [_is_exchange(str(op)) for op in rows["op"]]
-    known: dict[tuple[str, int, bool], float] = {}
+    finders = [_bandwidth_finder(str(op)) for op in rows["op"]]
+    known: dict[tuple[str, int, _BandwidthFinder], float] = {}
     link = np.empty(len(rows))
     for number, key in enumerate(
-        zip(rows["link"], on_node.astype(int).tolist(), exchanges, strict=True)
+        zip(rows["link"], on_node.astype(int).tolist(), finders, strict=True)
     ):
         if key not in known:
-            known[key] = _link_bytes_per_s(*key, accelerator)
+            known[key] = _link_bytes_per_s(*key, accelerator=accelerator)
         link[number] = known[key]
     door = np.ones(len(rows))
     if network is not None:
@@ -225,17 +233,16 @@ def row_sizes(rows: Table, accelerator: Accelerator, network: MeasuredNetwork | 
     return np.column_stack([rows["message_bytes"], rows["ranks"], on_node, link, door])
 
 
-def _is_exchange(operation: str) -> bool:
+def _bandwidth_finder(operation: str) -> _BandwidthFinder:
     pattern = PATTERNS.get(operation_name(operation))
-    return pattern is not None and pattern.exchanges > 0.0
+    is_exchange = pattern is not None and pattern.exchanges > 0.0
+    return exchange_bandwidth_bytes_per_s if is_exchange else wire_bandwidth_bytes_per_s
 
 
 def _link_bytes_per_s(
-    link: str, n_ranks: int, is_exchange: bool, accelerator: Accelerator
+    link: str, n_ranks: int, finder: _BandwidthFinder, *, accelerator: Accelerator
 ) -> float:
     if n_ranks <= 1:
         return NO_WIRES
     wires = measured_wires(link)
-    if wires is None:
-        return float("nan")
-    return wire_bandwidth_bytes_per_s(wires, n_ranks, accelerator.link, is_exchange=is_exchange)
+    return float("nan") if wires is None else finder(wires, n_ranks, accelerator.link)

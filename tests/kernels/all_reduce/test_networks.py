@@ -13,7 +13,11 @@ from kernels.all_reduce.model import (
     wire_factor,
 )
 from kernels.all_reduce.networks import known_networks, measured_network
-from kernels.all_reduce.wires import measured_wires, wire_bandwidth_bytes_per_s
+from kernels.all_reduce.wires import (
+    exchange_bandwidth_bytes_per_s,
+    measured_wires,
+    wire_bandwidth_bytes_per_s,
+)
 
 GIB = 2.0**30
 MESH_LINK = Link(name="xGMI", bandwidth_bytes_per_s=448e9, peer_bandwidth_bytes_per_s=64e9)
@@ -108,7 +112,7 @@ def test_cards_that_send_to_all_others_are_bound_by_a_ring_only_where_there_is_o
     slots, cube = measured_wires("PCIe5"), measured_wires("NVLink2")
     for ranks in (3, 4, 8):
         around = wire_bandwidth_bytes_per_s(slots, ranks, None)
-        across = wire_bandwidth_bytes_per_s(slots, ranks, None, is_exchange=True)
+        across = exchange_bandwidth_bytes_per_s(slots, ranks, None)
         assert around < across <= wire_bandwidth_bytes_per_s(slots, 2, None)
-    same = wire_bandwidth_bytes_per_s(cube, 8, None, is_exchange=True)
+    same = exchange_bandwidth_bytes_per_s(cube, 8, None)
     assert same == wire_bandwidth_bytes_per_s(cube, 8, None)

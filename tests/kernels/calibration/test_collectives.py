@@ -1,11 +1,18 @@
 """Fits of collectives recover planted parameters and reach their bars on groups set aside."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from hardware_profiles.catalogue import Catalogue
 from kernels.calibration.collective_fit import VENDOR_BOUNDS, CollectiveFitter
-from kernels.calibration.collective_rows import CollectiveRows, node_rows
+from kernels.calibration.collective_rows import (
+    CollectiveRows,
+    is_of_another_machine,
+    node_rows,
+    weights,
+)
 from kernels.calibration.collectives import (
     collective_calibrations,
     family_collectives,
@@ -16,6 +23,7 @@ from kernels.calibration.collectives import (
 from kernels.calibration.networks import NetworkFitter, node_count_errors
 from kernels.calibration.networks import main as networks_main
 from kernels.calibration.session import Session
+from kernels.measurement_tables import Table
 
 TRUTH = {
     "bandwidth_efficiency_fraction": 0.83,
@@ -29,15 +37,31 @@ TRUTH = {
 }
 
 
-def planted_rows(fitter, *, operation="all_gather", of_ranks=(2.0, 4.0, 8.0), truth=TRUTH):
+OWN_KERNELS = {
+    "kernel_latency_s": 4e-6,
+    "kernel_latency_per_rank_s": 0.3e-6,
+    "kernel_efficiency_fraction": 0.7,
+    "kernel_limit_bytes": 8e6,
+}
+
+
+def planted_rows(
+    fitter,
+    *,
+    operation="all_gather",
+    of_ranks=(2.0, 4.0, 8.0),
+    truth=TRUTH,
+    accelerator="h100-sxm",
+    library="vendor",
+):
     sizes = [
         (2.0**octave, ranks, ranks, 450e9, 1.0) for octave in range(10, 33) for ranks in of_ranks
     ]
     n_rows = len(sizes)
     rows = CollectiveRows(
-        accelerator=Catalogue().accelerator("h100-sxm"),
+        accelerator=Catalogue().accelerator(accelerator),
         operation=operation,
-        library="vendor",
+        library=library,
         switch_adds=False,
         wires_kind="switch",
         network=None,
@@ -46,7 +70,7 @@ def planted_rows(fitter, *, operation="all_gather", of_ranks=(2.0, 4.0, 8.0), tr
         heldout=np.zeros(n_rows, dtype=bool),
         weights=np.ones(n_rows),
     )
-    times_s = fitter.predict_s(rows, truth, {})
+    times_s = fitter.predict_s(rows, truth, {} if library == "vendor" else OWN_KERNELS)
     return CollectiveRows(
         **{name: getattr(rows, name) for name in rows.__dataclass_fields__ if name != "measured_s"},
         measured_s=times_s,
@@ -80,6 +104,82 @@ def test_ranks_that_an_operation_lacks_are_told_by_the_device_s_other_operations
         return judged_errors(fitter, fit_collectives(fitter, sets), [large]).median_ape_fraction
 
     assert missed([pairs, *others]) < 0.02 < missed([pairs])
+
+
+def test_the_switch_adds_in_all_reduces_only():
+    fitter = CollectiveFitter()
+    gains = []
+    for operation in ("all_reduce", "all_gather", "reduce_scatter"):
+        rows = replace(planted_rows(fitter, operation=operation), switch_adds=True)
+        times_s = fitter.predict_s(rows, TRUTH | {"in_switch_gain": 1.3}, {})
+        gains.append((rows.measured_s / times_s).max())
+    assert gains == [pytest.approx(1.3, rel=0.01), 1.0, 1.0]
+
+
+def all_reduces(fitter, *, accelerator, library="vendor"):
+    return planted_rows(fitter, operation="all_reduce", accelerator=accelerator, library=library)
+
+
+def test_libraries_of_a_vendor_s_other_devices_are_taken_over(monkeypatch):
+    fitter = CollectiveFitter()
+    sets = [
+        all_reduces(fitter, accelerator="h100-sxm"),
+        all_reduces(fitter, accelerator="h100-sxm", library="trtllm"),
+        all_reduces(fitter, accelerator="h200-sxm"),
+        all_reduces(fitter, accelerator="h200-sxm", library="sglang-graph"),
+        all_reduces(fitter, accelerator="mi300x"),
+    ]
+    monkeypatch.setattr("kernels.calibration.collectives.node_rows", lambda _session: sets)
+    found = collective_calibrations(Session(folder=None))
+    classes = {
+        name: {
+            library: one.provenance.figure_class
+            for library, one in operations["all_reduce"].implementations.items()
+        }
+        for name, operations in found.items()
+    }
+    assert classes == {
+        "h100-sxm": {"sglang-graph": "inherited", "trtllm": "fitted"},
+        "h200-sxm": {"sglang-graph": "fitted", "trtllm": "inherited"},
+        "mi300x": {},
+    }
+    catalogue = Catalogue()
+    members = [(catalogue.accelerator(name), found[name]) for name in ("h100-sxm", "h200-sxm")]
+    family = family_collectives(members)["all_reduce"].implementations
+    assert family["trtllm"].provenance.source.endswith(": h100-sxm")
+
+
+def test_a_library_of_a_device_without_rows_of_the_vendor_s_is_left_out():
+    fitter = CollectiveFitter()
+    alone = all_reduces(fitter, accelerator="h100-sxm", library="trtllm")
+    assert fit_collectives(fitter, [alone]).libraries == {}
+
+
+def test_rows_of_another_machine_are_judged_and_not_fitted():
+    columns = {"device": "RTX-PRO-6000-BSE", "op": "all_reduce", "source_id": "AIC"}
+    libraries = ("vllm-0.19.0:vLLM_custom_graph", "vllm-0.24.0:vLLM_custom_graph")
+    table = Table(
+        columns={name: np.array([text] * 2, dtype=object) for name, text in columns.items()}
+        | {name: np.full(2, 2.0) for name in ("ranks", "nodes")}
+        | {"message_bytes": np.full(2, 2.0**24), "library": np.array(libraries, dtype=object)}
+    )
+    assert is_of_another_machine(table).tolist() == [True, False]
+    assert weights(table).tolist() == [0.0, 0.5]
+    fitter = CollectiveFitter()
+    vendor, own = (
+        all_reduces(fitter, accelerator="rtx-pro-6000-server", library=library)
+        for library in ("vendor", "trtllm")
+    )
+    slow = replace(own, measured_s=3.0 * own.measured_s, weights=0.0 * own.weights)
+    fitted = fit_collectives(fitter, [vendor, own, slow])
+    plain = fit_collectives(fitter, [vendor, own])
+    assert fitted.libraries == plain.libraries
+    assert ("rtx-pro-6000-server", "trtllm") not in fit_collectives(
+        fitter, [vendor, slow]
+    ).libraries
+    assert judged_errors(fitter, plain, [slow]).median_ape_fraction == pytest.approx(
+        2 / 3, abs=0.05
+    )
 
 
 @pytest.fixture(scope="module")

@@ -101,6 +101,22 @@ def test_what_is_derived_from_a_relative_replaces_nothing_measured(h200):
     assert joined.collective == own.collective
 
 
+def test_libraries_of_collectives_that_a_fit_only_guesses_stay_as_measured(h200):
+    known = h200.calibration.collective["all_reduce"]
+    measured = known.implementations["trtllm"]
+    assert measured.provenance.figure_class == "fitted"
+    guess = as_class(replace(measured, kernel_efficiency_fraction=0.2), "inherited")
+    fitted = replace(known.implementations["sglang-graph"], kernel_efficiency_fraction=0.3)
+    new = replace(known, latency_s=1e-5, implementations={"trtllm": guess, "sglang-graph": fitted})
+    joined = joined_calibration(
+        h200,
+        Calibration(collective={"all_reduce": known}),
+        Calibration(collective={"all_reduce": new}),
+    ).collective["all_reduce"]
+    assert joined.latency_s == 1e-5
+    assert joined.implementations == known.implementations | {"sglang-graph": fitted}
+
+
 def test_forward_rows_keep_the_backward_pass_and_decoding_that_were_known(h200):
     own = h200.calibration
     known = as_class(own.attention["cudnn"], "fitted", "backward_provenance")

@@ -294,3 +294,37 @@ def test_directions_count_and_kernels_of_ours_do_not(tmp_path, monkeypatch):
     found = operation_rows(Session(folder=tmp_path))
     times_us = {rows.name: (rows.measured_s * 1e6).round(6).tolist() for rows in found}
     assert times_us == {"rmsnorm-bwd": [60.0], "gelu": [80.0], "rmsnorm-fwd": [40.0]}
+
+
+def test_two_tables_of_a_device_are_one_set(tmp_path, monkeypatch):
+    surveyed = tmp_path / "surveys" / "h200-sxm"
+    surveyed.mkdir(parents=True)
+    (surveyed / "memory_bound.csv").write_text(SURVEYED)
+    folder = tmp_path / "own"
+    folder.mkdir()
+    header, first, _ = SURVEYED.splitlines()
+    lines = (header, first.replace("40.0", "42.0"), first.replace("4096", "2048"))
+    (folder / "memory_bound.csv").write_text("\n".join(lines) + "\n")
+    monkeypatch.setattr("kernels.calibration.session.MEASURED", tmp_path / "surveys")
+    (rows,) = operation_rows(Session(folder=folder))
+    assert (rows.measured_s * 1e6).round(6).tolist() == [40.0, 42.0, 40.0]
+    assert rows.keys.tolist() == [1, 1, 0]
+    assert rows.is_eager
+
+
+@pytest.mark.parametrize("element_bytes", [2.0, 4.0])
+def test_corrections_of_kernels_that_are_not_known_hold_for_their_width(element_bytes):
+    rows = planted_rows(name="rmsnorm-fwd", accelerator="mi300x")
+    rows.sizes[:, 2] = element_bytes
+    planted = FittedOperation(parameters=TRUTH, residual=None)
+    rows.measured_s[:] = FITTER.predict_s(rows, 0.87, planted)
+    rows.measured_s[:] *= np.exp(0.1 * np.sin(1.5 * np.log2(rows.sizes[:, 1])))
+    fitted = FITTER.fit(rows, 0.87)
+    bare = FittedOperation(parameters=fitted.parameters, residual=None)
+    missed, plain = (
+        np.mean(np.abs(FITTER.predict_s(rows, 0.87, one) / rows.measured_s - 1.0))
+        for one in (fitted, bare)
+    )
+    assert missed < 0.6 * plain
+    rows.sizes[:, 2] = 6.0 - element_bytes
+    assert FITTER.predict_s(rows, 0.87, fitted) == pytest.approx(FITTER.predict_s(rows, 0.87, bare))
