@@ -131,9 +131,13 @@ def test_an_error_of_the_caller_passes_and_ends_the_ranks():
 
 
 OWNER = """
+import signal
+
 from kernels.all_reduce.cpu import RankGroup
 
 if __name__ == "__main__":
+    # As in a terminal, also where the tests run in the background, which ignores interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with RankGroup(2, max_bytes=2**16, start_method="{method}") as group:
         print(*group.pids, flush=True)
         group.time("all_reduce", message_bytes=1024, n_rounds=10**7)
