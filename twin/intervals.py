@@ -1,8 +1,8 @@
 """Intervals of predicted quantities, propagated analytically.
 
 Each family of kernels has a residual spread from its calibration, each framework one from the
-published runs. Within a family the errors of a step are taken as fully correlated, between
-families as independent; relative errors are log-normal.
+published runs, each network one of its class. Within a family the errors of a step are taken as
+fully correlated, between families as independent; relative errors are log-normal.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 
 from twin.energy.step_energy import StepPower
+from twin.network_uncertainty import network_spread
 from twin.prediction import Interval
 from twin.training.job import TrainingJob
+from twin.training.plan import Plan
 from twin.training.predictor import StepPredictor
 from twin.training.step import Step
 
@@ -37,8 +39,6 @@ COMMUNICATION_CAUSES = {
     "dp_communication": "reduce_scatter",
     "pp_communication": "point_to_point",
 }
-COMMUNICATION_FLOOR_FRACTION = 0.15
-"""Networks in use differ from networks under test by at least this much. [1]"""
 
 
 def interval(value: float, spread: float) -> Interval:
@@ -100,8 +100,16 @@ def _capped_clock_spread(predictor: StepPredictor, clock_fraction: float) -> flo
     return power.provenance.relative_spread_fraction / exponent
 
 
-def step_spread(predictor: StepPredictor, step: Step) -> float:
-    """Standard deviation of the logarithm of the step time. [1]"""
+def step_spread(predictor: StepPredictor, plan: Plan, step: Step) -> float:
+    """Standard deviation of the logarithm of the step time. [1]
+
+    Parameters
+    ----------
+    predictor
+        What predicted the step.
+    plan, step
+        The plan that was predicted, and what came of it.
+    """
     total_s = step.time_s
     variance = predictor.job.framework.relative_spread_fraction**2
     for causes, spread in _families(predictor).values():
@@ -112,8 +120,9 @@ def step_spread(predictor: StepPredictor, step: Step) -> float:
     variance += (clocked_s / total_s * clock_spread) ** 2
     for cause, operation in COMMUNICATION_CAUSES.items():
         fitted = predictor.device.collective_calibration(operation).provenance
-        spread = max(COMMUNICATION_FLOOR_FRACTION, fitted.relative_spread_fraction)
+        spread = fitted.relative_spread_fraction
         variance += (step.breakdown[cause] / total_s * spread) ** 2
+    variance += network_spread(predictor, plan, step) ** 2
     return math.sqrt(variance)
 
 

@@ -34,9 +34,9 @@ __all__ = ["Predictor"]
 
 
 def _intervals(
-    predictor: StepPredictor, step: Step, power: StepPower, values: dict[str, float]
+    predictor: StepPredictor, time: float, power: StepPower, values: dict[str, float]
 ) -> dict[str, Interval]:
-    time = step_spread(predictor, step)
+    """Intervals of all values, given the standard deviation of the logarithm of the step time."""
     watts = power_spread(predictor.job, predictor, power)
     joules = (time**2 + watts**2) ** 0.5
     spreads = {
@@ -163,7 +163,7 @@ class Predictor:
             pue=power.pue,
             breakdown=step.breakdown,
             hidden=step.hidden,
-            interval=_intervals(predictor, step, power, values),
+            interval=_intervals(predictor, step_spread(predictor, plan, step), power, values),
             classes=figure_classes(predictor),
             similar_runs=similar_runs(predictor.job),
             warnings=warnings_of(predictor, plan, step=step, power=power, memory=memory),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twin.energy.step_energy import StepPower
 from twin.intervals import MEMORY_SPREAD_FRACTION, interval
+from twin.network_uncertainty import network_class
 from twin.prediction import MemoryUse, PredictionWarning
 from twin.training.plan import Plan
 from twin.training.predictor import StepPredictor
@@ -84,6 +85,20 @@ def _plan_warnings(predictor: StepPredictor, plan: Plan) -> list[PredictionWarni
     return found
 
 
+def _network_warnings(predictor: StepPredictor) -> list[PredictionWarning]:
+    job = predictor.job
+    if job.n_nodes <= 1 or network_class(job.machine) not in ("assumed", "datasheet"):
+        return []
+    cluster = job.machine.cluster
+    return [
+        PredictionWarning(
+            code="W_NETWORK_ASSUMED",
+            message=f"collectives over {cluster.fabric.name} of {cluster.name} were not measured: "
+            "shares and latencies of networks like it",
+        )
+    ]
+
+
 def _cap_warnings(
     predictor: StepPredictor, step: Step, power: StepPower
 ) -> list[PredictionWarning]:
@@ -134,6 +149,7 @@ def warnings_of(
         )
     found += _plan_warnings(predictor, plan)
     found += _calibration_warnings(predictor)
+    found += _network_warnings(predictor)
     found += _cap_warnings(predictor, step, power)
     if job.machine.overridden_keys:
         keys = ", ".join(job.machine.overridden_keys)
@@ -158,6 +174,8 @@ def figure_classes(predictor: StepPredictor) -> dict[str, tuple[str, ...]]:
         device.attention_calibration.backward_provenance.figure_class,
         device.memory_bound_calibration.provenance.figure_class,
     }
+    if predictor.job.n_nodes > 1:
+        time_classes.add(network_class(predictor.job.machine))
     power_classes = {"datasheet", device.power_calibration.provenance.figure_class}
     if predictor.job.machine.overridden_keys:
         time_classes.add("user")

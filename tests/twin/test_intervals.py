@@ -21,7 +21,7 @@ def spread(*, power_spread: float, cap_w: float) -> float:
     calibration = msgspec.structs.replace(device.calibration, power=power)
     device = msgspec.structs.replace(device, calibration=calibration)
     predictor = StepPredictor(job(machine(device), power_cap_w=cap_w))
-    return step_spread(predictor, predictor.step(PLAN))
+    return step_spread(predictor, PLAN, predictor.step(PLAN))
 
 
 def test_power_that_is_not_known_widens_the_step_time_under_a_cap():

@@ -162,7 +162,24 @@ class _StepTerms:
                 "node.network.nic_bandwidth_bytes_per_s",
             )
         )
-        return tuple(found)
+        return (*found, *self._fabric_inputs())
+
+    def _fabric_inputs(self) -> tuple[Term, ...]:
+        """What collectives get of the network between nodes."""
+        job = self._predictor.job
+        if job.n_nodes <= 1:
+            return ()
+        fabric = job.machine.cluster.fabric
+        return tuple(
+            self._inputs.figure(name, getattr(fabric, key), unit, f"cluster.fabric.{key}")
+            for name, key, unit in (
+                ("share of the line rate in a ring", "bandwidth_efficiency_fraction", "1"),
+                ("share of the line rate in a tree", "tree_efficiency_fraction", "1"),
+                ("start-up between two nodes", "latency_s", "s"),
+                ("start-up of each doubling of nodes", "latency_per_node_s", "s"),
+                ("time of each further node of a ring", "latency_per_hop_s", "s"),
+            )
+        )
 
     def _schedule_causes(self) -> tuple[Term, ...]:
         """What recomputation, overlap and the pipeline's schedule take."""

@@ -105,6 +105,12 @@ class KernelCache:
         self._computes: dict[tuple[object, ...], LayerCompute] = {}
         self._traffic: dict[tuple[object, ...], LayerTraffic] = {}
 
+    def with_job(self, job: TrainingJob) -> KernelCache:
+        """The same kernels for a job that differs in its network only."""
+        other = KernelCache(job, self.device, self.power, self._sampled)
+        other._kernels = self._kernels
+        return other
+
     @functools.cached_property
     def _roofs(self) -> LayerRoofs:
         """Made where a search asks: a plan that is given needs none."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
+from hardware_profiles.cluster import Machine
 from twin.energy.clock import PowerMachine
 from twin.training.device_model import DeviceModel
 from twin.training.job import TrainingJob
@@ -50,6 +54,14 @@ class StepPredictor:
         sampled = memory.kernels_of(job) if memory else None
         self._cache = KernelCache(job, self.device, self.power, sampled)
         self.bounds = StepBounds(self._cache)
+
+    def with_network_of(self, machine: Machine) -> StepPredictor:
+        """The same job on the same devices with another network; kernels are shared."""
+        other = copy.copy(self)
+        other.job = replace(self.job, machine=machine)
+        other._cache = self._cache.with_job(other.job)
+        other.bounds = StepBounds(other._cache)
+        return other
 
     def step(self, plan: Plan) -> Step:
         """Predict one step of a plan that `check_plan` has accepted."""

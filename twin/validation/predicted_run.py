@@ -87,7 +87,7 @@ def predicted_run(run: PublishedRun, request: RunRequest, machines: RunMachines)
     left_step = step
     if left_out.values:
         _, left_step = predict_run(request, machines, left_out)
-    band = interval(step.time_s, step_spread(predictor, step))
+    band = interval(step.time_s, step_spread(predictor, request.plan, step))
     measured_s = request.measured_step_time_s
     memory = memory_use(predictor.job, request.plan)
     accelerator = predictor.job.machine.accelerator
