@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from hardware_profiles.accelerator import Accelerator
 from kernels.all_reduce.networks import MeasuredNetwork, measured_network
@@ -76,6 +77,9 @@ class CollectiveRows:
     measured_s: FloatArray
     heldout: Mask
     weights: FloatArray
+    source_ids: frozenset[str] = frozenset()
+    dtypes: npt.NDArray[np.object_] | None = None
+    """Type of the elements of each row; None where nobody asks."""
 
     def where(self, mask: Mask) -> CollectiveRows:
         """The rows at which the mask holds."""
@@ -90,6 +94,8 @@ class CollectiveRows:
             measured_s=self.measured_s[mask],
             heldout=self.heldout[mask],
             weights=self.weights[mask],
+            source_ids=self.source_ids,
+            dtypes=None if self.dtypes is None else self.dtypes[mask],
         )
 
     @property
@@ -213,6 +219,8 @@ def _made(session: Session, label: Sequence[object], rows: Table) -> CollectiveR
         measured_s=rows["latency_us"] * 1e-6,
         heldout=is_set_aside(rows),
         weights=weights(rows),
+        source_ids=frozenset(map(str, rows["source_id"])),
+        dtypes=rows["dtype"],
     )
     known = np.asarray(np.isfinite(sizes).all(axis=1))
     return made.where(known) if known.any() else None

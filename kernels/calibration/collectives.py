@@ -59,8 +59,7 @@ ADDING_ARCHITECTURES = ("hopper", "blackwell")
 """Architectures whose switches add; older switches only forward."""
 
 SOURCE = (
-    "collectives on one node: ai-dynamo/aiconfigurator, VIA-Research/vTrain, SuperBench, Azure "
-    "guide, microsoft/vidur, logs and pull requests as listed; errors from a fit without whole "
+    "collectives on one node ({sources}); errors from a fit without whole "
     "(device, operation, ranks, nodes, library) groups set aside, 1/5 by hash, messages of 1 MiB "
     "and more; values from a fit on all, held near the architecture's by a prior, shares of wires "
     "and copies near those of the device's other gathers and reductions"
@@ -335,10 +334,30 @@ def collective_calibrations(session: Session) -> dict[str, dict[str, CollectiveC
     recipe = _Recipe(
         session=session, fitter=fitter, sets=sets, unseen=unseen, judged=judged, fitted=fitted
     )
+    _report(recipe)
     found: dict[str, dict[str, CollectiveCalibration]] = {}
     for name, operation in fitted.vendor:
         found.setdefault(name, {})[operation] = recipe.calibration(name, operation)
     return found
+
+
+def _report(recipe: _Recipe) -> None:
+    """Log the errors on groups set aside: by device and dtype, and over wires as a whole."""
+    session, unseen = recipe.session, recipe.unseen
+
+    def errors_of(sets: Sequence[CollectiveRows]) -> FittedErrors | None:
+        return judged_errors(recipe.fitter, recipe.judged, sets)
+
+    by_dtype: dict[tuple[str, str], list[CollectiveRows]] = {}
+    for rows in unseen:
+        if rows.dtypes is not None:
+            for dtype in sorted(set(map(str, rows.dtypes))):
+                part = rows.where(np.asarray(rows.dtypes == dtype))
+                by_dtype.setdefault((rows.accelerator.name, dtype), []).append(part)
+    for (name, dtype), parts in sorted(by_dtype.items()):
+        session.report(f"collectives in {dtype} on {name}", aside=errors_of(parts))
+    switched = [rows for rows in unseen if rows.wires_kind == "switch"]
+    session.report("collectives inside nodes", switches=errors_of(switched), all=errors_of(unseen))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -389,7 +408,9 @@ class _Recipe:
         spread = max(errors.log_spread if errors else INHERITED_SPREAD, SMALLEST_SPREAD)
         if heldout is not None:
             spread = max(spread, heldout.median_ape_fraction)
-        return self.session.provenance(SOURCE, n_samples=n_rows, heldout=heldout, spread=spread)
+        source_ids = {source_id for rows in own for source_id in rows.source_ids}
+        source = SOURCE.format(sources=self.session.sources(source_ids))
+        return self.session.provenance(source, n_samples=n_rows, heldout=heldout, spread=spread)
 
     def _implementations(self, name: str) -> dict[str, CollectiveImplementation]:
         """Other libraries on one accelerator.

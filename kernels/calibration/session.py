@@ -9,14 +9,13 @@ import logging
 import shutil
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Provenance
@@ -70,6 +69,8 @@ SURVEY_TABLES = ("memory_bound.csv", "bandwidth.csv")
 
 SUFFIXES = (".parquet", ".csv")
 
+UNNAMED_SOURCE = "measurements that name no source"
+
 SMALLEST_SPREAD = 0.03
 """Two libraries differ by this on one shape: no interval is narrower. [1]"""
 
@@ -104,6 +105,11 @@ def _code_hash(code: tuple[str, ...]) -> str:
     return _digest([file.read_bytes() for file in files])
 
 
+def _fit_version() -> str:
+    """The package's version and what tells fits of one version apart: its kernel models' code."""
+    return f"{tweeling_version()}+{_code_hash(('kernels',))[:8]}"
+
+
 def _read_checked(path: Path, columns: tuple[str, ...]) -> Table:
     table = read_table(path, columns, defaults=DEFAULTS)
     require_texts(table, ("device",), path=path)
@@ -130,7 +136,7 @@ class Session:
     folder: Path
     catalogue: Catalogue = field(default_factory=Catalogue)
     date: str = field(default_factory=_today)
-    code_version: str = field(default_factory=tweeling_version)
+    code_version: str = field(default_factory=_fit_version)
     cache: Path | None = None
     """Folder of finished fits, so that an interrupted calibration goes on where it stopped."""
     imported: Mapping[str, Table] = field(default_factory=dict)
@@ -295,9 +301,9 @@ class Session:
         if self.cache is not None and self.cache.is_dir():
             shutil.rmtree(self.cache)
 
-    def sources(self, source_ids: npt.NDArray[np.object_]) -> str:
+    def sources(self, source_ids: Iterable[object]) -> str:
         """Names of the sources behind rows, in words."""
-        known = _source_names()
+        known = {"": UNNAMED_SOURCE, **_source_names()}
         return ", ".join(known.get(name, name) for name in sorted({str(s) for s in source_ids}))
 
     def progress(self, what: str, items: Sequence[Item]) -> Iterator[Item]:

@@ -28,12 +28,14 @@ logger = logging.getLogger(__name__)
 
 OPERATION_COLUMNS = (
     *("device", "op", "direction", "dtype", "rows", "cols", "library", "latency_us", "flag"),
+    "source_id",
 )
 
-BANDWIDTH_COLUMNS = ("device", "op", "GBps", "library")
+BANDWIDTH_COLUMNS = ("device", "op", "GBps", "library", "source_id")
 
 OWN_COLUMNS = (
     *("device", "case", "op", "direction", "dtype", "rows", "cols", "library", "latency_us"),
+    "source_id",
 )
 
 EAGER = ":eager"
@@ -59,6 +61,7 @@ class OperationRows:
     heldout: Mask
     keys: npt.NDArray[np.int64]
     """Number of each (rows, columns) pair, within the set."""
+    source_ids: frozenset[str] = frozenset()
     is_eager: bool = False
     """Whether all of them are an eager framework's own kernels on Nvidia, whose source is read."""
 
@@ -71,6 +74,7 @@ class OperationRows:
             measured_s=self.measured_s[mask],
             heldout=self.heldout[mask],
             keys=self.keys[mask],
+            source_ids=self.source_ids,
             is_eager=self.is_eager,
         )
 
@@ -97,6 +101,7 @@ def _split(session: Session, table: Table) -> Iterator[OperationRows]:
                     measured_s=table["latency_us"][mask] * 1e-6,
                     heldout=heldout[mask],
                     keys=_keys(sizes[mask]),
+                    source_ids=frozenset(map(str, table["source_id"][mask])),
                     is_eager=accelerator.vendor == "nvidia" and bool(is_eager[mask].all()),
                 )
 
@@ -116,6 +121,7 @@ def _pooled(sets: Sequence[OperationRows]) -> OperationRows:
         measured_s=np.concatenate([rows.measured_s for rows in sets]),
         heldout=np.concatenate([rows.heldout for rows in sets]),
         keys=_keys(sizes),
+        source_ids=frozenset().union(*(rows.source_ids for rows in sets)),
         is_eager=sets[0].is_eager,
     )
 

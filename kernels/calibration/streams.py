@@ -35,6 +35,7 @@ from kernels.prediction.bandwidth import occupancy_fraction
 
 __all__ = [
     "FittedStreams",
+    "bandwidth_errors",
     "family_memory_bound",
     "fit_streams",
     "memory_bound_calibrations",
@@ -66,8 +67,11 @@ the mean; leaving it out of its vendor's devices by 5 to 15 %. [1]"""
 
 BYTES_PER_GB = 1e9
 
+ELEMENT_BITS = (16, 32)
+"""Widths of elements that errors are told apart by. [bit]"""
+
 SOURCE = (
-    "operations of a framework (sitar-lab/NeuSight; surveys of this repository), sizes set aside: "
+    "operations of a framework ({sources}), sizes set aside: "
     "1/5 of (rows, columns) by hash; share of the bandwidth: median of plain streams; the "
     "framework's launch stands with each operation; floor: short kernels in a loop (GEMM tables)"
 )
@@ -75,9 +79,10 @@ TOGETHER = "; eager operations of surveys: all devices of the architecture toget
 
 OF_KERNELS = ("element_s", "plain_round_s", "plain_rest_s")
 """Constants that belong to a kernel and not to what an operation does around it."""
+
 BANDWIDTH_SOURCE = (
-    "share of the bandwidth: mean of the best copy and the best triad (te42kyfo/gpu-benches, "
-    "Azure AI benchmarking guide, SuperBench); floor: short kernels in a tight loop (GEMM tables)"
+    "share of the bandwidth: mean of the best copy and the best triad ({sources}); "
+    "floor: short kernels in a tight loop (GEMM tables)"
 )
 
 
@@ -219,11 +224,25 @@ def occupancy_calibrations(
     session: Session, *, is_seen: bool = False
 ) -> dict[str, dict[str, BandwidthCalibration]]:
     """Bandwidth against occupancy by accelerator and kernel; only rows not set aside on wish."""
+    points = _bandwidth_points(session, is_seen=True)
+    if not is_seen:
+        for key, values in _bandwidth_points(session, is_seen=False).items():
+            points.setdefault(key, []).extend(values)
+    found: dict[str, dict[str, BandwidthCalibration]] = {}
+    for (name, op), values in sorted(points.items()):
+        occupancy, share = np.array(values).T
+        found.setdefault(name, {})[op] = fit_occupancy(occupancy, share)
+    return found
+
+
+def _bandwidth_points(
+    session: Session, *, is_seen: bool
+) -> dict[tuple[str, str], list[tuple[float, float]]]:
+    """Occupancy and share of the bandwidth of the rows set aside, or of all others."""
     points: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for table in bandwidth_tables(session):
-        mask = ~np.isin(table["op"], HOST_TRANSFERS)
-        if is_seen:
-            mask &= ~heldout_bandwidths(table["op"], table["library"])
+        is_heldout = heldout_bandwidths(table["op"], table["library"])
+        mask = ~np.isin(table["op"], HOST_TRANSFERS) & (is_heldout != is_seen)
         for number in np.flatnonzero(mask):
             accelerator = session.accelerator(str(table["device"][number]))
             if accelerator is None:
@@ -231,11 +250,7 @@ def occupancy_calibrations(
             share = BYTES_PER_GB * table["GBps"][number] / accelerator.memory.bandwidth_bytes_per_s
             point = (occupancy_fraction(str(table["library"][number])), float(share))
             points.setdefault((accelerator.name, str(table["op"][number])), []).append(point)
-    found: dict[str, dict[str, BandwidthCalibration]] = {}
-    for (name, op), values in sorted(points.items()):
-        occupancy, share = np.array(values).T
-        found.setdefault(name, {})[op] = fit_occupancy(occupancy, share)
-    return found
+    return points
 
 
 def heldout_bandwidths(ops: Iterable[str], libraries: Iterable[str]) -> Mask:
@@ -266,6 +281,24 @@ def _at_full_occupancy(kernel: BandwidthCalibration) -> float:
     return occupied_bandwidth_bytes_per_s(1.0, machine)
 
 
+def bandwidth_errors(session: Session) -> dict[str, FittedErrors]:
+    """Errors of streaming kernels at occupancies that a fit has not seen, by accelerator."""
+    judged = occupancy_calibrations(session, is_seen=True)
+    points: dict[str, list[tuple[float, float]]] = {}
+    for (name, op), shares in _bandwidth_points(session, is_seen=False).items():
+        fitted = judged.get(name, {}).get(op)
+        if fitted is None:
+            continue
+        machine = OccupancyMachine(
+            1.0, fitted.peak_fraction, fitted.saturation_fraction, fitted.join_exponent
+        )
+        points.setdefault(name, []).extend(
+            (occupied_bandwidth_bytes_per_s(occupancy, machine), share)
+            for occupancy, share in shares
+        )
+    return {name: judge(*np.array(pairs).T) for name, pairs in points.items()}
+
+
 def memory_bound_calibrations(session: Session) -> dict[str, MemoryBoundCalibration]:
     """Stream, operation and occupancy parameters by accelerator profile."""
     fitter, sets = OperationFitter(), operation_rows(session)
@@ -280,6 +313,14 @@ def memory_bound_calibrations(session: Session) -> dict[str, MemoryBoundCalibrat
     recipe = _Recipe(
         session=session, fitter=fitter, sets=sets, judged=judged, fitted=fitted, bandwidth=bandwidth
     )
+    for name in sorted(fitted.efficiency):
+        unseen = [rows for rows in _parts(sets, is_seen=False) if rows.accelerator.name == name]
+        for bits in ELEMENT_BITS:
+            parts = [rows.where(8.0 * rows.sizes[:, 2] == bits) for rows in unseen]
+            errors_of_bits = _errors(fitter, judged, [rows for rows in parts if len(rows.sizes)])
+            session.report(f"operations of {bits} bits on {name}", aside=errors_of_bits)
+    for name, errors in sorted(bandwidth_errors(session).items()):
+        session.report(f"streams by occupancy on {name}", aside=errors)
     return {name: recipe.calibration(name) for name in sorted(fitted.efficiency)}
 
 
@@ -304,7 +345,7 @@ class _Recipe:
             launch_s=DEVICE_FLOOR_S.get(vendor, DEVICE_FLOOR_S["nvidia"]),
             operations={rows.name: self._operation(rows) for rows in own},
             bandwidth=self.bandwidth.get(name, {}),
-            provenance=self._provenance(own) if own else self._from_bandwidth(),
+            provenance=self._provenance(own) if own else self._from_bandwidth(name),
         )
 
     def _operation(self, rows: OperationRows) -> OperationCalibration:
@@ -323,11 +364,27 @@ class _Recipe:
         if heldout is not None:
             spread = max(spread, heldout.log_spread)
         n_rows = sum(len(rows.sizes) for rows in own)
-        source = SOURCE + (TOGETHER if any(_has_plan(rows) for rows in own) else "")
+        source_ids = {source_id for rows in own for source_id in rows.source_ids}
+        source = SOURCE.format(sources=self.session.sources(source_ids))
+        source += TOGETHER if any(_has_plan(rows) for rows in own) else ""
         return self.session.provenance(source, n_samples=n_rows, heldout=heldout, spread=spread)
 
-    def _from_bandwidth(self) -> Provenance:
-        return self.session.provenance(BANDWIDTH_SOURCE, spread=SMALLEST_SPREAD)
+    def _from_bandwidth(self, name: str) -> Provenance:
+        rows = [
+            (source_id, device)
+            for table in bandwidth_tables(self.session)
+            for source_id, device in zip(table["source_id"], table["device"], strict=True)
+        ]
+        own = [source_id for source_id, device in rows if self._is_named(str(device), name)]
+        return self.session.provenance(
+            BANDWIDTH_SOURCE.format(sources=self.session.sources(own)),
+            n_samples=len(own),
+            spread=SMALLEST_SPREAD,
+        )
+
+    def _is_named(self, device: str, name: str) -> bool:
+        accelerator = self.session.accelerator(device)
+        return accelerator is not None and accelerator.name == name
 
 
 def family_memory_bound(

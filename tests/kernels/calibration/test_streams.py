@@ -9,6 +9,7 @@ from kernels.calibration.simplex import judge
 from kernels.calibration.stream_fit import FittedOperation, OperationFitter, fit_occupancy
 from kernels.calibration.stream_rows import OperationRows, operation_rows
 from kernels.calibration.streams import (
+    bandwidth_errors,
     family_memory_bound,
     fit_streams,
     memory_bound_calibrations,
@@ -328,3 +329,32 @@ def test_corrections_of_kernels_that_are_not_known_hold_for_their_width(element_
     assert missed < 0.6 * plain
     rows.sizes[:, 2] = 6.0 - element_bytes
     assert FITTER.predict_s(rows, 0.87, fitted) == pytest.approx(FITTER.predict_s(rows, 0.87, bare))
+
+
+def test_provenance_names_the_sources_of_the_rows(tmp_path):
+    header = "device,op,direction,dtype,rows,cols,library,latency_us,source_id"
+    rows = [
+        f"L4,{op},,fp32,{2**size},{1024},x,{10 + 2**size / 500},{source}"
+        for op, source in (("add", "my-lab"), ("gelu", ""))
+        for size in range(10, 18)
+    ]
+    (tmp_path / "ops.csv").write_text("\n".join((header, *rows)) + "\n")
+    found = memory_bound_calibrations(Session(folder=tmp_path))["l4"].operations
+    assert "(my-lab)" in found["add"].provenance.source
+    assert "(measurements that name no source)" in found["gelu"].provenance.source
+
+
+def test_streams_are_judged_at_occupancies_that_were_not_fitted(tmp_path):
+    machine = OccupancyMachine(1.0, 0.9, 0.35, 3.0)
+    peak_gb_per_s = Catalogue().accelerator("l4").memory.bandwidth_bytes_per_s / 1e9
+    header = "device,op,GBps,library,source_id"
+    lines = [
+        f"L4,copy,{peak_gb_per_s * occupied_bandwidth_bytes_per_s(one / 100, machine)},"
+        f"gpu-stream block=32 occupancy={one}%,x"
+        for one in range(5, 101, 5)
+    ]
+    (tmp_path / "membw.csv").write_text("\n".join((header, *lines)) + "\n")
+    session = Session(folder=tmp_path)
+    errors = bandwidth_errors(session)["l4"]
+    assert 0 < errors.n_rows < 20
+    assert errors.median_ape_fraction < 0.02
