@@ -61,17 +61,26 @@ def import_file(path: Path, request: ImportRequest) -> ImportedFile:
     kind = recognise(path)
     if kind is Format.TIDY:
         family, table = read_tidy(path, request)
-        return ImportedFile(path=path, format=kind, tables={family: table})
-    rows = _IMPORTERS[kind](path, request)
-    collectives = rows.get("collectives", ())
-    if any(not getattr(row, "link", "") for row in collectives):
-        logger.warning(
-            "%s: nothing tells the wires of its collectives, which are not predicted without; "
-            "say them with --link, such as 'NVLink4+NVSwitch'",
-            path,
-        )
-    tables = {family: column_table(family, own) for family, own in rows.items()}
+        tables = {family: table}
+    else:
+        rows = _IMPORTERS[kind](path, request)
+        tables = {family: column_table(family, own) for family, own in rows.items()}
+    if "collectives" in tables:
+        _warn_without_wires(tables["collectives"], path)
     return ImportedFile(path=path, format=kind, tables=tables)
+
+
+def _warn_without_wires(collectives: Table, path: Path) -> None:
+    """One rank per node needs no wires in it."""
+    is_inside = collectives["ranks"] > collectives["nodes"]
+    n_rows = int(((collectives["link"] == "") & is_inside).sum())
+    if n_rows:
+        which = "its" if n_rows == len(collectives) else f"{n_rows:,} of its"
+        logger.warning(
+            "%s: nothing tells the wires of %s collectives, which are not predicted without; "
+            "say them with --link, such as 'NVLink4+NVSwitch'",
+            *(path, which),
+        )
 
 
 def foreign_files(folder: Path) -> list[Path]:

@@ -34,11 +34,11 @@ from kernels.measurement_tables import (
 from kernels.prediction.gemm import LAYOUTS
 from kernels.table_lines import has_torn_end, row_spot
 
-__all__ = ["read_tidy", "with_profile"]
+__all__ = ["read_tidy", "with_link", "with_profile"]
 
 logger = logging.getLogger(__name__)
 
-NAMES = ("device", "dtype", "direction", "op")
+NAMES = ("device", "dtype", "direction", "op", "link")
 """Columns of names, which a table of numbers would make columns of numbers of."""
 
 
@@ -50,7 +50,8 @@ def read_tidy(path: Path, request: ImportRequest) -> tuple[str, Table]:
     path
         The table.
     request
-        Whose device stands for the one device name of the table that no profile carries.
+        Whose device stands for the one device name of the table that no profile carries, and whose
+        wires for those that rows do not tell.
 
     Raises
     ------
@@ -78,7 +79,8 @@ def read_tidy(path: Path, request: ImportRequest) -> tuple[str, Table]:
     _require_given(table, [name for name in needed if name != "device"], path=path)
     table = _with_dtypes(table, path)
     _require_layouts(table, path)
-    return family, with_profile(table, request.devices(), path=path)
+    table = with_profile(table, request.devices(), path=path)
+    return family, with_link(table, request.link)
 
 
 def _require_given(table: Table, names: Sequence[str], *, path: Path) -> None:
@@ -143,6 +145,13 @@ def with_profile(table: Table, devices: Devices, *, path: Path) -> Table:
     if unknown and not names:
         _warn_unknown(unknown, devices, path)
     return _renamed(table, "device", names) if names else table
+
+
+def with_link(table: Table, link: str) -> Table:
+    """The rows of collectives that tell no wires over those that the user names."""
+    if not link or "link" not in table.columns:
+        return table
+    return _renamed(table, "link", {"": link})
 
 
 def _warn_unknown(unknown: Sequence[str], devices: Devices, path: Path) -> None:

@@ -23,7 +23,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _DEVICE = click.option(
     "--device",
     metavar="PROFILE",
-    help="Accelerator of imported rows whose device no profile carries, or is not told.",
+    help="Accelerator of rows whose device no profile carries, or is not told.",
 )
 _OPTIONS = (
     click.option(
@@ -35,7 +35,7 @@ _OPTIONS = (
         "--link",
         metavar="TEXT",
         default="",
-        help="Wires of the nodes of imported collectives, such as 'NVLink4+NVSwitch'.",
+        help="Wires of the nodes of collectives that do not tell them, such as 'NVLink4+NVSwitch'.",
     ),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from kernels.importers.dtypes import known_dtype
 from kernels.importers.files import foreign_files, import_file
 from kernels.importers.formats import Format, recognise
 from kernels.importers.request import Aside, ImportRequest
+from kernels.importers.tidy import with_link, with_profile
 from kernels.measurement_tables import (
     MeasurementError,
     Table,
@@ -37,7 +38,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-TEXT_COLUMNS = ("device", "dtype", "direction", "op", "library")
+TEXT_COLUMNS = ("device", "dtype", "direction", "op", "library", "link")
 """Columns of names."""
 
 SUFFIXES = (".parquet", ".csv")
@@ -244,7 +245,8 @@ def read_kernel_tables(
 
 def _tables_of(path: Path, family: Family | None, request: ImportRequest) -> list[KernelTable]:
     if family is not None:
-        return [read_kernel_table(path, family)]
+        table = read_kernel_table(path, family)
+        return [replace(table, rows=_as_said(table.rows, request, path=path))]
     return [
         KernelTable(
             path=path,
@@ -253,6 +255,13 @@ def _tables_of(path: Path, family: Family | None, request: ImportRequest) -> lis
         )
         for name, table in import_file(path, request).tables.items()
     ]
+
+
+def _as_said(rows: Table, request: ImportRequest, *, path: Path) -> Table:
+    """Rows of a tidy table with the device and the wires that the user says for them."""
+    if request.device is not None:
+        rows = with_profile(rows, request.devices(), path=path)
+    return with_link(rows, request.link)
 
 
 def read_kernel_table(path: Path, family: Family) -> KernelTable:

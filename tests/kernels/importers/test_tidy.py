@@ -25,6 +25,29 @@ def test_an_unknown_device_is_said_and_the_user_s_word_stands_for_it(imported, c
         imported(HEAD + ROW, device="Nope")
 
 
+COLLECTIVES = "device,op,dtype,ranks,nodes,link,message_bytes,latency_us\n"
+
+
+def test_the_user_s_wires_stand_for_those_that_a_tidy_table_does_not_tell(imported, caplog):
+    told, untold = "H200,all_reduce,bf16,8,1,xgmi,1024,5\n", "H200,all_reduce,bf16,8,1,,1024,5\n"
+    found = imported(COLLECTIVES + told + untold, link="NVLink4+NVSwitch")
+    assert found.tables["collectives"]["link"].tolist() == ["xgmi", "NVLink4+NVSwitch"]
+    assert not caplog.records
+    text = COLLECTIVES.replace("link,", "") + untold.replace(",,", ",")
+    without = imported(text, link="NVLink4+NVSwitch")
+    assert without.tables["collectives"]["link"].tolist() == ["NVLink4+NVSwitch"]
+
+
+def test_wires_that_nothing_tells_are_said_of_tidy_tables_too(imported, caplog):
+    one_a_node = "H200,all_reduce,bf16,2,2,,1024,5\n"
+    imported(COLLECTIVES + one_a_node)
+    assert "wires" not in caplog.text
+    imported(COLLECTIVES + one_a_node + one_a_node.replace("2,2", "8,1"))
+    assert "nothing tells the wires of 1 of its collectives" in caplog.text
+    with pytest.raises(MeasurementError, match="column 'link' holds numbers; expected text"):
+        imported(COLLECTIVES + one_a_node.replace(",,", ",4,"))
+
+
 def test_a_file_without_the_end_of_its_last_line_may_have_been_cut_off(imported, caplog):
     imported(HEAD + ROW)
     assert "cut off" not in caplog.text

@@ -64,6 +64,31 @@ def test_a_device_without_a_profile_is_counted_and_not_covered(tmp_path):
     assert report["covered"] == 3
 
 
+def test_the_user_s_device_stands_for_the_unknown_one_of_a_tidy_table(tmp_path):
+    text = gemm_rows(device="H900") + gemm_rows().split("\n", 1)[1]
+    path = written(tmp_path, "gemm.csv", text)
+    named = ImportRequest(catalogue=Catalogue(), device="h100-sxm")
+    for place in (path, tmp_path):
+        report = validate_kernels(place, request=named).report
+        assert (report["covered"], report["unknown_devices"]) == (6, [])
+        assert [entry["device"] for entry in report["by_device"]] == ["H100-SXM5-80GB", "h100-sxm"]
+    more = written(tmp_path, "more.csv", text + gemm_rows(device="H901").split("\n", 1)[1])
+    complaint = r"more\.csv: line 8: neither device 'H901' nor 'H900' has a profile"
+    with pytest.raises(MeasurementError, match=complaint):
+        validate_kernels(more, request=named)
+
+
+def test_the_user_s_wires_stand_for_those_that_a_tidy_table_does_not_tell(tmp_path):
+    head = "device,op,dtype,ranks,nodes,link,message_bytes,library,latency_us\n"
+    row = "H100-SXM5-80GB,all_reduce,bf16,8,1,{},16777216,NCCL,120\n"
+    path = written(tmp_path, "mine.csv", head + row.format("") + row.format("warp drive"))
+    assert report_of(path)["covered"] == 0
+    named = ImportRequest(catalogue=Catalogue(), link="NVLink4+NVSwitch")
+    found = validate_kernels(path, request=named)
+    assert found.report["covered"] == 1
+    assert found.tables[0].table.rows["link"].tolist() == ["NVLink4+NVSwitch", "warp drive"]
+
+
 def test_a_precision_the_device_lacks_is_not_covered(tmp_path):
     path = written(tmp_path, "mine.csv", gemm_rows(device="A100-SXM4-80GB", dtype="fp8"))
     assert report_of(path)["covered"] == 0
