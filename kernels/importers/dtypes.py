@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kernels.importers.cells import Place
 
-__all__ = ["is_tidy_dtype", "known_dtype", "tidy_dtype"]
+__all__ = ["is_of_collections", "is_tidy_dtype", "known_dtype", "tidy_dtype"]
 
 _NAMES = {
     "fp64": ("float64", "double"),
@@ -32,6 +32,16 @@ _TIDY = {other: name for name, others in _NAMES.items() for other in (name, *oth
 def is_tidy_dtype(text: str) -> bool:
     """Whether this is a name of a number format in the project's tables."""
     return text in _NAMES
+
+
+def is_of_collections(text: str) -> bool:
+    """Whether a format is one that public collections write and nothing is fitted on.
+
+    They say ``fp16/bf16`` where a source tells no more, ``bf16->fp32`` of a product that widens its
+    result, and ``unknown``.
+    """
+    parts = text.replace("->", "/").split("/")
+    return text == "unknown" or (len(parts) > 1 and all(is_tidy_dtype(part) for part in parts))
 
 
 def known_dtype(text: str) -> str | None:

@@ -11,7 +11,7 @@ import numpy as np
 from hardware_profiles.errors import nearest
 from kernels.importers.cells import Place
 from kernels.importers.devices import Devices
-from kernels.importers.dtypes import is_tidy_dtype, tidy_dtype
+from kernels.importers.dtypes import is_of_collections, tidy_dtype
 from kernels.importers.request import ImportRequest
 from kernels.importers.tidy_rows import (
     FAMILIES,
@@ -106,22 +106,12 @@ def _with_dtypes(table: Table, path: Path) -> Table:
         return table
     names = {}
     for text in sorted(set(table["dtype"].tolist())):
-        if _is_of_collections(text):
+        if is_of_collections(text):
             names[text] = text
             continue
         row = int(np.flatnonzero(table["dtype"] == text)[0])
         names[text] = tidy_dtype(text, "dtype", Place(path, row_spot(path, row)))
     return _renamed(table, "dtype", names)
-
-
-def _is_of_collections(text: str) -> bool:
-    """Whether a format is one that public collections write and nothing is fitted on.
-
-    They say ``fp16/bf16`` where a source tells no more, ``bf16->fp32`` of a product that widens its
-    result, and ``unknown``.
-    """
-    parts = text.replace("->", "/").split("/")
-    return text == "unknown" or (len(parts) > 1 and all(is_tidy_dtype(part) for part in parts))
 
 
 def with_profile(table: Table, devices: Devices, *, path: Path) -> Table:

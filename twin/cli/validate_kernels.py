@@ -42,8 +42,16 @@ def kernel_lines(report: Mapping[str, Any], *, path: Path) -> list[str]:
     ]
     header = ["device", "family", "dtype", "library", "covered", "median", "mean", "p90"]
     lines += table(cells, align="llllrrrr", header=header)
+    lines += _unpredicted_lines(report)
     unknown = report["unknown_devices"]
     return [*lines, *(["", f"devices without a profile: {', '.join(unknown)}"] if unknown else [])]
+
+
+def _unpredicted_lines(report: Mapping[str, Any]) -> list[str]:
+    """Why rows are not predicted, with how many of which family."""
+    cells = [[f"{one['n']:,}", one["family"], one["why"]] for one in report["unpredicted"]]
+    header = ["rows", "family", "why"]
+    return ["", "not predicted", *table(cells, align="rll", header=header)] if cells else []
 
 
 def _cells(entry: Mapping[str, Any]) -> list[str]:
@@ -75,6 +83,7 @@ def write_kernel_rows(tables: Sequence[PredictedTable], *, path: Path) -> None:
         columns["file"] = np.full(len(one.predicted), one.table.path.name)
         columns[f"predicted_{one.table.family.measured}"] = one.predicted
         columns["relative_error"] = one.relative_error
+        columns["why"] = one.why
         arrays = {name: pa.array(column, from_pandas=True) for name, column in columns.items()}
         parts.append(pa.table(arrays))
     partial = path.with_name(f".{path.name}.part")

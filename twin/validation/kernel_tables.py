@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from kernels.gemm.precision import PRECISIONS
+from kernels.all_reduce.groups import PATTERNS
 from kernels.importers.dtypes import known_dtype
 from kernels.importers.files import foreign_files, import_file
 from kernels.importers.formats import Format, recognise
@@ -24,8 +24,10 @@ from kernels.measurement_tables import (
     require_texts,
     require_whole,
 )
+from kernels.prediction.collectives import operation_name
 from kernels.prediction.gemm import LAYOUTS
 from kernels.prediction.operations import operation_class, operation_names
+from twin.validation.unpredicted import is_unknown_dtype, is_unknown_link
 
 __all__ = [
     "FAMILIES",
@@ -43,15 +45,16 @@ TEXT_COLUMNS = ("device", "dtype", "direction", "op", "library", "link")
 
 SUFFIXES = (".parquet", ".csv")
 
-GEMM_WORDS = {"dtype": frozenset(PRECISIONS), "layout": frozenset(LAYOUTS)}
-"""Words that columns of products may hold."""
-
 UNKNOWN = {
-    "dtype": "products of unknown dtype",
-    "layout": "products of unknown layout",
-    "op": "rows of unknown operation",
+    ("gemm", "dtype"): "products of unknown dtype",
+    ("gemm", "layout"): "products of unknown layout",
+    ("attention", "dtype"): "calls of attention of unknown dtype",
+    ("collectives", "op"): "collectives of unknown operation",
+    ("collectives", "link"): "collectives over unknown wires",
+    ("ops", "op"): "rows of unknown operation",
+    ("ops", "dtype"): "operations of unknown dtype",
 }
-"""What a warning says of words that no model knows, by column."""
+"""What a warning says of words that no model knows, by family and column."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,16 +155,31 @@ class KernelTable:
     def unknown(self, column: str) -> dict[str, int]:
         """Words of a column that mean nothing to the models, and rows of each. [1]
 
-        Dtypes and layouts of products, and operations with their direction.
+        Dtypes, layouts of products, operations (with their direction where they have one) and
+        wires of collectives.
         """
-        if (self.family.name, column) == ("ops", "op"):
-            words, known = operation_class(self.rows), operation_names()
-        elif self.family.name == "gemm" and column in GEMM_WORDS:
-            words, known = self.rows[column], GEMM_WORDS[column]
-        else:
-            return {}
-        found = {str(word) for word in set(words.tolist())} - known
-        return {word: int((words == word).sum()) for word in sorted(found)}
+        family, rows = self.family.name, self.rows
+        match family, column:
+            case "ops", "op":
+                return _counted(operation_class(rows), lambda word: word not in operation_names())
+            case "gemm", "layout":
+                return _counted(rows[column], lambda word: word not in LAYOUTS)
+            case "collectives", "op":
+                return _counted(rows[column], lambda word: operation_name(word) not in PATTERNS)
+            case "collectives", "link":
+                sizes = zip(rows["link"], rows["ranks"], rows["nodes"], strict=True)
+                is_unknown = [is_unknown_link(t, ranks=r, nodes=n) for t, r, n in sizes]
+                return _counted(rows[column][np.array(is_unknown, dtype=bool)], bool)
+            case _, "dtype" if "dtype" in rows.columns:
+                return _counted(rows[column], lambda word: is_unknown_dtype(family, word))
+            case _:
+                return {}
+
+
+def _counted(words: np.ndarray, is_wanted: Callable[[str], bool]) -> dict[str, int]:
+    """Wanted words of a column, sorted, and rows of each. [1]"""
+    texts = {str(word): word for word in set(words.tolist())}
+    return {t: int((words == word).sum()) for t, word in sorted(texts.items()) if is_wanted(t)}
 
 
 def find_tables(path: Path) -> list[tuple[Path, Family | None]]:
@@ -226,7 +244,8 @@ def read_kernel_tables(
 ) -> list[KernelTable]:
     """Rows of one file by family: of its own tidy table, or of whatever another tool wrote.
 
-    Products of an unknown number format or layout are named in a warning: nothing predicts them.
+    Words that no model knows (number formats, layouts, operations, wires) are named in a warning:
+    nothing predicts their rows. A collective's number format only says whether a switch adds it.
 
     Raises
     ------
@@ -236,9 +255,16 @@ def read_kernel_tables(
     tables = _tables_of(path, family, request)
     aside = Aside(path)
     for table in tables:
-        for column, what in UNKNOWN.items():
-            for word, n_rows in table.unknown(column).items():
-                aside.count(f"{what} {word!r}", n_rows)
+        for (name, column), what in UNKNOWN.items():
+            if name == table.family.name:
+                for word, n_rows in table.unknown(column).items():
+                    aside.count(f"{what} {word!r}", n_rows)
+        if table.family.name == "collectives":
+            for word, n_rows in table.unknown("dtype").items():
+                logger.warning(
+                    "%s: %d collectives of unknown dtype %r: predicted as one that no switch adds",
+                    *(path, n_rows, word),
+                )
     aside.report()
     return tables
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Calibration
@@ -19,6 +21,7 @@ from kernels.importers.request import ImportRequest
 from kernels.measurement_tables import Mask
 from kernels.prediction.registry import row_predictor
 from twin.validation.kernel_tables import KernelTable, find_tables, read_kernel_tables
+from twin.validation.unpredicted import unpredicted_reasons
 
 __all__ = ["KernelValidation", "PredictedTable", "validate_kernels"]
 
@@ -41,6 +44,8 @@ class PredictedTable:
     table: KernelTable
     predicted: FloatArray
     """In the unit of the measured column; NaN where nothing covers the row."""
+    why: npt.NDArray[np.object_]
+    """Why nothing covers the row; empty where something does."""
 
     @property
     def relative_error(self) -> FloatArray:
@@ -91,10 +96,12 @@ def validate_kernels(path: Path, *, request: ImportRequest) -> KernelValidation:
         "covered": sum(entry["covered"] for entry in covered),
         **_errors(errors[np.isfinite(errors)]),
         "by_device": entries,
+        "unpredicted": _unpredicted(predicted),
         "unknown_devices": sorted(devices.unknown),
         "unknown_dtypes": _unknown(predicted, "dtype"),
         "unknown_layouts": _unknown(predicted, "layout"),
         "unknown_operations": _unknown(predicted, "op"),
+        "unknown_links": _unknown(predicted, "link"),
     }
     return KernelValidation(
         report=report, tables=tuple(predicted), profile_hashes=devices.profile_hashes
@@ -103,6 +110,15 @@ def validate_kernels(path: Path, *, request: ImportRequest) -> KernelValidation:
 
 def _unknown(predicted: Sequence[PredictedTable], column: str) -> list[str]:
     return sorted({word for one in predicted for word in one.table.unknown(column)})
+
+
+def _unpredicted(predicted: Sequence[PredictedTable]) -> list[dict[str, Any]]:
+    """Rows that nothing predicts, by family and reason, the most first."""
+    found: Counter[tuple[str, str]] = Counter()
+    for one in predicted:
+        reasons = Counter(one.why.tolist())
+        found.update({(one.table.family.name, why): n for why, n in reasons.items() if why})
+    return [{"family": family, "why": why, "n": n} for (family, why), n in found.most_common()]
 
 
 class _Devices:
@@ -124,6 +140,13 @@ class _Devices:
             self._known[device] = self._look_up(device)
         return self._known[device]
 
+    def refusal(self, device: str) -> str:
+        """Why the rows of a device that was not found are not predicted."""
+        path = self._catalogue.find("accelerator", device)
+        if path is None:
+            return f"no profile carries device {device!r}"
+        return f"{path.stem} is announced, and its profile lacks figures"
+
     def _look_up(self, device: str) -> tuple[Accelerator, Calibration] | None:
         if self._catalogue.find("accelerator", device) is None:
             return None
@@ -137,11 +160,16 @@ class _Devices:
 def _predicted(table: KernelTable, devices: _Devices) -> PredictedTable:
     predict = row_predictor(table.family.name, n_rows=len(table.rows))
     values = np.full(len(table.rows), np.nan)
+    why = np.full(len(table.rows), "", dtype=object)
     for device, chosen in _groups(table.rows["device"]):
         found = devices.find(device)
-        if found is not None:
-            values[chosen] = predict(table.rows.where(chosen), *found)
-    return PredictedTable(table=table, predicted=values / table.family.to_base)
+        if found is None:
+            why[chosen] = devices.refusal(device)
+            continue
+        values[chosen] = predict(table.rows.where(chosen), *found)
+        missing = chosen[~np.isfinite(values[chosen])]
+        why[missing] = unpredicted_reasons(table.family.name, table.rows.where(missing), *found)
+    return PredictedTable(table=table, predicted=values / table.family.to_base, why=why)
 
 
 def _groups(labels: np.ndarray) -> Iterable[tuple[str, Mask]]:

@@ -51,6 +51,18 @@ def test_every_row_is_written_with_its_prediction(twin, measured, tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+def test_the_text_and_the_rows_say_why_something_is_not_predicted(twin, measured, tmp_path):
+    measured.write_text(ROWS + "A100-SXM4-80GB,nvfp4,4096,4096,4096,x,560\n" * 2)
+    out = tmp_path / "rows.parquet"
+    answer = twin("validate", "kernels", str(measured), "--out", str(out))
+    assert answer.code == 0
+    lines = answer.out.splitlines()
+    at = lines.index("not predicted")
+    assert lines[at + 2].split(maxsplit=2) == ["2", "gemm", "a100-sxm-80gb has no peak for nvfp4"]
+    rows = pq.read_table(out).to_pylist()
+    assert [bool(row["why"]) for row in rows] == [False] * 3 + [True] * 2
+
+
 def test_a_limit_holds_for_each_device(twin, measured):
     assert twin("validate", "kernels", str(measured), "--fail-above", "0.9").code == 0
     answer = twin("validate", "kernels", str(measured), "--fail-above", "0.000001")

@@ -107,6 +107,70 @@ def test_products_of_an_unknown_dtype_or_layout_are_named_and_not_covered(tmp_pa
     assert "2 products of unknown layout 'XY', 1 products of unknown dtype 'bf17'" in said
 
 
+HEADS = {
+    "gemm": GEMM,
+    "attention": "device,dtype,batch,heads_q,heads_kv,seq_q,seq_kv,head_dim,causal,direction,"
+    "library,latency_us\n",
+    "collectives": "device,op,dtype,ranks,nodes,link,message_bytes,library,latency_us\n",
+    "ops": "device,op,dtype,rows,cols,library,latency_us\n",
+    "membw": "device,op,GBps,library\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("family", "row", "why"),
+    [
+        ("gemm", "L4,nvfp4,64,64,64,1,x,5", "l4 has no peak for nvfp4"),
+        ("gemm", "L4,bf17,64,64,64,1,x,5", "unknown dtype 'bf17'"),
+        ("attention", "H100,fp8x,1,8,8,64,64,128,1,fwd,fa3,5", "unknown dtype 'fp8x'"),
+        ("attention", "V100,fp8,1,8,8,64,64,128,1,fwd,fa2,5", "v100-sxm2-32gb has no peak for fp8"),
+        ("attention", "H100,bf16,1,8,8,64,64,128,1,up,fa3,5", "unknown direction 'up'"),
+        (
+            "attention",
+            "H100,bf16,1,8,8,64,64,128,1,fwd,torch-2.9:sdpa-math,5",
+            "library 'torch-2.9:sdpa-math' keeps the scores in memory",
+        ),
+        ("collectives", "H100,all_redduce,bf16,8,1,NVSwitch,1024,NCCL,5", "unknown operation"),
+        ("collectives", "H100,all_reduce,bf16,8,1,warp drive,1024,NCCL,5", "unknown wires 'warp"),
+        ("collectives", "H100,all_reduce,bf16,16,2,warp drive,1024,NCCL,5", "unknown wires 'warp"),
+        ("collectives", "H100,all_reduce,bf16,8,1,,1024,NCCL,5", "nothing tells the wires"),
+        ("collectives", "H100,all_reduce,bf16,5,2,,1024,NCCL,5", "do not spread evenly"),
+        ("collectives", "H100,all_reduce,bf16,2,2,,1024,NCCL,5", "no network was fitted between"),
+        ("ops", "H100,rmsnorm,fp8,64,64,x,5", "unknown operation 'rmsnorm'"),
+        ("ops", "H100,add,bf17,64,64,x,5", "unknown dtype 'bf17'"),
+        ("ops", "H100,add,int8,64,64,x,5", "no operations are known in 'int8'"),
+        (
+            "membw",
+            "V100-SXM2,h2d_mem_bw,12,x",
+            "kernel 'h2d_mem_bw' was fitted neither on v100-sxm2",
+        ),
+        ("membw", "MI430X,copy,12,x", "is announced, and its profile lacks figures"),
+        ("membw", "H900,copy,12,x", "no profile carries device 'H900'"),
+    ],
+)
+def test_what_is_not_predicted_has_a_reason(tmp_path, family, row, why):
+    path = written(tmp_path, "mine.csv", f"{HEADS[family]}{row}\n{row}\n")
+    found = validate_kernels(path, request=REQUEST)
+    (entry,) = found.report["unpredicted"]
+    assert (entry["family"], entry["n"], found.report["covered"]) == (family, 2, 0)
+    assert why in entry["why"]
+    assert found.tables[0].why.tolist() == [entry["why"]] * 2
+
+
+def test_every_row_is_predicted_or_has_a_reason_and_unknown_words_are_listed(tmp_path, caplog):
+    rows = ["{},bf16,8,1,NVSwitch", "all_reduce,bf16,8,1,warp drive", "all_reduce,b16,8,1,NVSwitch"]
+    rows = ["all_reduce,bf16,8,1,NVSwitch", rows[0].format("all_redduce"), *rows[1:]]
+    text = "".join(f"H100,{row},1048576,NCCL,50\n" for row in rows)
+    report = report_of(written(tmp_path, "mine.csv", HEADS["collectives"] + text))
+    n_unpredicted = sum(entry["n"] for entry in report["unpredicted"])
+    assert (report["rows"], report["covered"], n_unpredicted) == (4, 2, 2)
+    assert report["unknown_operations"] == ["all_redduce"]
+    assert report["unknown_links"] == ["warp drive"]
+    assert report["unknown_dtypes"] == ["b16"]
+    assert "1 collectives of unknown dtype 'b16': predicted as one that no switch" in caplog.text
+    assert "1 collectives over unknown wires 'warp drive'" in caplog.text
+
+
 def test_number_formats_are_known_as_they_are_to_the_importers(tmp_path, caplog):
     report = report_of(written(tmp_path, "mine.csv", gemm_rows(dtype="torch.bfloat16")))
     assert (report["covered"], report["by_device"][0]["dtype"]) == (3, "bf16")
