@@ -15,13 +15,20 @@ from hardware_profiles.catalogue import Catalogue
 from hardware_profiles.cluster import Cluster, Node
 from hardware_profiles.errors import ProfileError, nearest
 from hardware_profiles.folders import peek_aliases, peek_kind
-from hardware_profiles.loader import ProfileFile, read_file
+from hardware_profiles.loader import ProfileFile, calibration_problems, read_file
 from hardware_profiles.physics import impossible_together
 from hardware_profiles.plausibility import implausible, unlike_its_siblings
 from hardware_profiles.schema import KINDS, Table, Thing
 from hardware_profiles.sources import matches
 
-__all__ = ["PLACEHOLDER", "Finding", "check_files", "figures", "of_architecture"]
+__all__ = [
+    "PLACEHOLDER",
+    "Finding",
+    "check_families",
+    "check_files",
+    "figures",
+    "of_architecture",
+]
 
 PLACEHOLDER = "placeholder"
 """First word of a source that stands for no source yet."""
@@ -55,6 +62,25 @@ def check_files(paths: Sequence[Path], catalogue: Catalogue) -> tuple[Finding, .
     """
     each = [finding for path in paths for finding in _check_file(path, catalogue)]
     return (*each, *_shared_names(paths, catalogue))
+
+
+def check_families(paths: Iterable[Path]) -> tuple[Finding, ...]:
+    """Check files of constants of architectures, as ``twin calibrate`` writes them.
+
+    They are no profiles: neither kind nor name stands in them, and every table has its provenance.
+    """
+    return tuple(
+        Finding(path=path, severity="error", message=line)
+        for path in paths
+        for line in _problems_of_family(path)
+    )
+
+
+def _problems_of_family(path: Path) -> tuple[str, ...]:
+    try:
+        return calibration_problems(path)
+    except ProfileError as error:
+        return (str(error),)
 
 
 def _check_file(path: Path, catalogue: Catalogue) -> Iterator[Finding]:

@@ -12,12 +12,21 @@ from typing import cast
 import msgspec
 
 from hardware_profiles.accelerator import Announcement
+from hardware_profiles.calibration import Calibration
 from hardware_profiles.errors import ProfileError, nearest
 from hardware_profiles.physics import impossible
-from hardware_profiles.schema import KINDS, Place, Table, Thing, missing_keys, to_base
+from hardware_profiles.schema import KINDS, Place, Table, Thing, fields_of, missing_keys, to_base
 from hardware_profiles.sources import base_pattern
 
-__all__ = ["SCHEMA_VERSION", "ProfileFile", "build", "merge", "parse", "read_file"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "ProfileFile",
+    "build",
+    "calibration_problems",
+    "merge",
+    "parse",
+    "read_file",
+]
 
 SCHEMA_VERSION = 1
 
@@ -26,6 +35,9 @@ MEDIAN_TO_SPREAD = 1.0 / 0.6745
 
 LEAST_INHERITED_SPREAD = 0.08
 """Least spread of constants on a device that they were not fitted on. [1]"""
+
+ANY = "[*]"
+"""What stands in a path for the name of an entry."""
 
 # Errors of the device that was judged say nothing about the one that takes its constants over.
 _JUDGED_ELSEWHERE = (
@@ -65,12 +77,33 @@ def read_file(path: Path) -> ProfileFile:
     ProfileError
         When the file cannot be read, is no TOML, or does not say which kind of thing it is.
     """
+    return parse(_content(path), label=str(path))
+
+
+def _content(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         msg = f"{path}: cannot be read: {error.strerror or error}"
         raise ProfileError(msg) from error
-    return parse(content, label=str(path))
+
+
+def calibration_problems(path: Path) -> tuple[str, ...]:
+    """What is wrong with a file of constants alone, as those of an architecture are; a line each.
+
+    Raises
+    ------
+    ProfileError
+        When the file cannot be read or is no TOML.
+    """
+    place = Place(str(path))
+    table = to_base(_decode(_content(path), label=str(path)), Calibration, place=place)
+    if not place.problems:
+        try:
+            msgspec.convert(table, Calibration)
+        except msgspec.ValidationError as error:
+            place.problems.append(f"{path}: {_in_words(str(error), table, Calibration)}")
+    return tuple(place.problems)
 
 
 def parse(content: bytes, *, label: str) -> ProfileFile:
@@ -198,7 +231,7 @@ def build(table: Table, kind: str, *, label: str) -> Thing:
     try:
         thing = _announcement(table, kind) or cast("Thing", msgspec.convert(table, KINDS[kind]))
     except msgspec.ValidationError as error:
-        msg = f"{label}: {_in_words(str(error))}"
+        msg = f"{label}: {_in_words(str(error), table, KINDS[kind])}"
         raise ProfileError(msg) from error
     problem = next(impossible(thing), None)
     if problem:
@@ -218,12 +251,39 @@ def _announcement(table: Table, kind: str) -> Announcement | None:
     return msgspec.convert(known | {"missing_keys": missing}, Announcement)
 
 
-def _in_words(message: str) -> str:
+def _in_words(message: str, table: Table, struct: type[msgspec.Struct]) -> str:
     """Turn a message of the converter into key first, then what was expected."""
     what, _, where = message.partition(" - at `$")
-    path = where.rstrip("`").lstrip(".")
+    path = where.rstrip("`").lstrip(".").replace("[...]", ANY)
+    path = _located(path, table, struct)
     missing = re.search(r"missing required field `(\w+)`", what)
     if missing:
         key = f"{path}.{missing[1]}" if path else missing[1]
         return f"{key}: missing; the profile needs it"
     return f"{path}: {what[:1].lower()}{what[1:]}"
+
+
+def _located(path: str, table: Table, struct: type[msgspec.Struct]) -> str:
+    """The path of a message with the names of entries, which the converter leaves out."""
+    if ANY not in path:
+        return path
+    step, _, rest = path.partition(".")
+    name = step.removesuffix(ANY)
+    shape, held = fields_of(struct).get(name), table.get(name)
+    if shape is None or shape.struct is None or not isinstance(held, dict):
+        return path
+    if step == name:
+        return f"{name}.{_located(rest, held, shape.struct)}"
+    wrong = next((key for key in held if not _is_convertible(held[key], shape.struct)), None)
+    if wrong is None:
+        return path
+    inner = _located(rest, held[wrong], shape.struct)
+    return ".".join(part for part in (name, wrong, inner) if part)
+
+
+def _is_convertible(value: object, struct: type[msgspec.Struct]) -> bool:
+    try:
+        msgspec.convert(value, struct)
+    except msgspec.ValidationError:
+        return False
+    return True

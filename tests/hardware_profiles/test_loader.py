@@ -101,6 +101,24 @@ def test_a_supply_that_no_device_has_is_refused(device, line, complaint):
     assert complaint in refused(device(tail=tail))
 
 
+@pytest.mark.parametrize(
+    ("lines", "complaint"),
+    [
+        ("[gemm.bf16]\nlaunch_s = 1e-6", "gemm.bf16.tensor_efficiency_fraction: missing; the"),
+        ('[gemm.bf16]\nlaunch_s = "x"', 'gemm.bf16.launch_s = "x": expected a number'),
+        ("[collective.all_gather]", "collective.all_gather.bandwidth_efficiency_fraction: missing"),
+        (
+            "[memory_bound]\nbandwidth_efficiency_fraction = 0.9\nlaunch_us = 3\n"
+            "[memory_bound.bandwidth.copy]\npeak_fraction = 0.9",
+            "memory_bound.bandwidth.copy.saturation_fraction: missing",
+        ),
+    ],
+)
+def test_a_wrong_constant_is_named_with_its_entry(device, lines, complaint):
+    lines = lines.replace("[", "[calibration.")
+    assert refused(device(tail=lines + "\n")).startswith(f"calibration.{complaint}")
+
+
 def test_fitted_tables_are_read_by_dtype_implementation_and_operation(device):
     provenance = '{ figure_class = "fitted", source = "a fit", relative_spread_fraction = 0.1 }'
     tail = f"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import click
 
 from hardware_profiles.catalogue import SHIPPED, Catalogue, Loaded
-from hardware_profiles.check import Finding, check_files, of_architecture
+from hardware_profiles.check import Finding, check_families, check_files, of_architecture
 from hardware_profiles.errors import ProfileError
 from hardware_profiles.folders import peek_kind
 from hardware_profiles.plausibility import flop_per_cycle_per_unit
@@ -24,6 +25,9 @@ from twin.cli.profile_text import details, show_lines
 __all__ = ["profiles"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.\-]*")
+
+FAMILIES = "families"
+"""Folder to which ``twin calibrate`` writes constants of architectures."""
 
 profiles_option = click.option(
     "--profiles",
@@ -124,22 +128,26 @@ def check_profiles(
 ) -> None:
     """Prove that profiles are complete, consistent and sourced.
 
-    Without FILE or DIR: all of the catalogue and of --profiles. Exits with 1 when a file fails, and
-    with 2 when a DIR holds none.
+    Without FILE or DIR: all of the catalogue and of --profiles. Models and the constants of
+    architectures that `twin calibrate` writes to families are checked too. Exits with 1 when a file
+    fails, and with 2 when a DIR holds none.
     """
     folders = tuple(path for path in files if path.is_dir())
     catalogue = Catalogue((*profile_dirs, *folders))
-    paths = _asked(files) if files else list(catalogue.files())
+    paths = [path for path in _asked(files, catalogue) if not _is_order_of_families(path)]
     models = [path for path in paths if _is_model(path)]
-    hardware = [path for path in paths if path not in set(models)]
-    findings = [*check_files(hardware, catalogue), *_check_models(models)]
+    families = [path for path in paths if _is_family(path)]
+    hardware = [path for path in paths if path not in {*models, *families}]
+    findings = [*check_files(hardware, catalogue), *check_families(families)]
+    findings += _check_models(models)
     failed = {finding.path for finding in findings if finding.severity == "error"}
     if as_json:
         emit_json(
             {"ok": not failed, "n_checked": len(paths), "n_failed": len(failed)}
             | {"findings": findings},
             command=current_command(),
-            profile_hashes=_hashes(hardware, catalogue, failed=failed),
+            profile_hashes=_hashes(hardware, catalogue, failed=failed)
+            | {f"family/{path.stem}": _hash(path) for path in families if path not in failed},
         )
     else:
         for finding in findings:
@@ -148,7 +156,10 @@ def check_profiles(
     context.exit(1 if failed else 0)
 
 
-def _asked(files: Sequence[Path]) -> list[Path]:
+def _asked(files: Sequence[Path], catalogue: Catalogue) -> list[Path]:
+    """Files that were named or lie below folders that were; all of the catalogue where none was."""
+    if not files:
+        return list(catalogue.files())
     paths: dict[Path, None] = {}
     for path in files:
         if path.is_dir():
@@ -168,6 +179,16 @@ def _asked(files: Sequence[Path]) -> list[Path]:
 def _is_model(path: Path) -> bool:
     kind = peek_kind(path)
     return kind == "model" or (kind is None and path.parent.name == "models")
+
+
+def _is_family(path: Path) -> bool:
+    """Whether a file has constants of an architecture: by its folder, and it says no kind."""
+    return path.absolute().parent.name == FAMILIES and peek_kind(path) is None
+
+
+def _is_order_of_families(path: Path) -> bool:
+    """Whether a file says which architecture stands in for which: no profile, and no constants."""
+    return _is_family(path) and path.stem == "relatives"
 
 
 def _check_models(paths: Sequence[Path]) -> list[Finding]:
@@ -193,6 +214,10 @@ def _hashes(paths: Sequence[Path], catalogue: Catalogue, *, failed: set[Path]) -
         if kind in KINDS and path not in failed:
             hashes.update(catalogue.beside(path).load(kind, str(path)).hashes)
     return dict(sorted(hashes.items()))
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _short(message: str) -> str:

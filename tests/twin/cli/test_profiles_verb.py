@@ -2,14 +2,16 @@
 
 import itertools
 import json
+import shutil
 
 import pytest
 from click.testing import CliRunner
 
-from hardware_profiles.catalogue import Catalogue
+from hardware_profiles.catalogue import SHIPPED, Catalogue
 from hardware_profiles.errors import ProfileError
 from hardware_profiles.plausibility import flop_per_cycle_per_unit
 from hardware_profiles.schema import KINDS
+from kernels.families.inheritance import FOLDER
 from twin.cli.profiles import profiles
 
 HEADER = ["tweeling_version", "command", "profile_hashes"]
@@ -183,6 +185,47 @@ class TestCheck:
         answer = document("check", tmp_path, exit_code=1)
         assert answer["n_failed"] == 1
         assert "expected one of accelerator" not in answer["findings"][0]["message"]
+
+
+class TestCheckOfFamilies:
+    """Constants of architectures lie among the profiles that `twin calibrate` writes."""
+
+    @pytest.fixture
+    def written(self, tmp_path):
+        families = tmp_path / "out" / "families"
+        families.mkdir(parents=True)
+        for name in ("ada", "cdna3", "relatives"):
+            shutil.copy(FOLDER / f"{name}.toml", families)
+        (tmp_path / "out" / "accelerators").mkdir()
+        shutil.copy(SHIPPED / "accelerators/nvidia/l4.toml", tmp_path / "out" / "accelerators")
+        return tmp_path / "out"
+
+    def test_they_pass_as_what_they_are(self, written):
+        answer = document("check", written)
+        assert (answer["ok"], answer["n_checked"]) == (True, 3)
+        assert set(answer["profile_hashes"]) == {"accelerator/l4", "family/ada", "family/cdna3"}
+        assert document("check", written / "families" / "ada.toml")["n_checked"] == 1
+        everything = document("check", "--profiles", written)
+        assert everything["ok"]
+        assert everything["n_checked"] == document("check")["n_checked"] + 3
+
+    @pytest.mark.parametrize(
+        ("old", "new", "complaint"),
+        [
+            ("launch_s = 2.3e-06", "launch_s = 'x'", 'gemm.fp32.launch_s = "x": expected a number'),
+            ("launch_s = 2.3e-06", "lunch_s = 2.3e-06", "gemm.fp32.lunch_s = 2.3e-06: unknown key"),
+            ("launch_s = 2.3e-06", "", "gemm.fp32.launch_s: missing; the profile needs it"),
+            ("[gemm.fp32]", "[gemm.fp32", "not valid TOML"),
+        ],
+    )
+    def test_what_is_wrong_is_named(self, written, old, new, complaint):
+        path = written / "families" / "ada.toml"
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+        (finding,) = document("check", written, exit_code=1)["findings"]
+        assert finding["message"].startswith(f"{path}: ")
+        assert complaint in finding["message"]
 
 
 def test_a_verb_says_which_of_the_users_files_hides_which(tmp_path):
