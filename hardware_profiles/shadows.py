@@ -1,4 +1,4 @@
-"""Profiles that share an alias, of which all but one are never found under it."""
+"""Profiles that share a name or an alias, of which all but one are never found under it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from hardware_profiles.catalogue import SHIPPED, Catalogue
 from hardware_profiles.folders import Folder
 from hardware_profiles.schema import KINDS
 
-__all__ = ["shadows"]
+__all__ = ["replacements", "shadows"]
 
 
 def shadows(user_dirs: Sequence[Path]) -> Iterator[str]:
     """Say in one line of each pair of profiles under which aliases one hides the other.
 
-    A file under the name of another one takes its place on purpose: that is no shadow.
+    A file under the name of another one takes its place: that is no shadow; see `replacements`.
 
     Parameters
     ----------
@@ -42,6 +42,39 @@ def shadows(user_dirs: Sequence[Path]) -> Iterator[str]:
                 if other.stem != path.stem:
                     shared = _shared(known[path], known[other])
                     yield from _lines(shared, (path, other), kind=kind, catalogue=catalogue)
+
+
+def replacements(user_dirs: Sequence[Path]) -> Iterator[str]:
+    """Say in one line of each folder and kind which shipped profiles its files take the place of.
+
+    Parameters
+    ----------
+    user_dirs
+        Folders of the user's own files.
+
+    Raises
+    ------
+    ProfileError
+        A folder is not there.
+    """
+    shipped = Folder(SHIPPED)
+    for user_dir in user_dirs:
+        folder = Folder(Path(user_dir))
+        for kind in KINDS:
+            pairs = [
+                (path, other)
+                for path in folder.paths(kind)
+                if (other := shipped.find(kind, path.stem)) and not path.samefile(other)
+            ]
+            if len(pairs) == 1:
+                path, other = pairs[0]
+                yield f"{path} takes the place of {_named(other)}"
+            elif pairs:
+                names = ", ".join(sorted(path.stem for path, _ in pairs))
+                yield (
+                    f"{user_dir}: {len(pairs)} {kind}s take the place of shipped ones of their "
+                    f"name: {names}"
+                )
 
 
 def _spellings(path: Path, folder: Folder) -> dict[str, tuple[str, bool]]:

@@ -3,7 +3,7 @@
 import pytest
 
 from hardware_profiles.catalogue import Catalogue
-from hardware_profiles.shadows import shadows
+from hardware_profiles.shadows import replacements, shadows
 
 SHIPPED = "hardware_profiles/accelerators/nvidia/h100-sxm.toml"
 ALIAS = "H100-SXM5-80GB"
@@ -52,6 +52,18 @@ def test_a_file_under_a_shipped_name_takes_its_place_and_hides_nothing(tmp_path,
     written("mine", "mine-too")
     assert not list(shadows([tmp_path]))
     assert not list(shadows([]))
+
+
+def test_shipped_profiles_that_a_folder_replaces_are_named_in_one_line(tmp_path, written):
+    written("mine", ALIAS)
+    assert not list(replacements([tmp_path]))
+    mine = written("h100-sxm")
+    assert list(replacements([tmp_path])) == [f"{mine} takes the place of {SHIPPED}"]
+    written("a40")
+    (line,) = replacements([tmp_path])
+    assert line == (
+        f"{tmp_path}: 2 accelerators take the place of shipped ones of their name: a40, h100-sxm"
+    )
 
 
 def test_other_kinds_may_have_the_same_aliases(tmp_path):

@@ -1,4 +1,4 @@
-"""What every --profiles does: say which of the user's files hide which others."""
+"""What every --profiles does: say which of the user's files hide or replace which others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["told_shadows"]
 def told_shadows(
     _context: click.Context, _option: click.Parameter, folders: tuple[Path, ...]
 ) -> tuple[Path, ...]:
-    """The folders as they are; one line on stderr for each profile that hides another.
+    """The folders as they are; a line on stderr for what hides or replaces other profiles.
 
     A figure of the wrong device looks like any other, so a prediction must not be silent about it.
 
@@ -23,8 +23,8 @@ def told_shadows(
     """
     if folders:
         # Parsers of profiles take long to import; `twin --help` does without.
-        from hardware_profiles.shadows import shadows
+        from hardware_profiles.shadows import replacements, shadows
 
-        for line in shadows(folders):
+        for line in (*shadows(folders), *replacements(folders)):
             click.echo(f"twin: {line}", err=True)
     return folders

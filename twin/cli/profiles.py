@@ -253,7 +253,8 @@ def new_profile(
     """Write a profile to fill in: like BASE, or whole with round figures.
 
     Either a NAME (of an accelerator, unless --kind says otherwise), or a KIND and --name. Names
-    are written in small letters, digits, dots and hyphens; the file is called NAME.toml.
+    are written in small letters, digits, dots and hyphens; the file is called NAME.toml. A name
+    that is in use is refused, unless --extends names the same: the file then takes its place.
     """
     kind, name = _kind_and_name(what, kind, options["name"])
     path = _target(name, out)
@@ -261,10 +262,13 @@ def new_profile(
     base = options["base"]
     if base is None:
         kind = kind or "accelerator"
+        _require_free(catalogue, kind, name)
         text = _whole(catalogue, kind, name, options)
     else:
         kind = kind or _only_kind(catalogue, base)
         base = catalogue.load(kind, base).name
+        if base != name:  # a file that extends its own name is to take the place of what it extends
+            _require_free(catalogue, kind, name)
         text = derived(kind, name=name, base=base)
     _write(path, text)
     if as_json:
@@ -326,6 +330,21 @@ def _target(name: str, out: Path | None) -> Path:
         msg = f"{path}: exists already; expected a new file"
         raise ProfileError(msg)
     return path
+
+
+def _require_free(catalogue: Catalogue, kind: str, name: str) -> None:
+    """Refuse a name that leads to a thing of this kind already."""
+    found = catalogue.find(kind, name)
+    if found is None:
+        return
+    if found.stem != name:
+        msg = f'"{name}": already stands for {kind} {found.stem}; expected a name of its own'
+        raise ProfileError(msg)
+    msg = (
+        f'"{name}": {_short(str(found))} is {kind} {name} already; expected another name, or '
+        f"--extends {name} for a file that takes its place"
+    )
+    raise ProfileError(msg)
 
 
 def _write(path: Path, text: str) -> None:

@@ -281,6 +281,37 @@ class TestNew:
         assert document("check", path)["findings"] == []
         assert Catalogue([tmp_path]).accelerator("mine").memory.capacity_bytes == 96 * 2**30
 
+    @pytest.mark.parametrize(
+        ("words", "complaint"),
+        [
+            (["accelerator", "--name", "h100"], "already stands for accelerator h100-sxm"),
+            (["h100", "--extends", "h100"], "already stands for accelerator h100-sxm"),
+            (["h100-sxm"], "h100-sxm.toml is accelerator h100-sxm already; expected another name"),
+            (["h100-sxm", "--extends", "h200-sxm"], "or --extends h100-sxm for a file that takes"),
+            (["lumi", "--kind", "cluster"], "already stands for cluster lumi-"),
+        ],
+    )
+    def test_a_name_in_use_is_refused(self, tmp_path, words, complaint):
+        line = refused("new", *words, "--out", tmp_path)
+        assert complaint in line
+        assert str(SHIPPED) not in line
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_name_of_the_users_is_in_use_too(self, tmp_path):
+        document("new", "mine", "--out", tmp_path)
+        (tmp_path / "more").mkdir()
+        words = ("new", "mine", "--profiles", tmp_path, "--out", tmp_path / "more")
+        assert f"{tmp_path / 'mine.toml'} is accelerator mine already" in refused(*words)
+        document(*words, "--kind", "site")
+
+    def test_what_extends_its_own_name_takes_its_place_and_that_is_said(self, tmp_path):
+        document("new", "h100-sxm", "--extends", "H100", "--out", tmp_path)
+        path = tmp_path / "h100-sxm.toml"
+        assert document("check", path)["ok"]
+        result = outcome("show", "H100", "--profiles", tmp_path)
+        (line,) = result.stderr.splitlines()
+        assert line.startswith(f"twin: {path} takes the place of hardware_profiles/accelerators/")
+
     @pytest.mark.parametrize("kind", KINDS)
     def test_the_kind_may_come_first(self, tmp_path, kind):
         answer = document("new", kind, "--name", "mine", "--out", tmp_path)
