@@ -20,7 +20,7 @@ from hardware_profiles.calibration import PowerCalibration, Provenance
 from hardware_profiles.catalogue import Catalogue
 from hardware_profiles.errors import ProfileError
 
-__all__ = ["WAITING_FRACTION", "PowerPrior", "device_power"]
+__all__ = ["WAITING_FRACTION", "PowerPrior", "device_power", "power_hashes"]
 
 FOLDER = Path(__file__).parent
 
@@ -69,12 +69,28 @@ def device_power(accelerator: Accelerator) -> PowerCalibration:
     of units; then what its profile has taken over; last its board limit and its peak.
     """
     own = accelerator.calibration.power
-    if own is not None and own.provenance.figure_class in {"fitted", "measured"}:
+    if own is not None and _is_own(own):
         return own
     relative = _silicon_of(accelerator)
     if relative is not None and relative.calibration.power is not None:
         return _from_silicon(accelerator, relative, relative.calibration.power)
     return own or _from_datasheet(accelerator)
+
+
+def power_hashes(accelerator: Accelerator) -> dict[str, str]:
+    """SHA-256 of profiles of its silicon that a device's power rests on, by kind and name. [hex]"""
+    own = accelerator.calibration.power
+    relative = None if own is not None and _is_own(own) else _silicon_of(accelerator)
+    return {} if relative is None else _part_hashes(relative.name)
+
+
+@functools.cache
+def _part_hashes(name: str) -> dict[str, str]:
+    return Catalogue().load("accelerator", name).hashes
+
+
+def _is_own(power: PowerCalibration) -> bool:
+    return power.provenance.figure_class in {"fitted", "measured"}
 
 
 def _silicon_of(accelerator: Accelerator) -> Accelerator | None:

@@ -119,6 +119,7 @@ class Predictor:
     def _hashes(self, scenario: Scenario, predictor: StepPredictor) -> dict[str, str]:
         model_key = f"model/{predictor.job.model.name}"
         return {
+            **predictor.device.constant_hashes,
             **predictor.job.machine.profile_hashes,
             model_key: self.catalogues.models.hash_of(scenario.model),
         }

@@ -9,10 +9,11 @@ over everything measured.
 from __future__ import annotations
 
 import functools
+import hashlib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 import msgspec
 
@@ -26,6 +27,7 @@ __all__ = [
     "calibration_sources",
     "completed_calibration",
     "family_calibration",
+    "family_hashes",
     "family_names",
     "inherited_calibration",
     "prior_accelerator",
@@ -34,6 +36,7 @@ __all__ = [
 
 FOLDER = Path(__file__).parent
 GENERIC = "generic"
+RELATIVES = "relatives"
 
 Kind = Literal["gemm", "attention", "collective", "memory_bound"]
 """Families of kernels, as `Calibration` names them."""
@@ -52,7 +55,7 @@ class Relatives(msgspec.Struct, frozen=True, kw_only=True):
 
 @functools.cache
 def _document() -> dict[str, object]:
-    with (FOLDER / "relatives.toml").open("rb") as file:
+    with (FOLDER / f"{RELATIVES}.toml").open("rb") as file:
         return tomllib.load(file)
 
 
@@ -80,7 +83,7 @@ def family_calibration(architecture: str) -> Calibration | None:
     The generic family holds middle values of the calibrated devices.
     """
     path = FOLDER / f"{architecture}.toml"
-    if architecture == "relatives" or not path.is_file():
+    if architecture == RELATIVES or not path.is_file():
         return None
     with path.open("rb") as file:
         return msgspec.convert(tomllib.load(file), Calibration)
@@ -128,6 +131,39 @@ def completed_calibration(accelerator: Accelerator) -> Calibration:
         memory_bound=next((c.memory_bound for c in streams if c.memory_bound), None),
         power=accelerator.calibration.power,
     )
+
+
+def family_hashes(accelerator: Accelerator) -> dict[str, str]:
+    """SHA-256 of each file of constants that completes a device's own, by ``family/name``. [hex]
+
+    Whatever `completed_calibration` takes from a file is behind it, needed for a prediction or not.
+    ``family/relatives``, the order of architectures, is among them where another one helps out.
+    """
+    names: set[str] = set()
+    for kind in get_args(Kind):
+        known = _entry_names(accelerator.calibration, kind)
+        for name in family_names(accelerator.architecture, kind):
+            family = family_calibration(name)
+            entries = set() if family is None else _entry_names(family, kind)
+            if entries - known:
+                names.add(name)
+            known |= entries
+    if names - {accelerator.architecture}:
+        names.add(RELATIVES)
+    return {f"family/{name}": _file_hash(name) for name in sorted(names)}
+
+
+def _entry_names(calibration: Calibration, kind: Kind) -> set[str]:
+    """Names of what a calibration has of a family of kernels, which may be one thing as a whole."""
+    held = getattr(calibration, kind)
+    if kind == "memory_bound":
+        return set() if held is None else {kind}
+    return set(held)
+
+
+@functools.cache
+def _file_hash(name: str) -> str:
+    return hashlib.sha256((FOLDER / f"{name}.toml").read_bytes()).hexdigest()
 
 
 def prior_accelerator(catalogue: Catalogue, name: str) -> Accelerator:

@@ -1,5 +1,7 @@
 """Where a device takes constants from when it has none of its own."""
 
+import hashlib
+
 import msgspec
 
 from hardware_profiles.accelerator import Accelerator
@@ -7,10 +9,12 @@ from hardware_profiles.calibration import Calibration
 from hardware_profiles.catalogue import Catalogue
 from kernels.calibration.render import rendered_calibration
 from kernels.families.inheritance import (
+    FOLDER,
     GENERIC,
     calibration_sources,
     completed_calibration,
     family_calibration,
+    family_hashes,
     inherited_calibration,
     related_architectures,
 )
@@ -32,6 +36,18 @@ def spreads(held: object) -> list[float]:
         own = [held["relative_spread_fraction"]] if "relative_spread_fraction" in held else []
         return own + [spread for value in held.values() for spread in spreads(value)]
     return []
+
+
+def test_each_file_behind_inherited_constants_has_a_hash():
+    own, taken_over = CATALOGUE.accelerator("l4"), bare("l4")
+    hashes = family_hashes(taken_over)
+    assert {"family/ada", "family/relatives", "family/blackwell-gddr"} <= set(hashes)
+    assert set(family_hashes(own)) < set(hashes)
+    text = (FOLDER / "ada.toml").read_bytes()
+    assert hashes["family/ada"] == hashlib.sha256(text).hexdigest()
+    # With every entry of every family of its own a device needs none.
+    whole = msgspec.structs.replace(own, calibration=completed_calibration(taken_over))
+    assert family_hashes(whole) == {}
 
 
 def test_what_a_device_has_itself_comes_first():

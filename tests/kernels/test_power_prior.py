@@ -5,7 +5,7 @@ import pytest
 
 from hardware_profiles.catalogue import Catalogue
 from hardware_profiles.errors import ProfileError
-from kernels.power_prior import device_power
+from kernels.power_prior import device_power, power_hashes
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +25,8 @@ def test_what_was_fitted_on_a_device_comes_first(catalogue):
     fitted = msgspec.structs.replace(card.calibration, power=h100.calibration.power)
     metered = msgspec.structs.replace(card, calibration=fitted)
     assert device_power(metered) == h100.calibration.power
+    assert power_hashes(metered) == power_hashes(h100) == {}
+    assert power_hashes(card) == catalogue.load("accelerator", "h100-sxm").hashes
 
 
 def test_a_card_of_half_the_limit_is_the_same_silicon(catalogue):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,9 @@ from twin.cli.output import current_command, emit_json, progress_on_stderr, tabl
 from twin.cli.scenario_options import profiles_option
 
 if TYPE_CHECKING:
+    from hardware_profiles.catalogue import Catalogue
     from kernels.importers.files import ImportedFile
+    from kernels.measurement_tables import Table
 
 __all__ = ["measurements"]
 
@@ -64,16 +66,28 @@ def import_measurements(
     )
     with progress_on_stderr():
         found = [import_file(file, request) for file in files]
-    written = write_tables(joined_tables(found), out, may_replace=may_replace)
+    tables = joined_tables(found)
+    hashes = _hashes(tables, request.catalogue)
+    written = write_tables(tables, out, may_replace=may_replace)
     if as_json:
         entries = [
             {"path": str(one.path), "format": str(one.format), "rows": one.n_rows} for one in found
         ]
         payload = {"imported": entries, "files": [str(file) for file in written]}
-        emit_json(payload, command=current_command(), profile_hashes={})
+        emit_json(payload, command=current_command(), profile_hashes=hashes)
     else:
         click.echo("\n".join(_lines(found, written)))
     return 0
+
+
+def _hashes(tables: Mapping[str, Table], catalogue: Catalogue) -> dict[str, str]:
+    """SHA-256 of the profiles that rows were found to be of. [hex]"""
+    devices = {str(text) for table in tables.values() for text in table["device"].tolist()}
+    hashes: dict[str, str] = {}
+    for device in sorted(devices):
+        if catalogue.find("accelerator", device) is not None:
+            hashes |= catalogue.load("accelerator", device).hashes
+    return hashes
 
 
 def _lines(found: Sequence[ImportedFile], written: Sequence[Path]) -> list[str]:

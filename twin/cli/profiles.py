@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.catalogue import SHIPPED, Catalogue, Loaded
 from hardware_profiles.check import Finding, check_families, check_files, of_architecture
 from hardware_profiles.errors import ProfileError
@@ -260,20 +261,26 @@ def new_profile(
     path = _target(name, out)
     catalogue = Catalogue(profile_dirs)
     base = options["base"]
+    hashes: dict[str, str] = {}
     if base is None:
         kind = kind or "accelerator"
         _require_free(catalogue, kind, name)
-        text = _whole(catalogue, kind, name, options)
+        family = options["architecture"]
+        siblings = [] if family is None else list(of_architecture(catalogue, family))
+        for one in siblings:
+            hashes |= catalogue.load("accelerator", one.name).hashes
+        text = _whole(siblings, kind, name, options)
     else:
         kind = kind or _only_kind(catalogue, base)
-        base = catalogue.load(kind, base).name
+        loaded = catalogue.load(kind, base)
+        base, hashes = loaded.name, loaded.hashes
         if base != name:  # a file that extends its own name is to take the place of what it extends
             _require_free(catalogue, kind, name)
         text = derived(kind, name=name, base=base)
     _write(path, text)
     if as_json:
         payload = {"file": path, "kind": kind, "name": name, "extends": base}
-        emit_json(payload, command=current_command(), profile_hashes={})
+        emit_json(payload, command=current_command(), profile_hashes=hashes)
         return
     click.echo(f"{path}: a new {kind}. When it is filled in: twin profiles check {path}")
 
@@ -294,16 +301,16 @@ def _kind_and_name(what: str, kind: str | None, name: str | None) -> tuple[str |
     return what, name
 
 
-def _whole(catalogue: Catalogue, kind: str, name: str, options: Mapping[str, str | None]) -> str:
+def _whole(
+    siblings: Sequence[Accelerator], kind: str, name: str, options: Mapping[str, str | None]
+) -> str:
     """A whole new profile; a known family gives its vendor and the width of its units."""
-    family = options["architecture"]
-    siblings = [] if family is None else list(of_architecture(catalogue, family))
     widths = [width for one in siblings if (width := flop_per_cycle_per_unit(one)) is not None]
     return skeleton(
         kind,
         name=name,
         vendor=options["vendor"] or (siblings[0].vendor if siblings else "other"),
-        architecture=family,
+        architecture=options["architecture"],
         flop_per_cycle_per_unit=max(widths) if widths else None,
     )
 

@@ -109,6 +109,7 @@ def roofline(
     Measured kernels come from files or from the twin's own measurements, predicted ones from a
     layer of a model. The terminal gets a table, the kernel farthest below its roof first.
     """
+    from kernels.families.inheritance import family_hashes
     from twin.kernel_view import KernelView
     from twin.picture_file import check_picture
     from twin.roofline_report import device_of_files, roofline_kernels, roofline_report
@@ -152,7 +153,8 @@ def roofline(
             "kernels": list(roofline_kernels(report.columns, report.roofs)),
             "files": files,
         }
-        hashes = dict(catalogues.profiles.load("accelerator", name).hashes)
+        loaded = catalogues.profiles.load("accelerator", name)
+        hashes = {**family_hashes(catalogues.profiles.accelerator(name)), **loaded.hashes}
         if setting is not None:
             model = catalogues.models.model(setting.model).name
             hashes[f"model/{model}"] = catalogues.models.hash_of(setting.model)

@@ -9,7 +9,7 @@ from twin.hpl.model import HplSystem
 from twin.training.device_model import DeviceModel
 from twin.training.predictor import power_machine
 
-__all__ = ["HplError", "hpl_system", "power_provenance"]
+__all__ = ["HplError", "constant_hashes", "hpl_system", "power_provenance"]
 
 
 class HplError(TweelingError):
@@ -60,3 +60,8 @@ def hpl_system(machine: Machine, *, n_nodes: int, power_cap_w: float | None) -> 
 def power_provenance(machine: Machine) -> Provenance:
     """What the power calibration of the device rests on."""
     return DeviceModel(machine.accelerator, "bf16", ()).power_calibration.provenance
+
+
+def constant_hashes(machine: Machine) -> dict[str, str]:
+    """SHA-256 of files behind the device's constants besides its own profile. [hex]"""
+    return DeviceModel(machine.accelerator, "bf16", ()).constant_hashes

@@ -18,13 +18,13 @@ from hardware_profiles.errors import TweelingError
 from kernels.all_reduce.model import CollectiveMachine
 from kernels.attention.machine import attention_machine
 from kernels.attention.model import AttentionMachine
-from kernels.families.inheritance import calibration_sources
+from kernels.families.inheritance import calibration_sources, family_hashes
 from kernels.gemm.machine import gemm_machine
 from kernels.gemm.model import GemmMachine
 from kernels.gemm.precision import PRECISIONS as GEMM_PRECISIONS
 from kernels.gemm.precision import nearest_dtype
 from kernels.memory_bound.model import StreamMachine
-from kernels.power_prior import device_power
+from kernels.power_prior import device_power, power_hashes
 from kernels.prediction.machines import collective_machine
 from twin.training.job import LOW_PRECISIONS
 
@@ -124,6 +124,11 @@ class DeviceModel:
     def power_calibration(self) -> PowerCalibration:
         """Parameters of the power model: the device's own, or what stands for them."""
         return device_power(self.accelerator)
+
+    @property
+    def constant_hashes(self) -> dict[str, str]:
+        """SHA-256 of files behind the device's constants besides its own profile. [hex]"""
+        return {**power_hashes(self.accelerator), **family_hashes(self.accelerator)}
 
     def collective_calibration(self, operation: str) -> CollectiveCalibration:
         """Parameters of one collective inside a node."""

@@ -16,7 +16,7 @@ from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Calibration
 from hardware_profiles.catalogue import Catalogue
 from kernels.calibration.simplex import FloatArray
-from kernels.families.inheritance import completed_calibration
+from kernels.families.inheritance import completed_calibration, family_hashes
 from kernels.importers.request import ImportRequest
 from kernels.measurement_tables import Mask
 from kernels.prediction.registry import row_predictor
@@ -153,7 +153,7 @@ class _Devices:
         loaded = self._catalogue.load("accelerator", device)
         if not isinstance(loaded.thing, Accelerator):
             return None
-        self.profile_hashes |= loaded.hashes
+        self.profile_hashes |= {**loaded.hashes, **family_hashes(loaded.thing)}
         return loaded.thing, completed_calibration(loaded.thing)
 
 

@@ -12,6 +12,8 @@ from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.catalogue import Catalogue
 from hardware_profiles.cluster import Machine
 from hardware_profiles.errors import ProfileError
+from kernels.families.inheritance import family_hashes
+from kernels.power_prior import power_hashes
 
 __all__ = ["RunMachines"]
 
@@ -64,7 +66,10 @@ class RunMachines:
     def accelerator(self, device: str) -> Accelerator:
         """Profile of a device by the name that the table gives it."""
         if device not in self._hashes_by_device:
-            self._hashes_by_device[device] = self._catalogue.load("accelerator", device).hashes
+            found = self._catalogue.accelerator(device)
+            constants = {**power_hashes(found), **family_hashes(found)}
+            profile = self._catalogue.load("accelerator", device).hashes
+            self._hashes_by_device[device] = {**constants, **profile}
         return self._catalogue.accelerator(device)
 
     def machine(
@@ -117,7 +122,7 @@ class RunMachines:
         return msgspec.structs.replace(template, node=node, accelerator=accelerator)
 
     def profile_hashes(self) -> dict[str, str]:
-        """Hashes of all profiles that machines were built from, those of their devices included."""
+        """Hashes of all profiles that machines were built from, constants of devices included."""
         found: dict[str, str] = {}
         for template in self._templates.values():
             found |= template.profile_hashes

@@ -12,7 +12,7 @@ from hardware_profiles.cluster import Machine
 from hardware_profiles.errors import ProfileError
 from twin.hpl.constants import HplConstants, hpl_constants
 from twin.hpl.fit import HplCase, fitted_constants
-from twin.hpl.machine import HplError, hpl_system, power_provenance
+from twin.hpl.machine import HplError, constant_hashes, hpl_system, power_provenance
 from twin.validation.csv_rows import TableError
 from twin.validation.predicted_system import PredictedSystem, predicted_system
 from twin.validation.systems_errors import QuantityErrors, quantity_errors
@@ -76,7 +76,8 @@ def validate_systems(path: Path | None, *, catalogue: Catalogue) -> SystemsRepor
     systems = [predicted_system(one.published, one.case, constants, without) for one in known]
     hashes: dict[str, str] = {}
     for one in known:
-        hashes |= one.case.machine.profile_hashes
+        machine = one.case.machine
+        hashes = {**constant_hashes(machine), **hashes, **machine.profile_hashes}
     return SystemsReport(
         rows=len(published),
         covered=len(systems),

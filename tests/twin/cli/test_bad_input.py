@@ -114,12 +114,17 @@ def test_a_folder_or_nothing_instead_of_a_file_is_one_line(twin, base, tmp_path,
     assert "absent.toml" in refused(twin("predict", *base, option, str(tmp_path / "absent.toml")))
 
 
-def test_a_broken_file_in_a_folder_of_profiles_is_one_line(twin, base, tmp_path):
+def test_a_broken_file_in_a_folder_of_profiles_is_one_line_after_what_it_replaces(
+    twin, base, tmp_path
+):
     folder = tmp_path / "clusters"
     folder.mkdir()
     (folder / "dgx-h100.toml").write_text("kind = [")
-    line = refused(twin("predict", *base, "--profiles", str(tmp_path)))
-    assert "dgx-h100.toml" in line
+    answer = twin("predict", *base, "--profiles", str(tmp_path))
+    note, line = answer.err_lines
+    assert (answer.code, answer.out) == (2, "")
+    assert "dgx-h100.toml takes the place of hardware_profiles/" in note
+    assert f"{folder / 'dgx-h100.toml'}: not valid TOML" in line
 
 
 @pytest.mark.parametrize("left_out", range(0, 10, 2))

@@ -72,6 +72,11 @@ def test_a_figure_set_for_once_changes_the_answer_and_the_hashes(twin, base):
     assert slower["profile_hashes"] != plain["profile_hashes"]
 
 
+def test_a_prediction_carries_the_hashes_of_constants_that_it_takes_over(twin, base):
+    document = predicted(twin, base, "--cluster", "l40s-server")
+    assert {"accelerator/l40s", "family/ada", "family/relatives"} <= set(document["profile_hashes"])
+
+
 def test_a_whole_run_is_so_many_steps(twin, base):
     document = predicted(twin, base, "--tokens", "15e12")
     assert math.isclose(document["run_time_s"], 15e12 / document["tokens_per_s"])

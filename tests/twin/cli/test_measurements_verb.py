@@ -62,6 +62,7 @@ def test_files_become_tables(twin, folder, tmp_path):
         {"gemm": 1},
     ]
     assert document["files"] == [str(out / "gemm.csv"), str(out / "collectives.csv")]
+    assert set(document["profile_hashes"]) == {"accelerator/l4", "accelerator/h100-sxm"}
     assert len((out / "gemm.csv").read_text().splitlines()) == 4
     assert sorted(file.name for file in out.iterdir()) == ["collectives.csv", "gemm.csv"]
 

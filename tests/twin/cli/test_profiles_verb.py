@@ -333,6 +333,13 @@ class TestNew:
         mine = Catalogue([tmp_path]).accelerator("mine")
         assert (mine.vendor, mine.architecture) == ("intel", "lyra")
 
+    def test_what_a_new_profile_rests_on_has_a_hash(self, tmp_path):
+        words = ("new", "mine", "--extends", "h200-sxm", "--out", tmp_path)
+        assert document(*words)["profile_hashes"] == Catalogue().load("accelerator", "H200").hashes
+        like = ("new", "other", "--architecture", "hopper", "--out", tmp_path)
+        assert "accelerator/h100-sxm" in document(*like)["profile_hashes"]
+        assert document("new", "third", "--out", tmp_path)["profile_hashes"] == {}
+
     def test_a_vendor_is_written_down(self, tmp_path):
         document("new", "mine", "--vendor", "amd", "--out", tmp_path / "mine.toml")
         assert Catalogue([tmp_path]).accelerator("mine").vendor == "amd"

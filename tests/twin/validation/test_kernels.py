@@ -178,8 +178,10 @@ def test_number_formats_are_known_as_they_are_to_the_importers(tmp_path, caplog)
 
 
 def test_a_device_that_nobody_measured_is_covered_by_its_family(tmp_path):
-    path = written(tmp_path, "mine.csv", gemm_rows(device="B300-SXM"))
-    assert report_of(path)["covered"] == 3
+    path = written(tmp_path, "mine.csv", gemm_rows(device="L40S"))
+    found = validate_kernels(path, request=REQUEST)
+    assert found.report["covered"] == 3
+    assert {"accelerator/l40s", "family/ada"} <= set(found.profile_hashes)
 
 
 def test_an_unknown_library_is_the_kernel_alone(tmp_path):
