@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 the answer is no; 2 bad input or an impossible plan; 3 a d
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
@@ -33,6 +34,9 @@ EXIT_BAD_INPUT = 2
 EXIT_DEFECT = 3
 EXIT_INTERRUPTED = 130
 EXIT_PIPE = 141
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""What a device says that takes no more of an output."""
 
 VERBS = (
     Verb(
@@ -96,7 +100,8 @@ def run(arguments: Sequence[str], *, more_verbs: Iterable[Verb] = ()) -> int:
         _tolerate_narrow_encodings(stream)
     try:
         code = _invoke(root(more_verbs), words)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by who called: nothing was to be shown
+            sys.stdout.flush()
     except BrokenPipeError:
         return _leave_pipe()
     except KeyboardInterrupt:
@@ -104,6 +109,8 @@ def run(arguments: Sequence[str], *, more_verbs: Iterable[Verb] = ()) -> int:
     except (TweelingError, click.ClickException, click.Abort) as error:
         return _refuse(error, is_debugging=is_debugging)
     except Exception as error:
+        if isinstance(error, OSError) and _is_full(error):
+            return _refuse_output(error, is_debugging=is_debugging)
         from twin.cli.crash import report_crash
 
         report_crash(error, command=_typed(words), is_debugging=is_debugging)
@@ -185,11 +192,29 @@ def _one_line(error: BaseException) -> str:
     return line
 
 
+def _is_full(error: OSError) -> bool:
+    """Whether a stream takes no more: files that cannot be opened name themselves."""
+    return error.filename is None and error.errno in NO_ROOM
+
+
+def _refuse_output(error: OSError, *, is_debugging: bool) -> int:
+    """Say in one line that the output went nowhere; what of it is still held goes there too."""
+    msg = f"the output cannot be written: {error.strerror}"
+    refusal = TweelingError(msg)
+    refusal.__cause__ = error
+    _drop_output()
+    return _refuse(refusal, is_debugging=is_debugging)
+
+
 def _leave_pipe() -> int:
+    _drop_output()
+    return EXIT_PIPE
+
+
+def _drop_output() -> None:
     """Point stdout nowhere, so that the interpreter's last flush does not complain."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
-    return EXIT_PIPE
 
 
 def _tolerate_narrow_encodings(stream: object) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
 
 from hardware_profiles.errors import TweelingError
 from twin.cli.main import VERBS, run
+
+FULL = Path("/dev/full")
+"""A device that takes nothing, where there is one."""
 
 
 def test_the_verbs_are_those_of_the_design():
@@ -128,6 +132,42 @@ def test_a_reader_that_leaves_causes_no_noise(repository):
         )
     assert answer.stderr == b""
     assert answer.returncode == 141
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no device that is always full")
+@pytest.mark.parametrize("words", [["profiles", "list", "--json"], ["--help"]])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_output_that_cannot_be_written_is_one_line(repository, words, unbuffered):
+    program = f"from twin.cli.main import run; import sys; sys.exit(run({words!r}))"
+    with FULL.open("wb") as full:
+        answer = subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            cwd=repository,
+            check=False,
+        )
+    assert answer.stderr == b"twin: the output cannot be written: No space left on device\n"
+    assert answer.returncode == 2
+
+
+def test_a_closed_output_is_no_defect(repository):
+    program = (
+        "import sys; sys.stdout = None; from twin.cli.main import run; sys.exit(run(['--help']))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, cwd=repository, check=False
+    )
+    assert (answer.returncode, answer.stderr) == (0, b"")
+
+
+def test_an_error_of_a_file_is_no_full_output(twin, fake, base):
+    def fail(_prediction):
+        raise OSError(28, "No space left on device", "somewhere.txt")
+
+    fake.change = staticmethod(fail)
+    assert twin("predict", *base).code == 3
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
