@@ -23,7 +23,7 @@ from hardware_profiles.catalogue import Catalogue
 from hardware_profiles.own_version import tweeling_version
 from kernels.calibration.simplex import FittedErrors
 from kernels.importers.request import ImportRequest
-from kernels.importers.tidy import with_profile
+from kernels.importers.tidy import with_link, with_profile
 from kernels.measurement_tables import (
     MeasurementError,
     Table,
@@ -169,8 +169,11 @@ class Session:
         return self._tables[name]
 
     def _named(self, table: Table, path: Path) -> Table:
-        """A table of the folder, its unknown device under the profile that the user names."""
-        if self.request is None or self.request.device is None or "device" not in table.columns:
+        """A table of the folder with what the user says of its unknown device and its wires."""
+        if self.request is None:
+            return table
+        table = with_link(table, self.request.link)
+        if self.request.device is None or "device" not in table.columns:
             return table
         return with_profile(table, self.request.devices(), path=path)
 

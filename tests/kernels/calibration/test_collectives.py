@@ -23,6 +23,7 @@ from kernels.calibration.collectives import (
 from kernels.calibration.networks import NetworkFitter, node_count_errors
 from kernels.calibration.networks import main as networks_main
 from kernels.calibration.session import Session
+from kernels.importers.request import ImportRequest
 from kernels.measurement_tables import Table
 
 TRUTH = {
@@ -180,6 +181,19 @@ def test_rows_of_another_machine_are_judged_and_not_fitted():
     assert judged_errors(fitter, plain, [slow]).median_ape_fraction == pytest.approx(
         2 / 3, abs=0.05
     )
+
+
+def test_wires_that_the_user_names_stand_for_empty_ones(tmp_path):
+    header = "device,op,dtype,ranks,nodes,link,message_bytes,library,latency_us,source_id"
+    lines = [
+        f"H100-SXM5-80GB,all_reduce,bf16,8,1,{link},{2**24},nccl-2,150.0,mine"
+        for link in ("", "PCIe5")
+    ]
+    (tmp_path / "collectives.csv").write_text("\n".join((header, *lines)) + "\n")
+    request = ImportRequest(catalogue=Catalogue(), link="NVLink4+NVSwitch")
+    kinds = {rows.wires_kind for rows in node_rows(Session(folder=tmp_path, request=request))}
+    assert kinds == {"switch", "rings"}
+    assert {rows.wires_kind for rows in node_rows(Session(folder=tmp_path))} == {"rings"}
 
 
 @pytest.fixture(scope="module")
