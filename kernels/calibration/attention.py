@@ -35,7 +35,8 @@ from kernels.calibration.fit_attention import (
 from kernels.calibration.session import Session
 from kernels.families.inheritance import inherited_calibration, prior_accelerator
 from kernels.measurement_tables import Table
-from kernels.prediction.attention import UNFUSED, attention_sizes
+from kernels.prediction.attention import attention_sizes
+from kernels.prediction.entries import UNFUSED
 
 __all__ = ["AttentionCalibrator", "attention_calibrations"]
 

@@ -17,14 +17,9 @@ from kernels.all_reduce.wires import measured_wires
 from kernels.calibration.session import Session
 from kernels.calibration.simplex import FloatArray
 from kernels.calibration.split import is_heldout
-from kernels.libraries import implementation
 from kernels.measurement_tables import Mask, Table
-from kernels.prediction.collectives import (
-    VENDOR_LIBRARY,
-    operation_name,
-    row_sizes,
-    switch_adds,
-)
+from kernels.prediction.collectives import row_sizes, switch_adds
+from kernels.prediction.entries import collective_library, collective_operation
 
 __all__ = [
     "COLLECTIVE_COLUMNS",
@@ -168,8 +163,8 @@ def _label(rows: Table, number: int) -> tuple[object, ...]:
     device = str(rows["device"][number])
     return (
         device,
-        operation_name(str(rows["op"][number])),
-        implementation("collectives", library) or VENDOR_LIBRARY,
+        collective_operation(str(rows["op"][number])),
+        collective_library(library),
         switch_adds(str(rows["dtype"][number]), link),
         link,
         measured_network(device, link, library) if nodes > 1 else None,

@@ -30,6 +30,7 @@ __all__ = [
     "family_hashes",
     "family_names",
     "inherited_calibration",
+    "named_sources",
     "prior_accelerator",
     "related_architectures",
 ]
@@ -97,15 +98,22 @@ def _foreign_calibration(architecture: str) -> Calibration | None:
 
 
 @functools.cache
-def _family_sources(architecture: str, kind: Kind) -> tuple[Calibration, ...]:
-    _, *others = family_names(architecture, kind)
+def _family_sources(architecture: str, kind: Kind) -> tuple[tuple[str, Calibration], ...]:
+    names = family_names(architecture, kind)
+    _, *others = names
     found = [family_calibration(architecture), *map(_foreign_calibration, others)]
-    return tuple(one for one in found if one is not None)
+    return tuple((name, one) for name, one in zip(names, found, strict=True) if one is not None)
+
+
+def named_sources(accelerator: Accelerator, kind: Kind) -> tuple[tuple[str, Calibration], ...]:
+    """The sources of `calibration_sources`, each with its family; empty for the device itself."""
+    own = ("", accelerator.calibration)
+    return (own, *_family_sources(accelerator.architecture, kind))
 
 
 def calibration_sources(accelerator: Accelerator, kind: Kind) -> tuple[Calibration, ...]:
     """Where constants of a family of kernels are looked for; the device's own come first."""
-    return (accelerator.calibration, *_family_sources(accelerator.architecture, kind))
+    return tuple(source for _, source in named_sources(accelerator, kind))
 
 
 def _first_of_each(tables: tuple[Mapping[str, Entry], ...]) -> dict[str, Entry]:

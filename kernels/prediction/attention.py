@@ -19,11 +19,11 @@ from kernels.attention.model import (
 )
 from kernels.compiled_formula import FormulaCompiler, PlainFormulas
 from kernels.families.inheritance import GENERIC, family_calibration
-from kernels.libraries import implementation
 from kernels.measurement_tables import Table
+from kernels.prediction.entries import UNFUSED, attention_entry, attention_name
 from kernels.residual import ResidualGrid, residual_grid, residual_log
 
-__all__ = ["PASSES", "UNFUSED", "AttentionTimes", "attention_names", "attention_sizes", "peak_of"]
+__all__ = ["PASSES", "AttentionTimes", "attention_names", "attention_sizes", "peak_of"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -33,12 +33,6 @@ VISIBLE_CAUSAL_FRACTION = 0.5
 
 ELEMENT_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0}
 """Width of the tensors; the work stays in the tensor units of the same dtype. [byte]"""
-
-DEFAULTS = ("cudnn", "flash-4", "flash-3", "flash-2", "aiter", "ck")
-"""What stands in for a library that a device has no entry of, in this order."""
-
-UNFUSED = "unfused"
-"""Implementation that keeps the scores in memory, which no model of fused kernels describes."""
 
 PASSES = {"fwd": (1.0, 0.0), "bwd": (0.0, 1.0), "fwd_bwd": (1.0, 1.0)}
 """Forward and backward calls in one timing."""
@@ -101,8 +95,7 @@ def attention_names(rows: Table) -> npt.NDArray[np.object_]:
     for library, causal in zip(rows["library"], rows["causal"], strict=True):
         key = (str(library), bool(causal))
         if key not in known:
-            full = None if key[1] else implementation("attention-full", key[0])
-            known[key] = full or implementation("attention", key[0]) or ""
+            known[key] = attention_name(key[0], is_causal=key[1])
         names.append(known[key])
     return np.array(names, dtype=object)
 
@@ -214,12 +207,10 @@ def _groups(rows: Table) -> Iterator[tuple[str, str, str, npt.NDArray[np.int64]]
 def _entry(calibration: Calibration, name: str, direction: str) -> AttentionCalibration:
     """The entry of an implementation or its stand-in; for decoding, one that can decode."""
     known = calibration.attention
-    wanted = [known[one] for one in (name, *DEFAULTS) if one in known]
-    wanted += list(known.values())
-    if direction == "fwd_decode":
-        wanted = [one for one in wanted if one.decode is not None] or wanted
-    if wanted:
-        return wanted[0]
+    decoders = [one for one, fitted in known.items() if fitted.decode is not None]
+    entry = attention_entry(name, direction, list(known), decoders)
+    if entry is not None:
+        return known[entry]
     generic = family_calibration(GENERIC)
     if generic is None:
         message = "the middle values over all devices are missing"

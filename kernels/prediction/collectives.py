@@ -31,14 +31,13 @@ from kernels.all_reduce.wires import (
     wire_bandwidth_bytes_per_s,
 )
 from kernels.compiled_formula import FormulaCompiler, PlainFormulas
-from kernels.libraries import implementation
 from kernels.measurement_tables import Table
+from kernels.prediction.entries import collective_library, collective_operation
 from kernels.prediction.machines import collective_machine, implementation_machine
 
 __all__ = [
     "CollectiveSetting",
     "CollectiveTimes",
-    "operation_name",
     "row_sizes",
     "switch_adds",
 ]
@@ -49,11 +48,6 @@ _BandwidthFinder = Callable[[Wires, int, Link | None], float]
 
 IN_SWITCH_DTYPES = ("fp16", "bf16", "fp32", "fp32/unknown")
 """The switch adds these; integers of 8 bit take the ring."""
-
-VENDOR_LIBRARY = "vendor"
-
-OPERATION_NAMES = {"p2p": "point_to_point"}
-"""Operations that tables name otherwise than calibrations."""
 
 NO_NETWORK = NetworkMachine(1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
@@ -70,11 +64,6 @@ class CollectiveSetting:
     switch_adds: bool
     network: MeasuredNetwork | None
     is_covered: bool
-
-
-def operation_name(text: str) -> str:
-    """Operation of a table row, as `PATTERNS` and calibrations name it."""
-    return OPERATION_NAMES.get(text, text)
 
 
 def switch_adds(dtype: str, link: str) -> bool:
@@ -203,9 +192,9 @@ class CollectiveTimes:
 
 def _setting(rows: Table, number: int) -> CollectiveSetting:
     link, library = str(rows["link"][number]), str(rows["library"][number])
-    operation = operation_name(str(rows["op"][number]))
+    operation = collective_operation(str(rows["op"][number]))
     adds = switch_adds(str(rows["dtype"][number]), link)
-    known = implementation("collectives", library) or VENDOR_LIBRARY
+    known = collective_library(library)
     network = None
     is_covered = operation in PATTERNS
     if rows["nodes"][number] > 1:
@@ -234,7 +223,7 @@ def row_sizes(rows: Table, accelerator: Accelerator, network: MeasuredNetwork | 
 
 
 def _bandwidth_finder(operation: str) -> _BandwidthFinder:
-    pattern = PATTERNS.get(operation_name(operation))
+    pattern = PATTERNS.get(collective_operation(operation))
     is_exchange = pattern is not None and pattern.exchanges > 0.0
     return exchange_bandwidth_bytes_per_s if is_exchange else wire_bandwidth_bytes_per_s
 

@@ -8,10 +8,10 @@ import numpy.typing as npt
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Calibration
 from kernels.compiled_formula import FormulaCompiler, PlainFormulas
-from kernels.libraries import implementation
 from kernels.measurement_tables import Table
 from kernels.memory_bound.machine import operation_facts, operation_machine
 from kernels.memory_bound.operation import Matrix, OperationMachine, operation_time_s
+from kernels.prediction.entries import is_fused, operation_class_name
 from kernels.residual import ResidualGrid, residual_grid, residual_log
 
 __all__ = [
@@ -33,9 +33,6 @@ ALIGNMENT_BYTES = 16.0
 
 WORD_BYTES = 4.0
 """Elements below this are narrow. [byte]"""
-
-FUSED = "fused"
-"""Implementation of kernels of one pass, in libraries.toml."""
 
 NARROW, ALIGNED, UNALIGNED = 0.5, 1.0, 2.0
 """Places on the third axis of a residual: rows that begin on 16 bytes, of two or four bytes an
@@ -61,7 +58,7 @@ def operation_class(rows: Table) -> npt.NDArray[np.object_]:
     if "direction" not in rows.columns:
         return rows["op"].astype(object)
     pairs = zip(rows["op"], rows["direction"], strict=True)
-    names = [f"{op}-{direction}" if direction else str(op) for op, direction in pairs]
+    names = [operation_class_name(str(op), str(direction)) for op, direction in pairs]
     return np.array(names, dtype=object)
 
 
@@ -87,7 +84,7 @@ def _is_fused(rows: Table) -> npt.NDArray[np.bool_]:
     """Whether a row's library goes over the operands once."""
     if "library" not in rows.columns:
         return np.zeros(len(rows), dtype=bool)
-    return np.array([implementation("ops", str(one)) == FUSED for one in rows["library"]], bool)
+    return np.array([is_fused(str(one)) for one in rows["library"]], bool)
 
 
 def _fill_times(
