@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Calibration, Provenance
-from kernels.families.inheritance import GENERIC, family_calibration, family_names
-from kernels.gemm.precision import PRECISIONS
+from kernels.families.inheritance import GENERIC, Kind, named_sources
+from kernels.gemm.precision import PRECISIONS, nearest_dtype
 
 __all__ = [
     "BASIS_CLASS",
@@ -21,11 +21,14 @@ __all__ = [
     "fit_rows",
 ]
 
-Basis = Literal["fitted", "inherited", "assumed", "datasheet"]
-"""fitted on this device; taken over from a relative or a sibling dtype; reasoned, without a
-measurement; middle values over all devices on top of the datasheet."""
+Entry = TypeVar("Entry")
+
+Basis = Literal["measured", "fitted", "inherited", "assumed", "datasheet"]
+"""measured or fitted on this device; taken over from a relative or a sibling dtype; reasoned,
+without a measurement; middle values over all devices on top of the datasheet."""
 
 BASIS_CLASS = {
+    "measured": "measured",
     "fitted": "measured",
     "inherited": "fitted",
     "assumed": "assumed",
@@ -33,7 +36,8 @@ BASIS_CLASS = {
 }
 """Class of figure whose mark a basis carries: how near the measurements are."""
 
-_OWN_CLASSES = ("measured", "fitted")
+_STRENGTH: tuple[Basis, ...] = ("datasheet", "assumed", "inherited", "fitted", "measured")
+_CHIEF = {"collective": "all_reduce", "memory_bound": ""}
 _TAKEN_OVER = "taken over from "
 _DATASHEET = "datasheet only"
 
@@ -45,7 +49,8 @@ class FitRow:
     family: str
     """gemm, attention, collective, memory_bound, power."""
     variant: str
-    """Dtype, implementation or operation, with direction or library where there are several."""
+    """Dtype, implementation or operation, with direction or library where there are several; empty
+    for what plain streams share."""
     basis: Basis
     origin: str
     """Device or family that the parameters come from; empty for the device itself."""
@@ -69,6 +74,16 @@ class FitRow:
         return f"{self.family} {self.variant}".strip()
 
     @property
+    def is_own(self) -> bool:
+        """Whether it rests on measurements of the device itself."""
+        return self.basis in ("measured", "fitted")
+
+    @property
+    def strength(self) -> int:
+        """Place of the basis among all, the weakest first. [1]"""
+        return _STRENGTH.index(self.basis)
+
+    @property
     def words(self) -> str:
         """On what it rests, in words."""
         return basis_words(self.basis, self.origin)
@@ -76,8 +91,8 @@ class FitRow:
 
 def basis_words(basis: Basis, origin: str) -> str:
     """On what a prediction rests, in words."""
-    if basis == "fitted":
-        return "fitted on this device"
+    if basis in ("measured", "fitted"):
+        return f"{basis} on this device"
     if basis == "inherited":
         return f"inherited from {origin}"
     return "assumed" if basis == "assumed" else _DATASHEET
@@ -85,24 +100,23 @@ def basis_words(basis: Basis, origin: str) -> str:
 
 def fit_rows(device: Accelerator) -> tuple[FitRow, ...]:
     """Every set of parameters that predictions for a device use, the device's own first."""
-    seen: set[tuple[str, str]] = set()
-    rows: list[FitRow] = []
-    for family, calibration in _sources(device):
-        for row in _rows_of(calibration, family):
-            key = (row.family, row.variant)
-            if key in seen or (family and not _is_asked(device, row, seen)):
-                continue
-            seen.add(key)
-            rows.append(row)
-    order = ("gemm", "attention", "memory_bound", "collective", "power")
-    return tuple(sorted(rows, key=lambda row: order.index(row.family)))
+    return (
+        *_gemm_rows(device),
+        *_attention_rows(device),
+        *_stream_rows(device),
+        *_collective_rows(device),
+        *_power_rows(device),
+    )
 
 
-def best_fits(rows: tuple[FitRow, ...]) -> dict[str, FitRow]:
-    """The best calibrated variant of each family; all-reduce stands for the collectives."""
+def best_fits(rows: Sequence[FitRow]) -> dict[str, FitRow]:
+    """The best calibrated variant of each family.
+
+    All-reduce stands for the collectives, plain streams for what is bound by memory.
+    """
     best: dict[str, FitRow] = {}
     for row in rows:
-        if row.family == "collective" and row.variant != "all_reduce":
+        if row.family in _CHIEF and row.variant != _CHIEF[row.family]:
             continue
         held = best.get(row.family)
         if held is None or _rank(row) > _rank(held):
@@ -118,7 +132,7 @@ def calibration_summary(rows: tuple[FitRow, ...]) -> tuple[tuple[str, str], ...]
 def _short(row: FitRow) -> str:
     said = {"gemm": row.name, "collective": row.variant}.get(row.family, row.family)
     said = said.replace("_", " ")
-    if row.basis != "fitted":
+    if not row.is_own:
         return f"{said} {row.words}"
     samples = "" if row.n_samples is None else f" {row.n_samples} samples"
     error = "" if row.median_fraction is None else f" {100 * row.median_fraction:.1f} %"
@@ -127,44 +141,71 @@ def _short(row: FitRow) -> str:
 
 def _rank(row: FitRow) -> tuple[int, bool, int]:
     return (
-        ("datasheet", "assumed", "inherited", "fitted").index(row.basis),
+        row.strength,
         row.variant == "bf16",
         row.n_samples or 0,
     )
 
 
-def _is_asked(device: Accelerator, row: FitRow, seen: set[tuple[str, str]]) -> bool:
-    """Whether predictions for the device ever come to a family's row."""
-    if row.family == "gemm":
-        precision = PRECISIONS.get(row.variant.split()[0])
-        return precision is not None and precision.peak in device.compute.peak_flop_per_s
-    # A device takes its attention from the nearest source that knows any.
-    nearer = {variant for family, variant in seen if family == "attention"}
-    return row.family != "attention" or row.basis != "datasheet" or not nearer
+def _first_of_each(
+    device: Accelerator, kind: Kind, table: Callable[[Calibration], Mapping[str, Entry]]
+) -> dict[str, tuple[str, Entry]]:
+    """Entries by name with the family that they come from; empty for the device itself.
+
+    The order is that of `completed_calibration`, which predictors are given.
+    """
+    found: dict[str, tuple[str, Entry]] = {}
+    for family, calibration in named_sources(device, kind):
+        for name, entry in table(calibration).items():
+            found.setdefault(name, (family, entry))
+    return found
 
 
-def _sources(device: Accelerator) -> Iterator[tuple[str, Calibration]]:
-    yield "", device.calibration
-    for name in family_names(device.architecture):
-        found = family_calibration(name)
-        if found is not None:
-            yield name, found
-
-
-def _rows_of(calibration: Calibration, family: str) -> Iterator[FitRow]:
-    for dtype, gemm in calibration.gemm.items():
+def _gemm_rows(device: Accelerator) -> Iterator[FitRow]:
+    known = _first_of_each(device, "gemm", lambda calibration: calibration.gemm)
+    peaks = device.compute.peak_flop_per_s
+    used = {nearest_dtype(dtype, known) for dtype, one in PRECISIONS.items() if one.peak in peaks}
+    for dtype, (family, gemm) in known.items():
+        if family and dtype not in used:
+            continue
         yield _row("gemm", dtype, gemm.provenance, family)
         for library, one in gemm.implementations.items():
             yield _row("gemm", f"{dtype} {library}", one.provenance, family)
-    for name, attention in calibration.attention.items():
-        yield _row("attention", f"{name} fwd", attention.provenance, family)
-        yield _row("attention", f"{name} bwd", attention.backward_provenance, family)
-    if calibration.memory_bound is not None:
-        yield _row("memory_bound", "", calibration.memory_bound.provenance, family)
-    for operation, collective in calibration.collective.items():
+
+
+def _attention_rows(device: Accelerator) -> Iterator[FitRow]:
+    known = _first_of_each(device, "attention", lambda calibration: calibration.attention)
+    is_known_nearer = any(family != GENERIC for family, _ in known.values())
+    for name, (family, one) in known.items():
+        if family == GENERIC and is_known_nearer:
+            continue
+        yield _row("attention", f"{name} fwd", one.provenance, family)
+        yield _row("attention", f"{name} bwd", one.backward_provenance, family)
+        if one.decode is not None:
+            yield _row("attention", f"{name} decode", one.decode.provenance, family)
+
+
+def _stream_rows(device: Accelerator) -> Iterator[FitRow]:
+    for family, calibration in named_sources(device, "memory_bound"):
+        streams = calibration.memory_bound
+        if streams is not None:
+            yield _row("memory_bound", "", streams.provenance, family)
+            for name, one in streams.operations.items():
+                yield _row("memory_bound", name, one.provenance, family)
+            return
+
+
+def _collective_rows(device: Accelerator) -> Iterator[FitRow]:
+    known = _first_of_each(device, "collective", lambda calibration: calibration.collective)
+    for operation, (family, collective) in known.items():
         yield _row("collective", operation, collective.provenance, family)
-    if calibration.power is not None and not family:
-        yield _row("power", "", calibration.power.provenance, family)
+        for library, one in collective.implementations.items():
+            yield _row("collective", f"{operation} {library}", one.provenance, family)
+
+
+def _power_rows(device: Accelerator) -> Iterator[FitRow]:
+    if device.calibration.power is not None:
+        yield _row("power", "", device.calibration.power.provenance, "")
 
 
 def _row(kind: str, variant: str, provenance: Provenance, family: str) -> FitRow:
@@ -190,7 +231,9 @@ def _row(kind: str, variant: str, provenance: Provenance, family: str) -> FitRow
 def _basis(provenance: Provenance, family: str) -> tuple[Basis, str]:
     if family:
         return ("datasheet", "") if family == GENERIC else ("inherited", family)
-    if provenance.figure_class in _OWN_CLASSES:
+    if provenance.figure_class == "measured":
+        return "measured", ""
+    if provenance.figure_class == "fitted":
         return "fitted", ""
     if provenance.figure_class == "inherited":
         return "inherited", _origin(provenance.source)

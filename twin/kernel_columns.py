@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +19,11 @@ __all__ = [
     "FAMILIES",
     "HOST_TRANSFERS",
     "KernelColumns",
+    "KernelKind",
     "KernelPoint",
     "concatenated",
     "kernel_filter",
+    "kinds_of",
     "mask_of",
     "no_kernels",
     "shape_text",
@@ -101,6 +104,21 @@ class KernelPoint:
     """Least time under the roof over the time it takes. [1]"""
     is_heldout: bool
     """Whether rows of this shape were set aside when the model was fitted."""
+
+
+class KernelKind(NamedTuple):
+    """What decides which constants predict a kernel, whatever its shape."""
+
+    family: str
+    name: str
+    """Operation, or layer of a model."""
+    dtype: str
+    direction: str
+    library: str
+    is_causal: bool
+    """Whether attention has a causal mask."""
+    is_operation: bool
+    """Whether a stream is an operation on rows and columns, and no plain stream of bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -215,6 +233,30 @@ def shape_text(family: int, sizes: FloatArray) -> str:
     if family == STREAM:
         return f"{s[0]} x {s[1]}" if sizes[1] > 0 else f"{float(s[0]) / 1e6:.4g} MB"
     return f"{s[0]} ranks {float(sizes[1]) / 1e6:.4g} MB"
+
+
+def kinds_of(columns: KernelColumns) -> tuple[tuple[KernelKind, ...], npt.NDArray[np.intp]]:
+    """The kinds among the rows, and the number of each row's kind."""
+    is_causal = (columns.family == ATTENTION) & (columns.sizes[:, 6] > 0.0)
+    is_operation = (columns.family == STREAM) & (columns.sizes[:, 1] > 0.0)
+    numbers = 2 * columns.family.astype(np.int64) + (is_causal | is_operation)
+    for name in ("name", "dtype", "direction", "library"):
+        keys = numbers * max(len(columns.texts[name]), 1) + columns.codes[name]
+        # Renumbered at each step, so that no product of many texts leaves the range of numbers.
+        _, first, numbers = np.unique(keys, return_index=True, return_inverse=True)
+    kinds = tuple(
+        KernelKind(
+            family=FAMILIES[columns.family[row]],
+            name=columns.text("name", row),
+            dtype=columns.text("dtype", row),
+            direction=columns.text("direction", row),
+            library=columns.text("library", row),
+            is_causal=bool(is_causal[row]),
+            is_operation=bool(is_operation[row]),
+        )
+        for row in first.tolist()
+    )
+    return kinds, numbers
 
 
 def concatenated(parts: Sequence[KernelColumns]) -> KernelColumns:

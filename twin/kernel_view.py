@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.errors import TweelingError
 from kernels.own_measurements import MEASURED, Measured, measured_by, own_measurements
-from twin.calibration_view import FitRow, fit_rows
+from twin.kernel_bases import KernelBases, kernel_bases
 from twin.layer_kernels import LayerSetting, layer_columns, layer_kernels
 from twin.roofline import DeviceRoofs, device_roofs
 from twin.scenario.resolve import Catalogues
@@ -49,9 +49,9 @@ class KernelView:
         """Ceilings of a device; raises where figures that this needs are unknown."""
         return device_roofs(self._device(device))
 
-    def fits(self, device: str) -> tuple[FitRow, ...]:
-        """How its kernel families are calibrated."""
-        return fit_rows(self._device(device))
+    def bases(self, device: str) -> KernelBases:
+        """How its kernel families are calibrated, and which fit is behind which kernel."""
+        return kernel_bases(self._device(device))
 
     def layers(self, device: str) -> KernelColumns:
         """Predicted kernels of the layers of some models."""

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MODELS",
+    "STEP_MODEL",
     "LayerKernel",
     "LayerSetting",
     "default_precisions",
     "default_settings",
+    "layer_attention",
     "layer_columns",
     "layer_kernels",
 ]
@@ -47,6 +49,9 @@ PRECISIONS = ("bf16", "fp8", "fp32")
 """Precisions of training, the first two where the device has them, else the last."""
 
 FRAMEWORK = "megatron-core"
+STEP_MODEL = "step model"
+"""What stands for the library of a predicted kernel of a layer."""
+
 FULL_CLOCK_FRACTION = 1.0
 _FAMILY = {"gemm": "gemm", "attention": "attention", "stream": "stream"}
 
@@ -101,6 +106,13 @@ def default_settings(accelerator: Accelerator) -> tuple[LayerSetting, ...]:
         for tp in TENSOR_SIZES
         for tokens in TOKENS
     )
+
+
+def layer_attention(accelerator: Accelerator) -> str:
+    """Implementation of attention whose constants predict the layers."""
+    precision = default_precisions(accelerator)[0]
+    device = DeviceModel(accelerator, precision, framework(FRAMEWORK).attention_implementations)
+    return device.attention_implementation
 
 
 def layer_kernels(
@@ -263,7 +275,7 @@ def layer_columns(kernels: Sequence[LayerKernel]) -> KernelColumns:
         "name": [kernel.name for kernel in kernels],
         "dtype": [kernel.dtype for kernel in kernels],
         "direction": [kernel.direction for kernel in kernels],
-        "library": ["step model"] * n_rows,
+        "library": [STEP_MODEL] * n_rows,
         "origin": [kernel.origin for kernel in kernels],
     }
     texts = {name: tuple(sorted(set(values))) for name, values in columns.items()}

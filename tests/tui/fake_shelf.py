@@ -13,6 +13,7 @@ from twin.calibration_view import FitRow
 from twin.catalogue_view import FIELDS, Details, Entry, Figure
 from twin.figures import parse_figure
 from twin.filter_expression import parse_filter
+from twin.kernel_bases import KernelBases
 from twin.kernel_columns import KernelColumns
 from twin.kernel_tables import Progress
 from twin.layer_kernels import LayerKernel, layer_columns
@@ -56,6 +57,7 @@ FITS = (
         date="",
     ),
 )
+BASES = KernelBases(fits=FITS, step_attention="flash-3")
 
 
 def accelerator(name, vendor, *, capacity, tdp, bf16, **more):
@@ -206,8 +208,8 @@ class FakeKernelView:
             raise TweelingError(msg)
         return ROOFS
 
-    def fits(self, device):
-        return FITS
+    def bases(self, device):
+        return BASES
 
     def layers(self, device):
         return layer_rows()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tests.tui.fake_shelf import FITS, ROOFS, layer_rows, measured_rows
+from tests.tui.fake_shelf import BASES, FIT, ROOFS, layer_rows, measured_rows
 from tests.tui.test_compose import settled
 from tests.tui.test_screens import rested
 from tui.charts.picture import Size, Style
@@ -20,7 +21,7 @@ from tui.widgets.chart_pane import ChartPane
 from tui.widgets.column_table import ColumnTable
 from tui.widgets.lines import plain
 from tui.widgets.row_list import RowList
-from twin.calibration_view import best_fits
+from twin.kernel_bases import KernelBases
 from twin.kernel_columns import concatenated
 
 SIZE = (80, 24)
@@ -80,8 +81,8 @@ async def test_the_chart_names_the_kernel_under_the_cursor(opened):
 
 
 async def test_what_is_not_fitted_is_small_and_says_on_what_it_rests(fake):
-    sheet = sheet_of(layer_rows())
-    chart = chart_of(sheet, None, roofs=ROOFS, bases=best_fits(FITS), selected=0)
+    sheet = sheet_of(layer_rows(), BASES)
+    chart = chart_of(sheet, None, roofs=ROOFS, selected=0)
     picture = roofline(chart, size=Size(width=150, height=24), style=Style())
     words = picture.rows[-1]
     assert "G qkv 4096 x 4096 x 4096" in words
@@ -90,9 +91,40 @@ async def test_what_is_not_fitted_is_small_and_says_on_what_it_rests(fake):
     assert "C" not in "".join(picture.rows[1:-3])
 
 
+def test_products_rest_on_the_fit_of_their_own_dtype():
+    inherited = replace(FIT, basis="inherited", origin="ampere", n_samples=None)
+    bases = KernelBases(fits=(replace(FIT, variant="fp32"), inherited), step_attention="")
+    sheet = sheet_of(layer_rows(), bases)
+    chart = chart_of(sheet, None, roofs=ROOFS, selected=0)
+    picture = roofline(chart, size=Size(width=150, height=24), style=Style())
+    assert "g gemm (inherited from ampere)" in picture.rows[-1]
+    assert sheet.fit(0) is inherited
+
+
+async def test_the_lines_below_and_the_sheet_cite_the_fit_of_the_row(opened, fake):
+    screen, pilot = opened
+    fits = (FIT, replace(FIT, variant="bf16 vllm", median_fraction=0.123, date="2025-01-02"))
+    bases = KernelBases(fits=fits, step_attention="")
+    fake.kernel_view.bases = lambda device: bases
+    rows = measured_rows()
+    vllm = replace(
+        rows, texts={**rows.texts, "library": ("vllm-0.24.0:torch.nn.functional.linear",)}
+    )
+    screen.show_device("alpha-80")
+    await rested(pilot)
+    screen.post_message(screen.Loaded(screen._version, "", sheet_of(vllm, bases)))
+    await rested(pilot)
+    assert "gemm bf16 vllm: fitted on this device, held-out median 12.3 %" in text_of(
+        screen, "#kernel"
+    )
+    await pilot.press("enter")
+    await pilot.pause()
+    assert "gemm bf16 vllm" in text_of(screen.app.screen, "#family-source")
+
+
 def test_many_kernels_are_counted_by_letter():
-    sheet = sheet_of(concatenated([measured_rows(400), layer_rows()]))
-    chart = chart_of(sheet, None, roofs=ROOFS, bases=best_fits(FITS), selected=None)
+    sheet = sheet_of(concatenated([measured_rows(400), layer_rows()]), BASES)
+    chart = chart_of(sheet, None, roofs=ROOFS, selected=None)
     picture = roofline(chart, size=Size(width=150, height=24), style=Style())
     assert "G gemm 402" in picture.rows[-1]
     assert "a attention 1, inherited from hopper" in picture.rows[-1]
@@ -209,7 +241,7 @@ async def test_rows_of_another_device_are_dropped(opened):
     old = screen._version
     await pilot.press("right_square_bracket")
     await rested(pilot)
-    screen.post_message(screen.Loaded(old, "", sheet_of(measured_rows(40))))
+    screen.post_message(screen.Loaded(old, "", sheet_of(measured_rows(40), BASES)))
     await pilot.pause()
     assert table_of(screen).n_rows == 5
 
@@ -314,6 +346,6 @@ def test_times_fit_their_column(value_s, text):
 
 
 def test_tables_in_ascii_are_ascii():
-    for column in table_columns(sheet_of(layer_rows()), is_ascii=True):
+    for column in table_columns(sheet_of(layer_rows(), BASES), is_ascii=True):
         assert column.header.isascii()
         assert all(column.shown(value).isascii() for value in column.values)

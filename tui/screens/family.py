@@ -99,14 +99,14 @@ class FamilyScreen(ModalScreen[None]):
         columns: KernelColumns,
         point: KernelPoint,
         *,
-        fits: Sequence[FitRow],
+        fit: FitRow | None,
         measured: str,
         is_ascii: bool = False,
     ) -> None:
         super().__init__(id="family-screen")
         self._columns = columns
         self._point = point
-        self._fits = fits
+        self._fit = fit
         self._measured = measured
         self._style = Style(markers="ascii" if is_ascii else "braille")
 
@@ -187,25 +187,12 @@ class FamilyScreen(ModalScreen[None]):
         lines: list[Line] = []
         if self._measured:
             lines.append([(short(f" measured: {self._measured}", width), "")])
-        fit = self._fit()
-        if fit is not None:
-            lines += fit_lines(fit, width=width, n_lines=2, hint="…")
+        if self._fit is not None:
+            lines += fit_lines(self._fit, width=width, n_lines=2, hint="…")
         self.query_one("#family-source", Static).update(self._drawn(lines))
 
     def _drawn(self, lines: Sequence[Line]) -> Content:
         return content(lines, is_ascii=self._style.markers == "ascii")
-
-    def _fit(self) -> FitRow | None:
-        """The fit behind the rows: that of the library or dtype, and of the direction."""
-        point = self._point
-
-        def rank(fit: FitRow) -> tuple[bool, bool, bool]:
-            words = fit.variant.split()
-            is_of_dtype = point.dtype in words
-            is_of_library = any(word in point.library for word in words if word != point.dtype)
-            return is_of_dtype, is_of_library, bool(point.direction) and point.direction in words
-
-        return max(self._fits, key=rank, default=None)
 
     def action_toggle_table(self) -> None:
         """The scatter as a table and back."""

@@ -18,10 +18,11 @@ from tui.charts.roofline import Memory, Peak, Roofline
 from tui.screens.kernels_text import LETTERS, microseconds, percent, signed_percent
 from tui.widgets.column_table import Column
 from tui.widgets.lines import ascii_text
-from twin.kernel_columns import FAMILIES, KernelColumns, shape_text
+from twin.kernel_columns import FAMILIES, KernelColumns, kinds_of, shape_text
 
 if TYPE_CHECKING:
     from twin.calibration_view import FitRow
+    from twin.kernel_bases import KernelBases
     from twin.roofline import DeviceRoofs
 
 __all__ = ["KernelSheet", "chart_of", "sheet_of", "table_columns"]
@@ -31,10 +32,6 @@ BINS_ACROSS, BINS_DOWN = 160, 80
 LOG_SPAN = (-4.0, 8.0), (3.0, 19.0)
 """Decades of intensity and of rate that the places cover."""
 N_BINS = len(FAMILIES) * BINS_ACROSS * BINS_DOWN
-
-FIT_FAMILIES = {"gemm": "gemm", "attention": "attention", "stream": "memory_bound",
-                "collective": "collective"}  # fmt: skip
-"""Family of calibrations behind each family of kernels."""
 
 Mask = npt.NDArray[np.bool_]
 
@@ -50,13 +47,23 @@ class KernelSheet:
     rate: npt.NDArray[np.float64]
     bins: npt.NDArray[np.int64]
     """Place of each row on the roofline, by family; -1 for one without a place."""
+    fits: tuple[FitRow | None, ...]
+    """Of each kind of kernels among the rows."""
+    kinds: npt.NDArray[np.intp]
+    """Number of each row's kind."""
 
     def __len__(self) -> int:
         return len(self.columns)
 
+    def fit(self, row: int) -> FitRow | None:
+        """The fit behind the prediction of a row; None for a row that nothing predicts."""
+        is_predicted = not np.isnan(self.columns.predicted_s[row])
+        return self.fits[self.kinds[row]] if is_predicted else None
 
-def sheet_of(columns: KernelColumns) -> KernelSheet:
-    """Derive errors, shares and places."""
+
+def sheet_of(columns: KernelColumns, bases: KernelBases) -> KernelSheet:
+    """Derive errors, shares, places and on what each row rests."""
+    kinds, numbers = kinds_of(columns)
     intensity, rate = columns.intensity_flop_per_byte, columns.rate_flop_per_s
     return KernelSheet(
         columns=columns,
@@ -65,6 +72,8 @@ def sheet_of(columns: KernelColumns) -> KernelSheet:
         intensity=intensity,
         rate=rate,
         bins=_bins(columns, intensity, rate),
+        fits=tuple(bases.fit_of(kind) for kind in kinds),
+        kinds=numbers,
     )
 
 
@@ -157,18 +166,16 @@ def chart_of(
     mask: Mask | None,
     *,
     roofs: DeviceRoofs,
-    bases: Mapping[str, FitRow],
     selected: int | None,
 ) -> Roofline:
     """The roofline of the rows that a filter lets through, one kernel for each place."""
     rows, counts = _representatives(sheet.bins, mask)
     points = [
-        _point(sheet, int(row), count=int(count), bases=bases)
-        for row, count in zip(rows, counts, strict=True)
+        _point(sheet, int(row), count=int(count)) for row, count in zip(rows, counts, strict=True)
     ]
     place = None
     if selected is not None and sheet.bins[selected] >= 0:
-        points.append(_point(sheet, selected, count=1, bases=bases, is_named=True))
+        points.append(_point(sheet, selected, count=1, is_named=True))
         place = len(points) - 1
     return Roofline(
         peaks=tuple(Peak(name=one.dtype, flop_per_s=one.flop_per_s) for one in _peaks(roofs)),
@@ -206,16 +213,9 @@ def _representatives(
     return first[taken], counts[taken]
 
 
-def _point(
-    sheet: KernelSheet,
-    row: int,
-    *,
-    count: int,
-    bases: Mapping[str, FitRow],
-    is_named: bool = False,
-) -> ChartPoint:
+def _point(sheet: KernelSheet, row: int, *, count: int, is_named: bool = False) -> ChartPoint:
     family = FAMILIES[int(sheet.columns.family[row])]
-    fit = bases.get(FIT_FAMILIES[family])
+    fit = sheet.fit(row)
     is_measured = not np.isnan(sheet.columns.measured_s[row])
     name = family
     if is_named:
@@ -226,7 +226,7 @@ def _point(
         name=name,
         intensity_flop_per_byte=float(sheet.intensity[row]),
         flop_per_s=float(sheet.rate[row]),
-        is_calibrated=bool(is_measured or (fit is not None and fit.basis == "fitted")),
+        is_calibrated=bool(is_measured or (fit is not None and fit.is_own)),
         family=family,
         basis=fit.words if fit else "no model",
         count=count,

@@ -24,7 +24,7 @@ from tui.charts.window import WHOLE
 from tui.compute import Compute
 from tui.export import ExportError, export_rows
 from tui.screens.family import FamilyScreen
-from tui.screens.kernel_sheet import FIT_FAMILIES, KernelSheet, chart_of, sheet_of, table_columns
+from tui.screens.kernel_sheet import KernelSheet, chart_of, sheet_of, table_columns
 from tui.screens.kernels_text import (
     basis_head,
     basis_rows,
@@ -44,7 +44,7 @@ from tui.widgets.dialogs import AskScreen
 from tui.widgets.filter_line import FilterLine
 from tui.widgets.lines import content, plain
 from tui.widgets.row_list import RowList
-from twin.calibration_view import best_fits
+from twin.kernel_bases import NO_BASES
 from twin.kernel_columns import FAMILIES, concatenated, kernel_filter, mask_of
 from twin.roofline_command import roofline_command
 
@@ -111,8 +111,7 @@ class KernelsScreen(WorkScreen):
         """How far a table was read; empty when nothing is read."""
         self._chart: Roofline | None = None
         self._roofs: DeviceRoofs | None = None
-        self._fits: tuple[FitRow, ...] = ()
-        self._bases: dict[str, FitRow] = {}
+        self._bases = NO_BASES
         self._own: Measured | None = None
         self._version = 0
         self._mask: npt.NDArray[np.bool_] | None = None
@@ -160,12 +159,11 @@ class KernelsScreen(WorkScreen):
         self.query_one("#roofline", ChartPane).window = WHOLE
         view = self._compute.twin.kernel_view
         self.sheet, self._mask = None, None
-        self._roofs, self._fits, self._own, problem = None, (), None, ""
+        self._roofs, self._bases, self._own, problem = None, NO_BASES, None, ""
         try:
-            self._roofs, self._fits, self._own = view.roofs(name), view.fits(name), view.own(name)
+            self._roofs, self._bases, self._own = view.roofs(name), view.bases(name), view.own(name)
         except TweelingError as refusal:
             problem = str(refusal)
-        self._bases = best_fits(self._fits)
         self.progress = problem or "predicting layers …"
         text = device_text(view.title(name), self._roofs, self._own, name)
         self.query_one("#device", Static).update(self.drawn([[(text, "")]]), layout=False)
@@ -180,12 +178,13 @@ class KernelsScreen(WorkScreen):
     def _load(self, version: int) -> None:
         """Rows of the device beside the work; what the user opened stands first in the table."""
         view, device, own = self._compute.twin.kernel_view, self.device, self._own
+        bases = self._bases
         paths = [*([own.folder] if own else []), *self.opened.paths]
 
         def load() -> None:
             opened: list[KernelColumns] = []
             parts: list[KernelColumns] = [view.layers(device)]
-            self.post_message(self.Loaded(version, "", sheet_of(concatenated(parts))))
+            self.post_message(self.Loaded(version, "", sheet_of(concatenated(parts), bases)))
             for path in paths:
                 try:
                     rows, is_whole = self._rows_of(version, device, path)
@@ -197,7 +196,7 @@ class KernelsScreen(WorkScreen):
                     self.post_message(self.HeldElsewhere(version, path, known))
                     continue
                 (opened if path in self.opened.paths else parts).append(rows)
-                sheet = sheet_of(concatenated([*opened, *parts]))
+                sheet = sheet_of(concatenated([*opened, *parts]), bases)
                 self.post_message(self.Loaded(version, "", sheet))
                 if not is_whole:
                     return
@@ -284,10 +283,10 @@ class KernelsScreen(WorkScreen):
             draw = partial(nothing, words, title="Roofline")
             pane.show(lambda size, style: draw(size=size, style=style), [[(f" {words}", "")]])
             return
-        sheet = self.sheet if self.sheet is not None else sheet_of(concatenated([]))
+        sheet = self.sheet if self.sheet is not None else sheet_of(concatenated([]), NO_BASES)
         selected = self.query_one(ColumnTable).selected_id
         selected = selected if selected is not None and selected < len(sheet) else None
-        chart = chart_of(sheet, self._mask, roofs=roofs, bases=self._bases, selected=selected)
+        chart = chart_of(sheet, self._mask, roofs=roofs, selected=selected)
         self._chart = chart
         table = list(roof_lines(roofs, width=self.size.width or 80, is_ascii=self.is_ascii))
         pane.show(
@@ -302,7 +301,7 @@ class KernelsScreen(WorkScreen):
         rows = self.query_one("#basis", RowList)
         width = rows.size.width or self.size.width or 80
         self.query_one("#basis-head", Static).update(content([basis_head(width)]), layout=False)
-        rows.show_rows(basis_rows(self._fits, width=width, is_ascii=self.is_ascii))
+        rows.show_rows(basis_rows(self._bases.fits, width=width, is_ascii=self.is_ascii))
 
     def draw_kernel(self) -> None:
         """Draw what is under the cursor in full."""
@@ -310,9 +309,7 @@ class KernelsScreen(WorkScreen):
         if self.focused is self.query_one("#basis", RowList) and self.fit is not None:
             lines = fit_lines(self.fit, width=width, n_lines=N_LINES)
         else:
-            point = self.point
-            fit = self._bases.get(FIT_FAMILIES[point.family]) if point else None
-            lines = kernel_lines(point, fit, width=width, is_ascii=self.is_ascii)
+            lines = kernel_lines(self.point, self.basis, width=width, is_ascii=self.is_ascii)
         self.query_one("#kernel", Static).update(self.drawn(lines), layout=False)
 
     @property
@@ -324,10 +321,19 @@ class KernelsScreen(WorkScreen):
         return self.sheet.columns.point(row)
 
     @property
+    def basis(self) -> FitRow | None:
+        """The fit behind the kernel under the cursor of the table."""
+        row = self.query_one(ColumnTable).selected_id
+        if self.sheet is None or row is None or row >= len(self.sheet):
+            return None
+        return self.sheet.fit(row)
+
+    @property
     def fit(self) -> FitRow | None:
         """The fit under the cursor of the calibrations."""
         key = self.query_one("#basis", RowList).key
-        return self._fits[key] if isinstance(key, int) and key < len(self._fits) else None
+        fits = self._bases.fits
+        return fits[key] if isinstance(key, int) and key < len(fits) else None
 
     def status(self) -> str:
         """How far reading is."""
@@ -463,13 +469,12 @@ class KernelsScreen(WorkScreen):
         if not mask.any():
             self.say("nobody measured these kernels here; O opens measurements")
             return
-        fits = [fit for fit in self._fits if fit.family == FIT_FAMILIES[point.family]]
         origins = {columns.text("origin", int(row)) for row in np.flatnonzero(mask)[:1]}
         is_own = self._own is not None and not self.opened.paths
         words = self._own.words if is_own and self._own is not None else ", ".join(origins)
         self.app.push_screen(
             FamilyScreen(
-                columns.where(mask), point, fits=fits, measured=words, is_ascii=self.is_ascii
+                columns.where(mask), point, fit=self.basis, measured=words, is_ascii=self.is_ascii
             )
         )
 
@@ -496,9 +501,9 @@ class KernelsScreen(WorkScreen):
         point = self.point
         if point is None:
             return
-        fit_row = self._bases.get(FIT_FAMILIES[point.family])
-        lines = kernel_lines(point, fit_row, width=10_000, is_ascii=self.is_ascii)
-        source = fit_row.source if fit_row else ""
+        basis = self.basis
+        lines = kernel_lines(point, basis, width=10_000, is_ascii=self.is_ascii)
+        source = basis.source if basis else ""
         self.show_text(f"{point.name} {point.shape}", f"{plain(lines)}\n\n{source}")
 
     def action_copy_value(self) -> None:
@@ -573,7 +578,7 @@ class KernelsScreen(WorkScreen):
 
     def action_help(self) -> None:
         """Keys, letters, filters."""
-        self.show_text("Kernels: keys", help_text(self._bases))
+        self.show_text("Kernels: keys", help_text(self._bases.fits))
 
     def action_recompute(self) -> None:
         """Read the profiles again."""

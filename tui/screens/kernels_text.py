@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tui.charts.axes import Axis
@@ -13,7 +13,7 @@ from tui.format import ASCII_MARKS, MARKS, fixed, short
 from tui.widgets.key_words import key_rows
 from tui.widgets.lines import Line, Span
 from tui.widgets.row_list import ListRow
-from twin.calibration_view import BASIS_CLASS
+from twin.calibration_view import BASIS_CLASS, best_fits
 
 if TYPE_CHECKING:
     from kernels.own_measurements import Measured
@@ -131,7 +131,7 @@ def kernel_lines(
         mark = (ASCII_MARKS if is_ascii else MARKS)[BASIS_CLASS[fit.basis]]
         aside = "   of a shape that was set aside" if point.is_heldout else ""
         error = (
-            ""
+            f", spread {_maybe(fit.spread_fraction)} %"
             if fit.median_fraction is None
             else f", held-out median {_maybe(fit.median_fraction)} %"
         )
@@ -222,7 +222,7 @@ def roof_lines(roofs: DeviceRoofs, *, width: int, is_ascii: bool = False) -> Ite
         ]
 
 
-def help_text(fits: Mapping[str, FitRow]) -> str:
+def help_text(fits: Sequence[FitRow]) -> str:
     """Keys, letters, filters, what the numbers mean."""
     rows = key_rows("kernels")
     rows += [
@@ -231,8 +231,8 @@ def help_text(fits: Mapping[str, FitRow]) -> str:
         f"{'click, wheel':<22} the kernel there; closer and farther; arrows move a part",
         "",
         "G gemm  A attention  N norms and other streams  C collectives",
-        "A small letter: nothing was fitted on this device; what the family rests on:",
-        *(f"  {fit.name}: {fit.words}" for fit in fits.values()),
+        "A small letter: not fitted on this device. The best of each family:",
+        *(f"  {fit.name}: {fit.words}" for fit in best_fits(fits).values()),
         "",
         "Streams and collectives do no matrix work: they stand at 1 flop/B, and their",
         "height is bytes per second. The roof of a collective is the link.",
