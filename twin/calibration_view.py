@@ -29,12 +29,13 @@ without a measurement; middle values over all devices on top of the datasheet.""
 
 BASIS_CLASS = {
     "measured": "measured",
-    "fitted": "measured",
-    "inherited": "fitted",
+    "fitted": "fitted",
+    "inherited": "assumed",
     "assumed": "assumed",
     "datasheet": "datasheet",
 }
-"""Class of figure whose mark a basis carries: how near the measurements are."""
+"""Class of figure of each basis. That a relative's constants hold here as well is assumed, as
+explanations and results have it."""
 
 _STRENGTH: tuple[Basis, ...] = ("datasheet", "assumed", "inherited", "fitted", "measured")
 _CHIEF = {"collective": "all_reduce", "memory_bound": ""}
@@ -55,6 +56,7 @@ class FitRow:
     origin: str
     """Device or family that the parameters come from; empty for the device itself."""
     n_samples: int | None
+    """Rows of this device; those of another one are told by the source alone. [1]"""
     n_heldout: int | None
     median_fraction: float | None
     """Median absolute relative error on the rows set aside. [1]"""
@@ -210,13 +212,14 @@ def _power_rows(device: Accelerator) -> Iterator[FitRow]:
 
 def _row(kind: str, variant: str, provenance: Provenance, family: str) -> FitRow:
     basis, origin = _basis(provenance, family)
+    is_own = basis in ("measured", "fitted")
     return FitRow(
         family=kind,
         variant=variant,
         basis=basis,
         origin=origin,
-        n_samples=provenance.n_samples,
-        n_heldout=provenance.n_heldout,
+        n_samples=provenance.n_samples if is_own else None,
+        n_heldout=provenance.n_heldout if is_own else None,
         median_fraction=provenance.heldout_median_ape_fraction,
         mean_fraction=provenance.heldout_mean_ape_fraction,
         p90_fraction=provenance.heldout_p90_ape_fraction,

@@ -229,7 +229,7 @@ def problem_text(details: Details, *, width: int) -> str:
 
 
 def _marked(words: str, mark: str) -> str:
-    """The mark behind the family and variant, as in "gemm bf16 ■ 3000 samples 3.9 %"."""
+    """The mark behind the family and variant, as in "gemm bf16 ◆ 3000 samples 3.9 %"."""
     for start in ("datasheet only", "inherited from", "assumed"):
         if start in words:
             head, _, _ = words.partition(start)
@@ -257,7 +257,6 @@ def help_text(figure: Figure | None) -> str:
     rows += [
         "",
         "■ measured  ◆ fitted  □ datasheet  ? assumed  † set by you",
-        "In the line on calibration: ■ fitted on measurements of this device,",
-        "◆ inherited from another device or family, □ datasheet only.",
+        "What is inherited from another device or family is assumed to hold here too.",
     ]
     return "\n".join(rows)

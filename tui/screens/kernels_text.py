@@ -243,6 +243,6 @@ def help_text(fits: Sequence[FitRow]) -> str:
         "",
         "calibration: samples of the fit; errors on rows set aside (median, mean, p90),",
         "out: median error when the whole device is left out; spread: what intervals use",
-        "■ fitted on this device  ◆ inherited  ? assumed  □ datasheet only",
+        "■ measured  ◆ fitted, both on this device  ? inherited or assumed  □ datasheet only",
     ]
     return "\n".join(rows)
