@@ -7,7 +7,16 @@ from collections.abc import Iterable
 from twin.prediction import Interval
 from twin.quantities import quantity
 
-__all__ = ["ASCII_MARKS", "MARKS", "class_marks", "fixed", "interval_text", "number_text", "short"]
+__all__ = [
+    "ASCII_MARKS",
+    "MARKS",
+    "class_marks",
+    "fixed",
+    "interval_text",
+    "number_text",
+    "short",
+    "short_inside",
+]
 
 MARKS = {"measured": "■", "fitted": "◆", "datasheet": "□", "assumed": "?", "user": "†"}
 """Glyph of each class of figure."""
@@ -53,6 +62,15 @@ def short(text: str, width: int) -> str:
     if len(text) <= width:
         return text
     return text[: max(0, width - 1)] + "…"
+
+
+def short_inside(text: str, width: int) -> str:
+    """Cut to a width in the middle, where names that begin and end alike tell themselves apart."""
+    if len(text) <= width:
+        return text
+    kept = max(0, width - 1)
+    tail = kept // 2
+    return f"{text[: kept - tail]}…{text[len(text) - tail :]}"
 
 
 def fixed(text: str, width: int, *, align: str = "left") -> str:

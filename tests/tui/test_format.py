@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.tui.conftest import EXAMPLE
 from tests.tui.fake_twin import FakeTwin
-from tui.format import class_marks, fixed, interval_text, number_text, short
+from tui.format import class_marks, fixed, interval_text, number_text, short, short_inside
 from tui.widgets.breakdown import breakdown_lines, breakdown_names, memory_lines, power_lines
 from tui.widgets.headline import HEADLINE, HeadlineStyle, headline_lines
 from tui.widgets.lines import plain
@@ -69,3 +69,12 @@ def test_memory_and_power_name_every_part():
     assert all(part in memory for part in ("weights", "optimizer", "activations", "overhead"))
     power = plain(power_lines(prediction, width=44))
     assert all(part in power for part in ("device", "node", "IT", "facility", "PUE"))
+
+
+@given(st.text(), st.integers(1, 40))
+def test_a_text_cut_in_the_middle_keeps_both_ends(text, width):
+    cut = short_inside(text, width)
+    assert len(cut) == min(len(text), width)
+    assert cut[: (width - 1) // 2] == text[: (width - 1) // 2]
+    tail = (width - 1) // 2
+    assert not tail or text.endswith(cut[-tail:])

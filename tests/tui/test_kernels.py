@@ -16,7 +16,7 @@ from tui.charts.picture import Size, Style
 from tui.charts.roofline import roofline
 from tui.screens.family import FamilyScreen, error_bars
 from tui.screens.kernel_sheet import chart_of, sheet_of, table_columns
-from tui.screens.kernels_text import microseconds
+from tui.screens.kernels_text import basis_head, basis_rows, microseconds
 from tui.widgets.chart_pane import ChartPane
 from tui.widgets.column_table import ColumnTable
 from tui.widgets.lines import plain
@@ -182,6 +182,22 @@ async def test_basis_shows_the_quality_of_each_fit(opened):
     assert "inherited from hopper" in text_of(screen, "#kernel")
     await pilot.press("b")
     assert screen.focused is table_of(screen)
+
+
+@pytest.mark.parametrize("width", [64, 78, 80, 120])
+def test_fits_are_told_apart_at_any_width(width):
+    libraries = ("vllm-flashinfer", "vllm-flashinfer-decode", "sglang-trtllm-mha")
+    variants = [f"{name} {direction}" for name in libraries for direction in ("fwd", "bwd")]
+    fits = [replace(FIT, family="attention", variant=variant) for variant in variants]
+    rows = [plain([row.line]) for row in basis_rows(fits, width=width)]
+    assert len({row.split("◆")[0] for row in rows}) == len(fits)
+    assert all(len(row) <= width for row in rows)
+    head = plain([basis_head(fits, width)])
+    assert head.index("samples") + len("samples") == rows[0].index("3000") + len("3000")
+    if width > 64:
+        assert all(f"attention {one} " in row for one, row in zip(variants, rows, strict=True))
+    if width > 100:
+        assert all("2026-11-26  fitted on this device" in row for row in rows)
 
 
 async def test_an_opened_table_adds_rows_and_a_wrong_one_is_said(opened, tmp_path):

@@ -300,7 +300,9 @@ class KernelsScreen(WorkScreen):
         """Draw the quality of every calibration."""
         rows = self.query_one("#basis", RowList)
         width = rows.size.width or self.size.width or 80
-        self.query_one("#basis-head", Static).update(content([basis_head(width)]), layout=False)
+        self.query_one("#basis-head", Static).update(
+            content([basis_head(self._bases.fits, width)]), layout=False
+        )
         rows.show_rows(basis_rows(self._bases.fits, width=width, is_ascii=self.is_ascii))
 
     def draw_kernel(self) -> None:

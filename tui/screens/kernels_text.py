@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tui.charts.axes import Axis
 from tui.charts.axes import short as si
-from tui.format import ASCII_MARKS, MARKS, fixed, short
+from tui.format import ASCII_MARKS, MARKS, fixed, short, short_inside
 from tui.widgets.key_words import key_rows
 from tui.widgets.lines import Line, Span
 from tui.widgets.row_list import ListRow
@@ -46,9 +46,14 @@ MILLION = 1e6
 RATE = Axis(name="rate", unit="FLOP/s")
 BYTE_RATE = Axis(name="rate", unit="B/s")
 INTENSITY = Axis(name="intensity", unit="flop/B")
-NAME_WIDTH = 24
-SAMPLES_WIDTH = 8
+LEAST_NAME_WIDTH = 24
+MARK_WIDTH = 2
+SAMPLES_WIDTH = 7
 NUMBER_WIDTH = 6
+DATE_WIDTH = 12
+"""A day with two blanks before it. [1]"""
+ERRORS = ("med%", "mean", "p90", "out", "sprd")
+ROOM_OF_NUMBERS = MARK_WIDTH + SAMPLES_WIDTH + NUMBER_WIDTH * len(ERRORS)
 
 FILTER_HELP = (
     "  family:gemm dtype:bf16 lib:cudnn from:llama dir:bwd  texts; a bare word finds any",
@@ -144,11 +149,20 @@ def _time(value_s: float | None) -> str:
     return MISSING if value_s is None else f"{microseconds(value_s)} µs"
 
 
-def basis_head(width: int) -> Line:
+def basis_head(fits: Sequence[FitRow], width: int) -> Line:
     """Titles over the rows of the calibration's quality."""
-    titles = ("samples", "med%", "mean", "p90", "out", "sprd")
-    text = fixed(" calibration", NAME_WIDTH) + "  " + _numbers(titles) + "  date        on what"
-    return [(fixed(text, width), "$text-muted bold")]
+    name_width, has_date = _basis_layout(fits, width)
+    text = fixed(" calibration", name_width + MARK_WIDTH) + _numbers(("samples", *ERRORS))
+    text += fixed("  date", DATE_WIDTH) if has_date else ""
+    return [(fixed(f"{text}  on what", width), "$text-muted bold")]
+
+
+def _basis_layout(fits: Sequence[FitRow], width: int) -> tuple[int, bool]:
+    """Width of the names, as far as they need it and there is room, and whether days fit too."""
+    needed = max((len(fit.name) + 2 for fit in fits), default=0)
+    room = width - ROOM_OF_NUMBERS
+    name_width = min(max(needed, LEAST_NAME_WIDTH), max(room, LEAST_NAME_WIDTH))
+    return name_width, name_width + DATE_WIDTH <= room
 
 
 def _numbers(texts: Sequence[str]) -> str:
@@ -161,6 +175,7 @@ def _numbers(texts: Sequence[str]) -> str:
 def basis_rows(fits: Sequence[FitRow], *, width: int, is_ascii: bool = False) -> list[ListRow]:
     """One row per family, dtype and implementation."""
     marks = ASCII_MARKS if is_ascii else MARKS
+    name_width, has_date = _basis_layout(fits, width)
     rows = []
     for place, fit in enumerate(fits):
         samples = MISSING if fit.n_samples is None else f"{fit.n_samples}"
@@ -171,15 +186,17 @@ def basis_rows(fits: Sequence[FitRow], *, width: int, is_ascii: bool = False) ->
             fit.left_out_fraction,
             fit.spread_fraction,
         )
-        numbers = [samples, *(_maybe(value) for value in errors)]
-        used = NAME_WIDTH + 2 + len(_numbers(numbers)) + 14
+        numbers = _numbers([samples, *(_maybe(value) for value in errors)])
+        date = fixed(f"  {fit.date or MISSING}", DATE_WIDTH) if has_date else ""
+        used = name_width + MARK_WIDTH + len(numbers) + len(date)
         line: list[Span] = [
-            (fixed(f" {fit.name}", NAME_WIDTH), ""),
+            (fixed(f" {short_inside(fit.name, name_width - 2)}", name_width), ""),
             (f"{marks[BASIS_CLASS[fit.basis]]} ", "$accent"),
-            (_numbers(numbers), "bold"),
-            (f"  {fixed(fit.date or MISSING, 10)}  ", "dim"),
-            (fixed(fit.words, max(0, width - used)), "dim"),
+            (numbers, "bold"),
+            (date, "dim"),
         ]
+        if used < width:
+            line.append((fixed(f"  {fit.words}", width - used), "dim"))
         rows.append(ListRow(key=place, line=line))
     return rows
 
