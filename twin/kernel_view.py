@@ -5,7 +5,7 @@ Arrays are imported when the first kernels are asked for, and readers of tables 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,7 +93,12 @@ class KernelView:
         return tuple(sorted(known)), tuple(sorted(unknown))
 
     def measured(
-        self, device: str, path: Path, request: ImportRequest | None = None
+        self,
+        device: str,
+        path: Path,
+        request: ImportRequest | None = None,
+        *,
+        elsewhere: Collection[Path] = (),
     ) -> Iterator[Progress]:
         """Rows of the device in a file or a folder of files, batch by batch.
 
@@ -106,6 +111,9 @@ class KernelView:
         request
             What the user says of the rows. A device that it names stands for the one name in the
             tables that no profile carries.
+        elsewhere
+            Files, and folders of files, that are left out because they are read elsewhere; whole
+            paths without links.
 
         Raises
         ------
@@ -123,8 +131,13 @@ class KernelView:
         if request is not None and request.device is not None:
             _, unknown = self.devices_in(path, request)
             called += unknown if len(unknown) == 1 else []
+        files = [
+            file
+            for file in table_files(path)
+            if not {file.resolve(), file.resolve().parent} & set(elsewhere)
+        ]
         return read_kernels(
-            table_files(path),
+            files,
             self._device(device),
             self._predictors,
             request=request or self._request(),

@@ -224,7 +224,7 @@ class FakeKernelView:
     def devices_in(self, path):
         return (("beta-192",), ()) if path.name == "beta.json" else ((), ())
 
-    def measured(self, device, path):
+    def measured(self, device, path, *, elsewhere=()):
         if path.name == "absent.csv":
             msg = f"{path}: no such file or folder"
             raise TweelingError(msg)

@@ -17,6 +17,7 @@ from tui.charts.roofline import roofline
 from tui.screens.family import FamilyScreen, error_bars
 from tui.screens.kernel_sheet import chart_of, sheet_of, table_columns
 from tui.screens.kernels_text import basis_head, basis_rows, microseconds
+from tui.screens.opened_files import OpenedFiles
 from tui.widgets.chart_pane import ChartPane
 from tui.widgets.column_table import ColumnTable
 from tui.widgets.lines import plain
@@ -215,6 +216,38 @@ async def test_an_opened_table_adds_rows_and_a_wrong_one_is_said(opened, tmp_pat
     assert [path.name for path in screen.opened.paths] == ["mine.csv"]
 
 
+async def test_opening_what_is_loaded_does_not_double_it(opened, tmp_path):
+    screen, pilot = opened
+    assert table_of(screen).n_rows == 5 + 6
+    screen.open_table("/own")
+    await rested(pilot)
+    assert table_of(screen).n_rows == 5 + 6
+    assert "own: 6 kernels of alpha-80" in text_of(screen, "#title")
+    for name in ("mine.csv", "folder/../mine.csv"):
+        screen.open_table(str(tmp_path / name))
+        await rested(pilot)
+        assert table_of(screen).n_rows == 5 + 6 + 6
+    assert [path.name for path in screen.opened.paths] == ["own", "mine.csv"]
+
+
+def test_a_file_is_read_once_however_it_was_opened(tmp_path):
+    folder, other = tmp_path / "survey", tmp_path / "other.csv"
+    opened = OpenedFiles()
+    opened.add([folder / "gemm.csv", other])
+    assert opened.to_read(folder) == [
+        (folder, frozenset({folder / "gemm.csv", other})),
+        (folder / "gemm.csv", frozenset()),
+        (other, frozenset({folder / "gemm.csv"})),
+    ]
+    opened.add([folder])
+    assert [path for path, _ in opened.to_read(folder)] == [folder / "gemm.csv", other, folder]
+    # A file of a folder that is open is read again with it.
+    opened.rows["alpha-80", folder] = measured_rows()
+    opened.add([folder / "attention.csv"])
+    assert opened.paths == [folder / "gemm.csv", other, folder]
+    assert not opened.rows
+
+
 async def test_a_report_of_another_device_shows_that_device_and_only_once(opened, tmp_path):
     screen, pilot = opened
     screen.open_table(str(tmp_path / "beta.json"))
@@ -235,7 +268,7 @@ async def test_esc_stops_reading_and_what_was_read_stays(opened, fake, tmp_path)
     read = fake.kernel_view.measured
     may_go_on = threading.Event()
 
-    def measured(device, path):
+    def measured(device, path, *, elsewhere):
         for progress in read(device, path):
             yield progress
             may_go_on.wait(5.0)

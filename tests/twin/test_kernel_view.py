@@ -71,6 +71,16 @@ def test_our_own_measurements_are_read_and_predicted(view, device):
     assert "measured 20" in columns.point(0).origin
 
 
+def test_what_is_read_elsewhere_is_left_out(view):
+    folder = view.own("host-cpu").folder
+    file = next(one for one in table_files(folder) if one.suffix == ".csv")
+    whole, part = read(view, "host-cpu", folder), read(view, "host-cpu", file)
+    *_, rest = view.measured("host-cpu", folder, elsewhere={file.resolve()})
+    assert 0 < len(part) < len(whole)
+    assert len(rest.columns) == len(whole) - len(part)
+    assert not list(view.measured("host-cpu", file, elsewhere={folder.resolve()}))
+
+
 def test_rows_of_other_devices_are_left_out(view, tmp_path):
     path = tmp_path / "mine.csv"
     rows = ["H200,bf16,4096,4096,4096,mm,200", "H100,bf16,4096,4096,4096,mm,200"]

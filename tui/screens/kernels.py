@@ -177,17 +177,16 @@ class KernelsScreen(WorkScreen):
 
     def _load(self, version: int) -> None:
         """Rows of the device beside the work; what the user opened stands first in the table."""
-        view, device, own = self._compute.twin.kernel_view, self.device, self._own
-        bases = self._bases
-        paths = [*([own.folder] if own else []), *self.opened.paths]
+        view, device, bases = self._compute.twin.kernel_view, self.device, self._bases
+        to_read = self.opened.to_read(self._own.folder if self._own else None)
 
         def load() -> None:
             opened: list[KernelColumns] = []
             parts: list[KernelColumns] = [view.layers(device)]
             self.post_message(self.Loaded(version, "", sheet_of(concatenated(parts), bases)))
-            for path in paths:
+            for path, elsewhere in to_read:
                 try:
-                    rows, is_whole = self._rows_of(version, device, path)
+                    rows, is_whole = self._rows_of(version, device, path, elsewhere)
                 except (TweelingError, OSError) as error:
                     self.post_message(self.Refused(version, str(error)))
                     continue
@@ -204,7 +203,9 @@ class KernelsScreen(WorkScreen):
 
         self.run_worker(load, thread=True, group="kernels", exclusive=True, exit_on_error=True)
 
-    def _rows_of(self, version: int, device: str, path: Path) -> tuple[KernelColumns, bool]:
+    def _rows_of(
+        self, version: int, device: str, path: Path, elsewhere: frozenset[Path]
+    ) -> tuple[KernelColumns, bool]:
         """Rows of a table, kept once it was read, and whether they are all.
 
         Says how far it is at most ten times a second; when it is stopped, what was read stays.
@@ -213,7 +214,8 @@ class KernelsScreen(WorkScreen):
         if known is not None:
             return known, True
         worker, posted_s, progress = get_current_worker(), 0.0, None
-        for progress in self._compute.twin.kernel_view.measured(device, path):
+        view = self._compute.twin.kernel_view
+        for progress in view.measured(device, path, elsewhere=elsewhere):
             if worker.is_cancelled:
                 return progress.columns, False
             if time.monotonic() - posted_s > POST_EVERY_S:

@@ -25,13 +25,33 @@ class OpenedFiles:
     _followed: set[Path] = field(default_factory=set)
 
     def add(self, paths: Sequence[Path]) -> None:
-        """Open; a file that was opened before is read again, since it may be written anew."""
+        """Open; what was opened before is read again, since it may be written anew."""
         for path in paths:
-            self.rows = {key: rows for key, rows in self.rows.items() if key[1] != path}
-            self.unseen.add(path)
-            self._followed.discard(path)
-            if path not in self.paths:
+            places = (path.resolve(), path.resolve().parent)
+            self.rows = {
+                key: rows for key, rows in self.rows.items() if key[1].resolve() not in places
+            }
+            # The same file under another name, or one of a folder that is open.
+            held = next((one for one in self.paths if one.resolve() in places), None)
+            if held is None:
                 self.paths.append(path)
+            self.unseen.add(held or path)
+            self._followed.discard(held or path)
+
+    def to_read(self, own: Path | None) -> list[tuple[Path, frozenset[Path]]]:
+        """What is read, in this order, each with the places whose files others have already.
+
+        Parameters
+        ----------
+        own
+            Folder of our own measurements of the device; what the user opened of it is not read
+            twice.
+        """
+        places = [path.resolve() for path in self.paths]
+        opened = [(path, frozenset(places[:n])) for n, path in enumerate(self.paths)]
+        if own is None or own.resolve() in places:
+            return opened
+        return [(own, frozenset(places)), *opened]
 
     def drop(self, paths: Sequence[Path]) -> None:
         """Forget what cannot be used."""
