@@ -42,7 +42,15 @@ FIT = FitRow(
 )
 FITS = (
     FIT,
-    replace(FIT, family="attention", variant="flash-3 fwd", basis="inherited", origin="hopper"),
+    replace(
+        FIT,
+        family="attention",
+        variant="flash-3 fwd",
+        basis="inherited",
+        origin="hopper",
+        n_samples=None,
+        n_heldout=None,
+    ),
     replace(
         FIT,
         family="collective",

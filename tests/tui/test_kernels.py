@@ -185,7 +185,7 @@ async def test_basis_shows_the_quality_of_each_fit(opened):
     assert screen.focused is table_of(screen)
 
 
-@pytest.mark.parametrize("width", [64, 78, 80, 120])
+@pytest.mark.parametrize("width", [64, 78, 80, 100, 120])
 def test_fits_are_told_apart_at_any_width(width):
     libraries = ("vllm-flashinfer", "vllm-flashinfer-decode", "sglang-trtllm-mha")
     variants = [f"{name} {direction}" for name in libraries for direction in ("fwd", "bwd")]
@@ -195,10 +195,23 @@ def test_fits_are_told_apart_at_any_width(width):
     assert all(len(row) <= width for row in rows)
     head = plain([basis_head(fits, width)])
     assert head.index("samples") + len("samples") == rows[0].index("3000") + len("3000")
+    assert "sprd" in head
     if width > 64:
         assert all(f"attention {one} " in row for one, row in zip(variants, rows, strict=True))
+    if width > 80:
+        assert all("  fitted on this" in row for row in rows)
     if width > 100:
         assert all("2026-11-26  fitted on this device" in row for row in rows)
+
+
+async def test_the_calibration_is_drawn_for_its_own_width(app):
+    async with app.run_test(size=(160, 48)) as pilot:
+        await settled(pilot)
+        await pilot.press("7")
+        await rested(pilot)
+        basis = app.screen.query_one("#basis", RowList)
+        assert basis.rows
+        assert all(len(plain([row.line])) <= basis.size.width for row in basis.rows)
 
 
 async def test_an_opened_table_adds_rows_and_a_wrong_one_is_said(opened, tmp_path):

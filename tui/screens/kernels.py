@@ -140,6 +140,7 @@ class KernelsScreen(WorkScreen):
         self.is_ready = True
         self.query_one(ColumnTable).focus()
         self.show_device(self.device or self._device_of_scenario())
+        self.call_after_refresh(self._redraw)
 
     def _device_of_scenario(self) -> str:
         twin = self._compute.twin
@@ -404,7 +405,7 @@ class KernelsScreen(WorkScreen):
 
     def _redraw(self) -> None:
         self._show_panes()
-        self.draw_basis()
+        self.call_after_refresh(self.draw_basis)  # a pane that was hidden has no width yet
         self.draw_kernel()
 
     def _show_panes(self) -> None:

@@ -52,6 +52,8 @@ SAMPLES_WIDTH = 7
 NUMBER_WIDTH = 6
 DATE_WIDTH = 12
 """A day with two blanks before it. [1]"""
+WORDS_WIDTH, LEAST_WORDS_WIDTH = 24, 9
+"""Room for what a fit rests on beside its day, and below which nothing of it is said. [1]"""
 ERRORS = ("med%", "mean", "p90", "out", "sprd")
 ROOM_OF_NUMBERS = MARK_WIDTH + SAMPLES_WIDTH + NUMBER_WIDTH * len(ERRORS)
 
@@ -154,15 +156,19 @@ def basis_head(fits: Sequence[FitRow], width: int) -> Line:
     name_width, has_date = _basis_layout(fits, width)
     text = fixed(" calibration", name_width + MARK_WIDTH) + _numbers(("samples", *ERRORS))
     text += fixed("  date", DATE_WIDTH) if has_date else ""
-    return [(fixed(f"{text}  on what", width), "$text-muted bold")]
+    text += "  on what" if width - len(text) >= LEAST_WORDS_WIDTH else ""
+    return [(fixed(text, width), "$text-muted bold")]
 
 
 def _basis_layout(fits: Sequence[FitRow], width: int) -> tuple[int, bool]:
-    """Width of the names, as far as they need it and there is room, and whether days fit too."""
+    """Width of the names, as far as they need it and there is room, and whether days fit too.
+
+    On what a fit rests goes before its day; the lines below have both.
+    """
     needed = max((len(fit.name) + 2 for fit in fits), default=0)
     room = width - ROOM_OF_NUMBERS
     name_width = min(max(needed, LEAST_NAME_WIDTH), max(room, LEAST_NAME_WIDTH))
-    return name_width, name_width + DATE_WIDTH <= room
+    return name_width, name_width + DATE_WIDTH + WORDS_WIDTH <= room
 
 
 def _numbers(texts: Sequence[str]) -> str:
@@ -195,7 +201,7 @@ def basis_rows(fits: Sequence[FitRow], *, width: int, is_ascii: bool = False) ->
             (numbers, "bold"),
             (date, "dim"),
         ]
-        if used < width:
+        if width - used >= LEAST_WORDS_WIDTH:
             line.append((fixed(f"  {fit.words}", width - used), "dim"))
         rows.append(ListRow(key=place, line=line))
     return rows
