@@ -24,7 +24,7 @@ from kernels.measurement_tables import (
     require_texts,
     require_whole,
 )
-from kernels.prediction.collectives import operation_name
+from kernels.prediction.entries import collective_operation
 from kernels.prediction.gemm import LAYOUTS
 from kernels.prediction.operations import operation_class, operation_names
 from twin.validation.unpredicted import is_unknown_dtype, is_unknown_link
@@ -165,7 +165,9 @@ class KernelTable:
             case "gemm", "layout":
                 return _counted(rows[column], lambda word: word not in LAYOUTS)
             case "collectives", "op":
-                return _counted(rows[column], lambda word: operation_name(word) not in PATTERNS)
+                return _counted(
+                    rows[column], lambda word: collective_operation(word) not in PATTERNS
+                )
             case "collectives", "link":
                 sizes = zip(rows["link"], rows["ranks"], rows["nodes"], strict=True)
                 is_unknown = [is_unknown_link(t, ranks=r, nodes=n) for t, r, n in sizes]

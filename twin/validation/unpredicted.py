@@ -16,8 +16,8 @@ from kernels.all_reduce.wires import measured_wires
 from kernels.gemm.precision import PRECISIONS, nearest_dtype
 from kernels.importers.dtypes import is_of_collections, known_dtype
 from kernels.measurement_tables import Table
-from kernels.prediction.attention import PASSES, UNFUSED, attention_names, peak_of
-from kernels.prediction.collectives import operation_name
+from kernels.prediction.attention import PASSES, attention_names, peak_of
+from kernels.prediction.entries import UNFUSED, collective_operation
 from kernels.prediction.gemm import LAYOUTS
 from kernels.prediction.operations import ELEMENT_BYTES, operation_class, operation_names
 
@@ -124,7 +124,7 @@ def _attention(row: Row, accelerator: Accelerator, calibration: Calibration) -> 
 
 
 def _collective(row: Row, accelerator: Accelerator, calibration: Calibration) -> str:
-    operation, name = operation_name(row["op"]), accelerator.name
+    operation, name = collective_operation(row["op"]), accelerator.name
     if operation not in PATTERNS:
         return f"unknown operation {row['op']!r}"
     if is_unknown_link(row["link"], ranks=row["ranks"], nodes=row["nodes"]):
