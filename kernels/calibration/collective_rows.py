@@ -102,6 +102,8 @@ class CollectiveRows:
 class _OtherMachine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Rows that a machine unlike the others of its device gave."""
 
+    source_id: str
+    """Whose table: anyone else's rows of the same device and library are taken as they are."""
     device: str
     ranks: int
     libraries: tuple[str, ...]
@@ -117,18 +119,13 @@ def _other_machines() -> tuple[_OtherMachine, ...]:
 
 def is_of_another_machine(rows: Table) -> Mask:
     """Whether ``other_machines.toml`` lists a row: nothing is fitted to it."""
-    return np.array(
-        [
-            any(
-                one.device == device and one.ranks == ranks and library.startswith(one.libraries)
-                for one in _other_machines()
-            )
-            for device, ranks, library in zip(
-                rows["device"], rows["ranks"], rows["library"], strict=True
-            )
-        ],
-        dtype=bool,
-    )
+    found = np.zeros(len(rows), dtype=bool)
+    for one in _other_machines():
+        chosen = (rows["source_id"] == one.source_id) & (rows["device"] == one.device)
+        chosen &= rows["ranks"] == one.ranks
+        for number in np.flatnonzero(chosen):
+            found[number] |= str(rows["library"][number]).startswith(one.libraries)
+    return found
 
 
 def is_set_aside(rows: Table) -> Mask:

@@ -67,7 +67,8 @@ EAGER_AXES = tuple(
 """Rows, columns, and one half or 1 for elements of two or four bytes."""
 
 LEAST_CORRECTED_ROWS = 30
-"""Rows of an operation on a device from which a correction of its known kernels is tried. [1]"""
+"""Rows of an operation on a device from which a correction of its known kernels is tried: of fewer
+the parts that judge it hold less than six each. [1]"""
 
 PRIOR_ROWS = 0.02
 """Weight of the prior, in rows: of 0.5, 0.1 and 0.02 the one that suits unseen rows best in classes

@@ -166,6 +166,8 @@ def test_rows_of_another_machine_are_judged_and_not_fitted():
     )
     assert is_of_another_machine(table).tolist() == [True, False]
     assert weights(table).tolist() == [0.0, 0.5]
+    table.columns["source_id"][:] = "mine"  # somebody else's rows of the same library
+    assert not is_of_another_machine(table).any()
     fitter = CollectiveFitter()
     vendor, own = (
         all_reduces(fitter, accelerator="rtx-pro-6000-server", library=library)
