@@ -342,7 +342,7 @@ def collective_calibrations(session: Session) -> dict[str, dict[str, CollectiveC
 
 
 def _report(recipe: _Recipe) -> None:
-    """Log the errors on groups set aside: by device and dtype, and over wires as a whole."""
+    """Errors on groups set aside: by device and dtype, and over wires as a whole."""
     session, unseen = recipe.session, recipe.unseen
 
     def errors_of(sets: Sequence[CollectiveRows]) -> FittedErrors | None:
@@ -352,12 +352,13 @@ def _report(recipe: _Recipe) -> None:
     for rows in unseen:
         if rows.dtypes is not None:
             for dtype in sorted(set(map(str, rows.dtypes))):
-                part = rows.where(np.asarray(rows.dtypes == dtype))
-                by_dtype.setdefault((rows.accelerator.name, dtype), []).append(part)
+                own = rows.where(np.asarray(rows.dtypes == dtype))
+                by_dtype.setdefault((rows.accelerator.name, dtype), []).append(own)
     for (name, dtype), parts in sorted(by_dtype.items()):
-        session.report(f"collectives in {dtype} on {name}", aside=errors_of(parts))
+        session.judge_part(errors_of(parts), device=name, family="collectives", dtype=dtype)
     switched = [rows for rows in unseen if rows.wires_kind == "switch"]
-    session.report("collectives inside nodes", switches=errors_of(switched), all=errors_of(unseen))
+    for part, sets in {"over switches": switched, "over all links": unseen}.items():
+        session.judge_part(errors_of(sets), device=None, family="collectives", part=part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

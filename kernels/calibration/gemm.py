@@ -160,6 +160,13 @@ def _judged(
 ) -> GemmCalibration:
     """The fit with its errors on the weight shapes set aside, in all and by library."""
     errors, large, by_library = _heldout_errors(fitter, group, fitted)
+    session.judge_part(
+        large,
+        device=group.accelerator.name,
+        family="gemm",
+        dtype=group.rows.dtype,
+        part="m, n, k of 1024 and more",
+    )
     spread_of = large if large and large.n_rows >= LEAST_JUDGED else errors
     source = f"{group.source}; weight shapes (n, k) set aside: 1/5 by hash"
     implementations = {}

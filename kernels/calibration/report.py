@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from hardware_profiles.calibration import Calibration, Provenance
 
-__all__ = ["FitReport", "fit_reports"]
+__all__ = ["FitReport", "fit_reports", "in_order"]
+
+FAMILIES = ("gemm", "attention", "collectives", "ops")
+"""In the order of reports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitReport:
     """Errors of one device and family of kernels on what was set aside."""
 
-    device: str
-    """Name of the accelerator profile."""
+    device: str | None
+    """Name of the accelerator profile; None for all of them together."""
     family: str
     dtype: str | None = None
     """None where a family is fitted for all dtypes together."""
     part: str | None = None
-    """Implementation of attention, operation of a collective; None for all."""
+    """Implementation of attention, operation of a collective, rows judged alone; None for all."""
+    is_fit: bool = True
+    """Whether these rows have constants of their own, or are some of a fit's, judged alone."""
     provenance: Provenance
     by_library: Mapping[str, Provenance] = field(default_factory=dict)
 
@@ -29,6 +34,22 @@ def fit_reports(calibrations: Mapping[str, Calibration]) -> tuple[FitReport, ...
     """One report for each set of constants, by accelerator, family, dtype and part."""
     return tuple(
         report for name in sorted(calibrations) for report in _device(name, calibrations[name])
+    )
+
+
+def in_order(reports: Iterable[FitReport]) -> tuple[FitReport, ...]:
+    """Reports by device, family and dtype: fits first, then parts of their rows."""
+    return tuple(
+        sorted(
+            reports,
+            key=lambda one: (
+                one.device is None,
+                one.device or "",
+                FAMILIES.index(one.family),
+                one.dtype or "",
+                not one.is_fit,
+            ),
+        )
     )
 
 
@@ -49,6 +70,15 @@ def _device(name: str, calibration: Calibration) -> Iterator[FitReport]:
             part=part,
             provenance=attention.provenance,
         )
+        backward = attention.backward_provenance
+        if backward.n_samples:
+            yield FitReport(
+                device=name,
+                family="attention",
+                dtype="bf16",
+                part=f"{part} backward",
+                provenance=backward,
+            )
     for part, collective in sorted(calibration.collective.items()):
         yield FitReport(
             device=name,

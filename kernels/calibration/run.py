@@ -16,7 +16,7 @@ from kernels.calibration.attention_rows import ATTENTION_TABLES
 from kernels.calibration.collective_rows import COLLECTIVE_TABLES
 from kernels.calibration.collectives import collective_calibrations, family_collectives
 from kernels.calibration.gemm import GEMM_TABLES, GemmResult, calibrate_gemm
-from kernels.calibration.report import FitReport, fit_reports
+from kernels.calibration.report import FitReport, fit_reports, in_order
 from kernels.calibration.session import SURVEY_TABLES, Session
 from kernels.calibration.streams import family_memory_bound, memory_bound_calibrations
 from kernels.measurement_tables import MeasurementError
@@ -79,7 +79,7 @@ def calibrate(session: Session) -> CalibrationResult:
     return CalibrationResult(
         fitted=fitted,
         families=_families(session, fitted, gemm=gemm),
-        reports=fit_reports(fitted),
+        reports=in_order((*fit_reports(fitted), *session.parts)),
     )
 
 

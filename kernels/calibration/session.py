@@ -21,7 +21,9 @@ from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import Provenance
 from hardware_profiles.catalogue import Catalogue
 from hardware_profiles.own_version import tweeling_version
+from kernels.calibration.report import FitReport
 from kernels.calibration.simplex import FittedErrors
+from kernels.families.inheritance import family_hashes
 from kernels.importers.request import ImportRequest
 from kernels.importers.tidy import with_link, with_profile
 from kernels.measurement_tables import (
@@ -143,6 +145,8 @@ class Session:
     """Rows by family that were read from files of other formats."""
     request: ImportRequest | None = None
     """What the user says of rows whose own device no profile carries."""
+    parts: list[FitReport] = field(default_factory=list)
+    """Errors on parts of what was set aside, as fits were judged."""
     _tables: dict[str, Table] = field(default_factory=dict)
     _hashes: dict[str, str] = field(default_factory=dict)
     _devices: set[str] | None = None
@@ -244,7 +248,7 @@ class Session:
         loaded = self.catalogue.load("accelerator", device)
         if not isinstance(loaded.thing, Accelerator):
             return None
-        self._hashes |= loaded.hashes
+        self._hashes |= {**loaded.hashes, **family_hashes(loaded.thing)}
         return loaded.thing
 
     def by_accelerator(self, table: Table) -> dict[str, tuple[Accelerator, Table]]:
@@ -263,7 +267,7 @@ class Session:
 
     @property
     def profile_hashes(self) -> dict[str, str]:
-        """SHA-256 of each accelerator profile that rows were found for. [hex]"""
+        """SHA-256 of each profile that rows were found for, and of families it takes over. [hex]"""
         return dict(self._hashes)
 
     def cached(
@@ -344,6 +348,28 @@ class Session:
             heldout_p90_ape_fraction=heldout.p90_ape_fraction if heldout else None,
             relative_spread_fraction=max(spread, SMALLEST_SPREAD),
         )
+
+    def judge_part(
+        self,
+        errors: FittedErrors | None,
+        *,
+        device: str | None,
+        family: str,
+        part: str | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        """Note the errors on some of the rows set aside, for the report; nothing for no rows."""
+        if errors is not None:
+            provenance = self.provenance("some of the rows set aside", heldout=errors)
+            found = FitReport(
+                device=device,
+                family=family,
+                dtype=dtype,
+                part=part,
+                is_fit=False,
+                provenance=provenance,
+            )
+            self.parts.append(found)
 
     def report(self, what: str, **parts: FittedErrors | None) -> None:
         """Log the errors of one fit, by part of the rows."""

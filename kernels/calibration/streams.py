@@ -318,9 +318,11 @@ def memory_bound_calibrations(session: Session) -> dict[str, MemoryBoundCalibrat
         for bits in ELEMENT_BITS:
             parts = [rows.where(8.0 * rows.sizes[:, 2] == bits) for rows in unseen]
             errors_of_bits = _errors(fitter, judged, [rows for rows in parts if len(rows.sizes)])
-            session.report(f"operations of {bits} bits on {name}", aside=errors_of_bits)
+            session.judge_part(
+                errors_of_bits, device=name, family="ops", part=f"elements of {bits} bits"
+            )
     for name, errors in sorted(bandwidth_errors(session).items()):
-        session.report(f"streams by occupancy on {name}", aside=errors)
+        session.judge_part(errors, device=name, family="ops", part="streams by occupancy")
     return {name: recipe.calibration(name) for name in sorted(fitted.efficiency)}
 
 

@@ -27,6 +27,8 @@ SHOWN = (
 )
 """Errors that the text lists."""
 
+COUNTS = ("n_fitted", "n_heldout")
+
 
 @click.command()
 @click.option(
@@ -120,8 +122,10 @@ def _entry(report: FitReport) -> dict[str, Any]:
         "family": report.family,
         "dtype": report.dtype,
         "part": report.part,
+        "is_fit": report.is_fit,
         "figure_class": report.provenance.figure_class,
         **_errors(report.provenance),
+        "n_fitted": (report.provenance.n_samples or 0) if report.is_fit else None,
         "by_library": [
             {"library": name, **_errors(one)} for name, one in report.by_library.items()
         ],
@@ -143,9 +147,10 @@ def _errors(provenance: Provenance) -> dict[str, Any]:
 def _lines(done: Calibrated, *, out: Path) -> list[str]:
     header = ["device", "family", "dtype", "part", "fitted", "set aside"]
     header += ["median", "mean", "p90", "left out"]
-    rows = [_cells(_entry(report)) for report in done.reports]
+    rows = [cells for report in done.reports for cells in _rows(_entry(report))]
     said = [
-        "errors on what was set aside; left out: all rows of a device, from its relatives alone",
+        "errors on what was set aside; left out: all rows of a device, from its relatives alone;",
+        "collectives: messages of 1 MiB and more; indented: some of the rows above, judged alone",
         "",
         *table(rows, align="llllrrrrrr", header=header),
         "",
@@ -154,7 +159,22 @@ def _lines(done: Calibrated, *, out: Path) -> list[str]:
     return said + ([done.example] if done.example else [])
 
 
-def _cells(entry: dict[str, Any]) -> list[str]:
-    names = [str(entry[key] or "") for key in ("device", "family", "dtype", "part")]
-    percents = ["" if entry[name] is None else f"{100.0 * entry[name]:.1f} %" for name in SHOWN]
-    return [*names, str(entry["n_fitted"]), str(entry["n_heldout"]), *percents]
+def _rows(entry: dict[str, Any]) -> list[list[str]]:
+    """Cells of one report and, indented below it, of its libraries that were judged."""
+    device, dtype = entry["device"] or "all", entry["dtype"] or ""
+    part = entry["part"] or ""
+    if not entry["is_fit"]:
+        part = f"  {part}".rstrip()
+    names = [device, entry["family"], dtype]
+    libraries = [one for one in entry["by_library"] if one["n_heldout"]]
+    return [
+        [*names, part, *_numbers(entry)],
+        *([*names, f"  {one['library']}", *_numbers(one)] for one in libraries),
+    ]
+
+
+def _numbers(errors: dict[str, Any]) -> list[str]:
+    counts = ["" if errors[name] is None else str(errors[name]) for name in COUNTS]
+    return counts + [
+        "" if errors[name] is None else f"{100.0 * errors[name]:.1f} %" for name in SHOWN
+    ]

@@ -13,6 +13,7 @@ from hardware_profiles.calibration import Calibration
 from hardware_profiles.catalogue import Catalogue
 from kernels.calibration.profiles import calibrated_profile, write_calibrations
 from kernels.calibration.render import rendered_calibration
+from kernels.calibration.report import FitReport, fit_reports, in_order
 from kernels.calibration.run import CalibrationResult
 from kernels.calibration.session import Session
 from kernels.families.inheritance import completed_calibration
@@ -22,6 +23,7 @@ from kernels.gemm.timing import KERNEL_ALONE
 from kernels.host.calibrate import calibrate_host
 from kernels.prediction.gemm import GEMM_COLUMNS, GemmTimes
 from tests.kernels.host.made_up import measuring, small_plan
+from twin.cli.calibrate_ways import Calibrated
 from twin.cli.main import run
 from twin.cli.output_folder import held_folder
 
@@ -73,8 +75,15 @@ def calibrated(folder, tmp_path_factory):
 def test_the_report_counts_what_was_set_aside_and_the_profile_can_be_used(twin, calibrated):
     out, document = calibrated
     assert list(document)[:3] == ["tweeling_version", "command", "profile_hashes"]
-    (entry,) = document["devices"]
-    assert (entry["device"], entry["family"], entry["dtype"]) == ("b300-sxm", "gemm", "bf16")
+    entry, large = document["devices"]
+    for one in (entry, large):
+        assert (one["device"], one["family"], one["dtype"]) == ("b300-sxm", "gemm", "bf16")
+    assert (entry["is_fit"], large["is_fit"]) == (True, False)
+    assert large["n_fitted"] is None
+    assert 0 < large["n_heldout"] < entry["n_heldout"]
+    assert large["mape_heldout"] < 0.05
+    hashes = document["profile_hashes"]
+    assert {"accelerator/b300-sxm", "family/relatives"} <= set(hashes)
     assert entry["n_fitted"] + entry["n_heldout"] == N_SHAPES
     assert entry["median_ape_heldout"] < 0.03
     assert entry["mape_heldout"] >= 0.0
@@ -110,6 +119,37 @@ def test_writing_again_changes_nothing():
     once = calibrated_profile('name = "x"\n', h100)
     assert calibrated_profile(once, h100) == once
     assert rendered_calibration(h100) in once
+
+
+def test_the_text_lists_libraries_and_parts_below_their_fit(twin, tmp_path, monkeypatch):
+    products = Catalogue().accelerator("h100-sxm").calibration.gemm["bf16"]
+    fit, *_ = fit_reports({"h100-sxm": Calibration(gemm={"bf16": products})})
+    large = FitReport(
+        device="h100-sxm",
+        family="gemm",
+        dtype="bf16",
+        part="large",
+        is_fit=False,
+        provenance=msgspec.structs.replace(fit.provenance, heldout_mean_ape_fraction=0.5),
+    )
+    everything = FitReport(
+        device=None, family="collectives", part="all links", provenance=fit.provenance
+    )
+    reports = in_order((everything, large, fit))
+    done = Calibrated(reports=reports, files=(), profile_hashes={})
+    monkeypatch.setattr("twin.cli.calibrate.fitted_from", lambda *_, **__: done)
+    answer = twin("calibrate", "--from", str(tmp_path), "--out", str(tmp_path / "out"))
+    lines = answer.out.splitlines()
+    of_libraries = [line for line in lines if any(name in line for name in fit.by_library)]
+    first, second, last = (
+        next(number for number, line in enumerate(lines) if words in line)
+        for words in (str(fit.provenance.n_samples), "  large  ", "all links")
+    )
+    assert first < second < last
+    assert len(of_libraries) == len(fit.by_library)
+    assert "50.0 %" in lines[second]
+    assert str(fit.provenance.n_samples) not in lines[second]
+    assert lines[last].split()[0] == "all"
 
 
 def test_finished_fits_are_not_done_again(folder, tmp_path):
