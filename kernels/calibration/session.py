@@ -97,19 +97,22 @@ def _digest(parts: Sequence[object]) -> str:
 
 @functools.cache
 def _code_hash(code: tuple[str, ...]) -> str:
-    """Of the source files named, and of all below the folders named."""
+    """Of the source files named, and of all below the folders named, relative to ``kernels``."""
     top = Path(__file__).resolve().parents[1]
-    files = [
-        file
-        for name in code
-        for file in ([top / name] if (top / name).is_file() else sorted((top / name).rglob("*.py")))
-    ]
+    files: list[Path] = []
+    for name in code:
+        found = [top / name] if (top / name).is_file() else sorted((top / name).rglob("*.py"))
+        if not found:
+            # A hash of nothing would never change.
+            message = f"{name}: no code of that name below {top}"
+            raise ValueError(message)
+        files += found
     return _digest([file.read_bytes() for file in files])
 
 
 def _fit_version() -> str:
     """The package's version and what tells fits of one version apart: its kernel models' code."""
-    return f"{tweeling_version()}+{_code_hash(('kernels',))[:8]}"
+    return f"{tweeling_version()}+{_code_hash(('.',))[:8]}"
 
 
 def _read_checked(path: Path, columns: tuple[str, ...]) -> Table:

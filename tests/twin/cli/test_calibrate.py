@@ -1,6 +1,7 @@
 """`twin calibrate --from`: fits, reports, writes profiles that work, goes on after a stop."""
 
 import contextlib
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -104,6 +105,14 @@ def test_the_fit_says_when_by_which_version_and_on_how_much(calibrated):
     assert gemm.provenance.n_heldout > 0
     assert gemm.provenance.date is not None
     assert gemm.provenance.code_version is not None
+
+
+def test_a_hash_of_code_is_one_of_code_that_is_there(folder, tmp_path):
+    session = Session(folder=folder, cache=tmp_path / "fits")
+    of_nothing = hashlib.sha256().hexdigest()
+    assert not of_nothing.startswith(session.code_version.split("+")[1])
+    with pytest.raises(ValueError, match=r"nowhere\.py: no code of that name"):
+        session.cached(["a"], Calibration, Calibration, code=("nowhere.py",))
 
 
 def test_facts_and_comments_above_the_tables_stay(calibrated):
