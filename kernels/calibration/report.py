@@ -24,8 +24,8 @@ class FitReport:
     """None where a family is fitted for all dtypes together."""
     part: str | None = None
     """Implementation of attention, operation of a collective, rows judged alone; None for all."""
-    is_fit: bool = True
-    """Whether these rows have constants of their own, or are some of a fit's, judged alone."""
+    is_part: bool = False
+    """Whether these are some of the rows of another report, judged alone."""
     provenance: Provenance
     by_library: Mapping[str, Provenance] = field(default_factory=dict)
 
@@ -38,7 +38,7 @@ def fit_reports(calibrations: Mapping[str, Calibration]) -> tuple[FitReport, ...
 
 
 def in_order(reports: Iterable[FitReport]) -> tuple[FitReport, ...]:
-    """Reports by device, family and dtype: fits first, then parts of their rows."""
+    """Reports by device, family and dtype, otherwise as they come: fits before their parts."""
     return tuple(
         sorted(
             reports,
@@ -47,7 +47,6 @@ def in_order(reports: Iterable[FitReport]) -> tuple[FitReport, ...]:
                 one.device or "",
                 FAMILIES.index(one.family),
                 one.dtype or "",
-                not one.is_fit,
             ),
         )
     )
@@ -77,6 +76,7 @@ def _device(name: str, calibration: Calibration) -> Iterator[FitReport]:
                 family="attention",
                 dtype="bf16",
                 part=f"{part} backward",
+                is_part=True,
                 provenance=backward,
             )
     for part, collective in sorted(calibration.collective.items()):

@@ -369,7 +369,7 @@ class Session:
                 family=family,
                 dtype=dtype,
                 part=part,
-                is_fit=False,
+                is_part=True,
                 provenance=provenance,
             )
             self.parts.append(found)

@@ -86,7 +86,8 @@ def calibrate(
             )
     if as_json:
         payload = {
-            "devices": [_entry(report) for report in done.reports],
+            "devices": [_entry(report) for report in done.reports if not report.is_part],
+            "parts": [_entry(report) for report in done.reports if report.is_part],
             "files": [str(file) for file in done.files],
             "cluster": done.cluster,
         }
@@ -122,10 +123,11 @@ def _entry(report: FitReport) -> dict[str, Any]:
         "family": report.family,
         "dtype": report.dtype,
         "part": report.part,
-        "is_fit": report.is_fit,
         "figure_class": report.provenance.figure_class,
         **_errors(report.provenance),
-        "n_fitted": (report.provenance.n_samples or 0) if report.is_fit else None,
+        "n_fitted": report.provenance.n_samples
+        if report.is_part
+        else report.provenance.n_samples or 0,
         "by_library": [
             {"library": name, **_errors(one)} for name, one in report.by_library.items()
         ],
@@ -147,7 +149,7 @@ def _errors(provenance: Provenance) -> dict[str, Any]:
 def _lines(done: Calibrated, *, out: Path) -> list[str]:
     header = ["device", "family", "dtype", "part", "fitted", "set aside"]
     header += ["median", "mean", "p90", "left out"]
-    rows = [cells for report in done.reports for cells in _rows(_entry(report))]
+    rows = [cells for one in done.reports for cells in _rows(_entry(one), is_part=one.is_part)]
     said = [
         "errors on what was set aside; left out: all rows of a device, from its relatives alone;",
         "collectives: messages of 1 MiB and more; indented: some of the rows above, judged alone",
@@ -159,12 +161,10 @@ def _lines(done: Calibrated, *, out: Path) -> list[str]:
     return said + ([done.example] if done.example else [])
 
 
-def _rows(entry: dict[str, Any]) -> list[list[str]]:
+def _rows(entry: dict[str, Any], *, is_part: bool) -> list[list[str]]:
     """Cells of one report and, indented below it, of its libraries that were judged."""
     device, dtype = entry["device"] or "all", entry["dtype"] or ""
-    part = entry["part"] or ""
-    if not entry["is_fit"]:
-        part = f"  {part}".rstrip()
+    part = ("  " if is_part else "") + (entry["part"] or "")
     names = [device, entry["family"], dtype]
     libraries = [one for one in entry["by_library"] if one["n_heldout"]]
     return [

@@ -76,10 +76,9 @@ def calibrated(folder, tmp_path_factory):
 def test_the_report_counts_what_was_set_aside_and_the_profile_can_be_used(twin, calibrated):
     out, document = calibrated
     assert list(document)[:3] == ["tweeling_version", "command", "profile_hashes"]
-    entry, large = document["devices"]
+    (entry,), (large,) = document["devices"], document["parts"]
     for one in (entry, large):
         assert (one["device"], one["family"], one["dtype"]) == ("b300-sxm", "gemm", "bf16")
-    assert (entry["is_fit"], large["is_fit"]) == (True, False)
     assert large["n_fitted"] is None
     assert 0 < large["n_heldout"] < entry["n_heldout"]
     assert large["mape_heldout"] < 0.05
@@ -138,13 +137,13 @@ def test_the_text_lists_libraries_and_parts_below_their_fit(twin, tmp_path, monk
         family="gemm",
         dtype="bf16",
         part="large",
-        is_fit=False,
+        is_part=True,
         provenance=msgspec.structs.replace(fit.provenance, heldout_mean_ape_fraction=0.5),
     )
     everything = FitReport(
         device=None, family="collectives", part="all links", provenance=fit.provenance
     )
-    reports = in_order((everything, large, fit))
+    reports = in_order((everything, fit, large))
     done = Calibrated(reports=reports, files=(), profile_hashes={})
     monkeypatch.setattr("twin.cli.calibrate.fitted_from", lambda *_, **__: done)
     answer = twin("calibrate", "--from", str(tmp_path), "--out", str(tmp_path / "out"))
