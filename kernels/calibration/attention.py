@@ -13,6 +13,7 @@ from hardware_profiles.accelerator import Accelerator
 from hardware_profiles.calibration import (
     AttentionCalibration,
     AttentionDecode,
+    Calibration,
     Provenance,
 )
 from kernels.calibration.attention_backward import BORROWED_SPREAD, pass_ratio, with_pass_ratio
@@ -33,7 +34,11 @@ from kernels.calibration.fit_attention import (
     starts,
 )
 from kernels.calibration.session import Session
-from kernels.families.inheritance import inherited_calibration, prior_accelerator
+from kernels.families.inheritance import (
+    inherited_calibration,
+    prior_accelerator,
+    related_architectures,
+)
 from kernels.measurement_tables import Table
 from kernels.prediction.attention import attention_sizes
 from kernels.prediction.entries import UNFUSED
@@ -121,6 +126,7 @@ class AttentionCalibrator:
         for rule in self.rules.derived:
             self._derive(rule)
         self._leave_out()
+        self._note_errors()
         return {device.accelerator.name: device.entries for device in self.devices}
 
     def _order(self) -> list[tuple[_Device, str]]:
@@ -360,9 +366,7 @@ class AttentionCalibrator:
     def _leave_out(self) -> None:
         """Judge what a device would inherit if it had no rows, and write it down."""
         for device in self.devices:
-            siblings = [one for one in self._of(device.accelerator.architecture) if one != device]
-            members = [(one.accelerator, _fitted(one.entries)) for one in siblings]
-            inherited = family_attention(members, target=device.accelerator)
+            inherited = self._from_relatives(device)
             for name, entry in device.entries.items():
                 rows = device.data.of(name)
                 rows = rows.where(rows["direction"] == "fwd")
@@ -374,6 +378,37 @@ class AttentionCalibrator:
                     entry.provenance, left_out_median_ape_fraction=errors.median_ape_fraction
                 )
                 device.entries[name] = msgspec.structs.replace(entry, provenance=noted)
+
+    def _from_relatives(self, device: _Device) -> dict[str, AttentionCalibration]:
+        """What a device without rows would take over, from the nearest architecture that has it."""
+        own = device.accelerator.architecture
+        found: dict[str, AttentionCalibration] = {}
+        for architecture in (own, *related_architectures(own, "attention")):
+            others = [one for one in self._of(architecture) if one != device]
+            members = [(one.accelerator, _fitted(one.entries)) for one in others]
+            found = family_attention(members, target=device.accelerator) | found
+        return found
+
+    def _note_errors(self) -> None:
+        """Judge forward calls set aside by device and type, each under the entry of its library."""
+        for device in self.devices:
+            forward = device.data.rows["direction"] == "fwd"
+            forward &= (device.data.names != "") & (device.data.names != UNFUSED)
+            rows = device.data.rows.where(forward)
+            aside = heldout_mask(rows)
+            calibration = Calibration(attention=device.entries)
+            for dtype in sorted(set(map(str, rows["dtype"]))):
+                own = rows["dtype"] == dtype
+                self.session.note_errors(
+                    self.judge.errors_by_library(
+                        device.accelerator, rows.where(own & aside), calibration
+                    ),
+                    device=device.accelerator.name,
+                    family="attention",
+                    dtype=dtype,
+                    part="forward",
+                    n_fitted=int((own & ~aside).sum()),
+                )
 
 
 def _tells_more(provenance: Provenance, n_rows: int) -> bool:

@@ -43,10 +43,20 @@ class AttentionJudge:
         known = np.isfinite(predicted_s)
         return judge(predicted_s[known], (rows["latency_us"] * 1e-6)[known])
 
+    def errors_by_library(
+        self, accelerator: Accelerator, rows: Table, calibration: Calibration
+    ) -> FittedErrors | None:
+        """Errors of rows, each under the entry that its library stands for; None without rows."""
+        predicted_s = self.times.times_s(rows, accelerator, calibration)
+        known = np.isfinite(predicted_s)
+        if not known.any():
+            return None
+        return judge(predicted_s[known], (rows["latency_us"] * 1e-6)[known])
+
     def provenance(
         self, what: str, accelerator: Accelerator, rows: Table, entry: AttentionCalibration
     ) -> Provenance:
-        """Provenance of a fit: errors on rows set aside, or on all where none is.
+        """Provenance of a fit: errors on rows set aside; in words, those on all where none is.
 
         Parameters
         ----------
@@ -67,14 +77,14 @@ class AttentionJudge:
         how = (
             "(heads, KV heads, head dim) set aside: 1/5 by hash"
             if has_aside
-            else "nothing set aside, error on the fitted rows"
+            else f"nothing set aside; the rows fitted: {errors.in_words}"
         )
         spread = errors.log_spread if has_aside else max(errors.log_spread, FITTED_SPREAD)
         return msgspec.structs.replace(
             self.session.provenance(
                 f"{self.sources(rows)}; {how}",
                 n_samples=int((~aside).sum()),
-                heldout=errors,
+                heldout=errors if has_aside else None,
                 spread=spread,
             ),
             n_heldout=int(aside.sum()),

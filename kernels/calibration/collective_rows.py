@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from hardware_profiles.accelerator import Accelerator
+from kernels.all_reduce.groups import PATTERNS
 from kernels.all_reduce.networks import MeasuredNetwork, measured_network
 from kernels.all_reduce.wires import measured_wires
 from kernels.calibration.session import Session
 from kernels.calibration.simplex import FloatArray
 from kernels.calibration.split import is_heldout
+from kernels.importers.dtypes import is_of_collections, known_dtype
 from kernels.measurement_tables import Mask, Table
 from kernels.prediction.collectives import row_sizes, switch_adds
 from kernels.prediction.entries import collective_library, collective_operation
@@ -45,6 +48,8 @@ COLLECTIVE_COLUMNS = (
     "source_id",
     "flag",
 )
+
+logger = logging.getLogger(__name__)
 
 COLLECTIVE_TABLES = ("collectives.csv", "collectives_more.csv")
 
@@ -180,6 +185,8 @@ def node_rows(session: Session, *, across_nodes: bool = False) -> list[Collectiv
 
 
 def _labelled_rows(session: Session, table: Table, *, across_nodes: bool) -> list[CollectiveRows]:
+    if not across_nodes:
+        table = _known_rows(session, table)
     by_label: dict[tuple[object, ...], list[int]] = {}
     for number in range(len(table)):
         by_label.setdefault(_label(table, number), []).append(number)
@@ -190,6 +197,35 @@ def _labelled_rows(session: Session, table: Table, *, across_nodes: bool) -> lis
         if made is not None:
             found.append(made)
     return found
+
+
+def _known_rows(session: Session, table: Table) -> Table:
+    """Rows whose device, operation, wires and type mean something; the others are named."""
+    devices = {name for name in set(table["device"]) if session.accelerator(str(name)) is None}
+    operations = {op for op in set(table["op"]) if collective_operation(str(op)) not in PATTERNS}
+    dtypes = {
+        dtype
+        for dtype in set(map(str, table["dtype"]))
+        if known_dtype(dtype) is None and not is_of_collections(dtype)
+    }
+    links = {link for link in set(table["link"]) if link and measured_wires(str(link)) is None}
+    needs_wires = (table["nodes"] == 1) & (table["ranks"] > 1)
+    unknown = {
+        "device {!r}: no profile of this name": np.isin(table["device"], list(devices)),
+        "operation {!r} is not known": np.isin(table["op"], list(operations)),
+        "dtype {!r} is not known": np.isin(table["dtype"].astype(str), list(dtypes)),
+        "wires {!r} are not known": np.isin(table["link"], list(links)) & needs_wires,
+    }
+    columns = ("device", "op", "dtype", "link")
+    left_out = np.zeros(len(table), dtype=bool)
+    for (words, rows), column in zip(unknown.items(), columns, strict=True):
+        values, counts = np.unique(table[column][rows & ~left_out].astype(str), return_counts=True)
+        for value, count in zip(values, counts, strict=True):
+            logger.warning(
+                "collectives: %s; its rows (%d) are left out", words.format(str(value)), count
+            )
+        left_out |= rows
+    return table.where(~left_out)
 
 
 def _made(session: Session, label: Sequence[object], rows: Table) -> CollectiveRows | None:

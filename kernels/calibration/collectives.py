@@ -348,17 +348,33 @@ def _report(recipe: _Recipe) -> None:
     def errors_of(sets: Sequence[CollectiveRows]) -> FittedErrors | None:
         return judged_errors(recipe.fitter, recipe.judged, sets)
 
-    by_dtype: dict[tuple[str, str], list[CollectiveRows]] = {}
-    for rows in unseen:
+    # Final constants are fitted on all rows but those that tell nothing.
+    n_fitted = {
+        key: sum(int((rows.weights > 0.0).sum()) for rows in own)
+        for key, own in _by_dtype(recipe.sets).items()
+    }
+    for (name, dtype), parts in sorted(_by_dtype(unseen).items()):
+        session.note_errors(
+            errors_of(parts),
+            device=name,
+            family="collectives",
+            dtype=dtype,
+            n_fitted=n_fitted[name, dtype],
+        )
+    switched = [rows for rows in unseen if rows.wires_kind == "switch"]
+    for part, sets in {"over switches": switched, "over all links": unseen}.items():
+        session.note_errors(errors_of(sets), device=None, family="collectives", part=part)
+
+
+def _by_dtype(sets: Sequence[CollectiveRows]) -> dict[tuple[str, str], list[CollectiveRows]]:
+    """Rows by accelerator and type of their elements, where that is known."""
+    found: dict[tuple[str, str], list[CollectiveRows]] = {}
+    for rows in sets:
         if rows.dtypes is not None:
             for dtype in sorted(set(map(str, rows.dtypes))):
                 own = rows.where(np.asarray(rows.dtypes == dtype))
-                by_dtype.setdefault((rows.accelerator.name, dtype), []).append(own)
-    for (name, dtype), parts in sorted(by_dtype.items()):
-        session.judge_part(errors_of(parts), device=name, family="collectives", dtype=dtype)
-    switched = [rows for rows in unseen if rows.wires_kind == "switch"]
-    for part, sets in {"over switches": switched, "over all links": unseen}.items():
-        session.judge_part(errors_of(sets), device=None, family="collectives", part=part)
+                found.setdefault((rows.accelerator.name, dtype), []).append(own)
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -512,5 +528,6 @@ def _inherited(members: Sequence[tuple[str, Provenance]]) -> Provenance:
         figure_class="inherited",
         source=f"median of the same architecture: {names}",
         date=max((one.date for _, one in members if one.date), default=None),
+        code_version=members[0][1].code_version,
         relative_spread_fraction=max(INHERITED_SPREAD, *spreads),
     )

@@ -160,13 +160,19 @@ def _judged(
 ) -> GemmCalibration:
     """The fit with its errors on the weight shapes set aside, in all and by library."""
     errors, large, by_library = _heldout_errors(fitter, group, fitted)
-    session.judge_part(
-        large,
-        device=group.accelerator.name,
-        family="gemm",
-        dtype=group.rows.dtype,
-        part="m, n, k of 1024 and more",
-    )
+    parts = {
+        f"{name or 'other libraries'}, no constants": judged
+        for name, judged in by_library.items()
+        if name not in fitted.implementations and len(by_library) > 1
+    }
+    for part, judged in {**parts, "m, n, k of 1024 and more": large}.items():
+        session.note_errors(
+            judged,
+            device=group.accelerator.name,
+            family="gemm",
+            dtype=group.rows.dtype,
+            part=part,
+        )
     spread_of = large if large and large.n_rows >= LEAST_JUDGED else errors
     source = f"{group.source}; weight shapes (n, k) set aside: 1/5 by hash"
     implementations = {}
@@ -180,7 +186,7 @@ def _judged(
     spread = spread_of.log_spread if spread_of else THIN_SPREAD
     provenance = session.provenance(
         source,
-        n_samples=group.n_shapes,
+        n_samples=int((~group.rows.is_heldout).sum()),
         heldout=errors,
         spread=max(spread, least_spread),
     )
@@ -265,7 +271,7 @@ def _geometric_mean(values: Sequence[float]) -> float:
 def _family_provenance(own: Sequence[Provenance], *, source: str) -> Provenance:
     """Spread of a family: that of its members, and of a device left out whole."""
     known = [one.left_out_median_ape_fraction for one in own]
-    left_out = [MEDIAN_TO_SPREAD * one for one in known if one is not None]
+    left_out = [one for one in known if one is not None]
     spread = max(one.relative_spread_fraction for one in own)
     return Provenance(
         figure_class="inherited",
@@ -273,7 +279,10 @@ def _family_provenance(own: Sequence[Provenance], *, source: str) -> Provenance:
         date=max(one.date or "" for one in own) or None,
         code_version=own[0].code_version,
         n_samples=sum(one.n_samples or 0 for one in own),
-        relative_spread_fraction=max([UNSEEN_SPREAD, spread, *left_out]),
+        left_out_median_ape_fraction=float(np.median(left_out)) if left_out else None,
+        relative_spread_fraction=max(
+            [UNSEEN_SPREAD, spread, *(MEDIAN_TO_SPREAD * one for one in left_out)]
+        ),
     )
 
 

@@ -65,7 +65,6 @@ def _device(name: str, calibration: Calibration) -> Iterator[FitReport]:
         yield FitReport(
             device=name,
             family="attention",
-            dtype="bf16",
             part=part,
             provenance=attention.provenance,
         )
@@ -74,7 +73,6 @@ def _device(name: str, calibration: Calibration) -> Iterator[FitReport]:
             yield FitReport(
                 device=name,
                 family="attention",
-                dtype="bf16",
                 part=f"{part} backward",
                 is_part=True,
                 provenance=backward,

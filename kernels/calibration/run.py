@@ -79,7 +79,7 @@ def calibrate(session: Session) -> CalibrationResult:
     return CalibrationResult(
         fitted=fitted,
         families=_families(session, fitted, gemm=gemm),
-        reports=in_order((*fit_reports(fitted), *session.parts)),
+        reports=in_order((*fit_reports(fitted), *session.noted)),
     )
 
 

@@ -55,6 +55,9 @@ DEFAULTS: dict[str, float | str] = {
 }
 """What a column that a table leaves out means."""
 
+RESULTS = frozenset({"families", "measured", "networks.toml"})
+"""Files below ``kernels`` that fits and surveys write: no code, and no rules of fits."""
+
 POSITIVE_COLUMNS = frozenset(
     {
         *("m", "n", "k", "batch", "heads_q", "heads_kv", "seq_q", "seq_kv", "head_dim"),
@@ -111,8 +114,14 @@ def _code_hash(code: tuple[str, ...]) -> str:
 
 
 def _fit_version() -> str:
-    """The package's version and what tells fits of one version apart: its kernel models' code."""
-    return f"{tweeling_version()}+{_code_hash(('.',))[:8]}"
+    """The package's version, and a hash that tells fits of one version apart.
+
+    It is that of the code and of the rules of the kernel models, not of what fits have written.
+    """
+    top = Path(__file__).resolve().parents[1]
+    rules = [file.relative_to(top) for file in sorted(top.rglob("*.toml"))]
+    own = [str(file) for file in rules if not RESULTS.intersection((file.name, *file.parts))]
+    return f"{tweeling_version()}+{_code_hash(('.', *own))[:8]}"
 
 
 def _read_checked(path: Path, columns: tuple[str, ...]) -> Table:
@@ -148,8 +157,8 @@ class Session:
     """Rows by family that were read from files of other formats."""
     request: ImportRequest | None = None
     """What the user says of rows whose own device no profile carries."""
-    parts: list[FitReport] = field(default_factory=list)
-    """Errors on parts of what was set aside, as fits were judged."""
+    noted: list[FitReport] = field(default_factory=list)
+    """Errors beside those of single fits, in the order in which they were judged."""
     _tables: dict[str, Table] = field(default_factory=dict)
     _hashes: dict[str, str] = field(default_factory=dict)
     _devices: set[str] | None = None
@@ -260,7 +269,7 @@ class Session:
         for device in sorted({str(name) for name in table["device"]}):
             accelerator = self.accelerator(device)
             if accelerator is None:
-                logger.warning("%s: no profile of this name; its rows are left out", device)
+                logger.warning("device %r: no profile of this name; its rows are left out", device)
                 continue
             names.setdefault(accelerator.name, []).append(device)
         return {
@@ -352,27 +361,38 @@ class Session:
             relative_spread_fraction=max(spread, SMALLEST_SPREAD),
         )
 
-    def judge_part(
+    def note_errors(
         self,
         errors: FittedErrors | None,
         *,
         device: str | None,
         family: str,
-        part: str | None = None,
         dtype: str | None = None,
+        part: str | None = None,
+        n_fitted: int | None = None,
     ) -> None:
-        """Note the errors on some of the rows set aside, for the report; nothing for no rows."""
+        """Note errors on rows set aside that no constants of their own stand for.
+
+        Parameters
+        ----------
+        errors
+            Errors of some rows; nothing is noted for None.
+        device, family, dtype, part
+            Whose rows, as in `FitReport`.
+        n_fitted
+            Rows of this kind that fits have seen; None for some of another report's rows. [1]
+        """
         if errors is not None:
-            provenance = self.provenance("some of the rows set aside", heldout=errors)
+            provenance = self.provenance("rows set aside", n_samples=n_fitted, heldout=errors)
             found = FitReport(
                 device=device,
                 family=family,
                 dtype=dtype,
                 part=part,
-                is_part=True,
+                is_part=n_fitted is None,
                 provenance=provenance,
             )
-            self.parts.append(found)
+            self.noted.append(found)
 
     def report(self, what: str, **parts: FittedErrors | None) -> None:
         """Log the errors of one fit, by part of the rows."""

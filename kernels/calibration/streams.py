@@ -318,11 +318,11 @@ def memory_bound_calibrations(session: Session) -> dict[str, MemoryBoundCalibrat
         for bits in ELEMENT_BITS:
             parts = [rows.where(8.0 * rows.sizes[:, 2] == bits) for rows in unseen]
             errors_of_bits = _errors(fitter, judged, [rows for rows in parts if len(rows.sizes)])
-            session.judge_part(
+            session.note_errors(
                 errors_of_bits, device=name, family="ops", part=f"elements of {bits} bits"
             )
     for name, errors in sorted(bandwidth_errors(session).items()):
-        session.judge_part(errors, device=name, family="ops", part="streams by occupancy")
+        session.note_errors(errors, device=name, family="ops", part="streams by occupancy")
     return {name: recipe.calibration(name) for name in sorted(fitted.efficiency)}
 
 

@@ -149,10 +149,12 @@ def _errors(provenance: Provenance) -> dict[str, Any]:
 def _lines(done: Calibrated, *, out: Path) -> list[str]:
     header = ["device", "family", "dtype", "part", "fitted", "set aside"]
     header += ["median", "mean", "p90", "left out"]
-    rows = [cells for one in done.reports for cells in _rows(_entry(one), is_part=one.is_part)]
+    # What was derived without a row of its own has nothing to say here.
+    told = [one for one in done.reports if one.provenance.n_samples or one.provenance.n_heldout]
+    rows = [cells for one in told for cells in _rows(_entry(one), is_part=one.is_part)]
     said = [
         "errors on what was set aside; left out: all rows of a device, from its relatives alone;",
-        "collectives: messages of 1 MiB and more; indented: some of the rows above, judged alone",
+        "collectives: messages of 1 MiB and more; indented: libraries and parts, by themselves",
         "",
         *table(rows, align="llllrrrrrr", header=header),
         "",
@@ -162,11 +164,11 @@ def _lines(done: Calibrated, *, out: Path) -> list[str]:
 
 
 def _rows(entry: dict[str, Any], *, is_part: bool) -> list[list[str]]:
-    """Cells of one report and, indented below it, of its libraries that were judged."""
+    """Cells of one report and, indented below it, of its libraries that have rows."""
     device, dtype = entry["device"] or "all", entry["dtype"] or ""
     part = ("  " if is_part else "") + (entry["part"] or "")
     names = [device, entry["family"], dtype]
-    libraries = [one for one in entry["by_library"] if one["n_heldout"]]
+    libraries = [one for one in entry["by_library"] if one["n_fitted"] or one["n_heldout"]]
     return [
         [*names, part, *_numbers(entry)],
         *([*names, f"  {one['library']}", *_numbers(one)] for one in libraries),

@@ -51,7 +51,14 @@ def fitted_from(
     from kernels.calibration.run import calibrate as run
     from kernels.calibration.session import Session
     from kernels.importers.files import joined_tables
+    from kernels.measurement_tables import MeasurementError
 
+    seen: set[Path] = set()
+    for path in paths:
+        if path.resolve() in seen:
+            message = f"--from {path}: given twice; its rows would count twice"
+            raise MeasurementError(message)
+        seen.add(path.resolve())
     catalogue = Catalogue(profile_dirs)
     request = import_request(
         catalogue, device=said["device"], operation=said["operation"], link=said["link"] or ""

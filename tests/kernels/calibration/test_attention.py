@@ -25,6 +25,7 @@ from kernels.calibration.profiles import calibrated_profile
 from kernels.calibration.run import calibrate
 from kernels.calibration.session import Session
 from kernels.calibration.simplex import judge
+from kernels.calibration.split import is_heldout
 from kernels.compiled_formula import PlainFormulas
 from kernels.measurement_tables import MeasurementError, Table
 from kernels.prediction.attention import AttentionTimes
@@ -152,7 +153,7 @@ def test_a_thin_table_alone_starts_from_its_implementation_in_the_profile(tmp_pa
 
 
 HEAD = "device,dtype,batch,heads_q,heads_kv,seq_q,seq_kv,head_dim,causal,direction,library"
-N_HEADS = (24, 32, 64)
+N_HEADS = (24, 32, 48)
 """None of them set aside."""
 
 
@@ -189,6 +190,28 @@ def is_of(parameters, known):
         parameters[name] == pytest.approx(getattr(known, name))
         for name in ("matrix_efficiency_fraction", "block_latency_s", "launch_s", *NO_BLOCKS)
     )
+
+
+def test_errors_of_fitted_rows_do_not_pass_for_those_of_rows_set_aside(leant_on):
+    text = calls_of("b200-sxm", ("trtllm-1", 3))
+    found, _ = leant_on(text)
+    provenance = found["b200-sxm"]["trtllm"].provenance
+    assert (provenance.n_samples, provenance.n_heldout) == (3, 0)
+    assert provenance.heldout_median_ape_fraction is None
+    assert "nothing set aside; the rows fitted: median" in provenance.source
+
+
+def test_calls_set_aside_are_judged_by_device_and_type(tmp_path, leant_on):
+    aside = next(n for n in range(16, 200, 4) if is_heldout("attention", (n, n, 128)))
+    text = calls_of("b200-sxm", ("trtllm-1", 3))
+    text += f"b200-sxm,fp16,1,{aside},{aside},4096,4096,128,true,fwd,trtllm-1,500.0,TWEELING\n"
+    leant_on(text)
+    session = Session(folder=tmp_path)
+    attention_calibrations(session)
+    (report,) = session.noted
+    assert (report.device, report.dtype, report.part) == ("b200-sxm", "fp16", "forward")
+    assert (report.provenance.n_samples, report.provenance.n_heldout) == (0, 1)
+    assert report.provenance.heldout_median_ape_fraction > 0.0
 
 
 def test_a_thin_group_leans_on_its_entry_in_the_profile_beside_other_kernels_too(leant_on):

@@ -198,6 +198,48 @@ def test_wires_that_the_user_names_stand_for_empty_ones(tmp_path):
     assert {rows.wires_kind for rows in node_rows(Session(folder=tmp_path))} == {"rings"}
 
 
+def test_rows_that_mean_nothing_are_named_and_left_out(tmp_path, caplog):
+    header = "device,op,dtype,ranks,nodes,link,message_bytes,library,latency_us,source_id"
+    good = "H100-SXM5-80GB,all_reduce,bf16,8,1,NVLink4+NVSwitch"
+    bad = {
+        "operation 'all_shuffle' is not known": good.replace("all_reduce", "all_shuffle"),
+        "wires 'Carrier pigeon' are not known": good.replace("NVLink4+NVSwitch", "Carrier pigeon"),
+        "dtype 'bf17' is not known": good.replace("bf16", "bf17"),
+        "device 'Colossus': no profile of this name": good.replace("H100-SXM5-80GB", "Colossus"),
+    }
+    lines = [f"{start},{2**24},nccl-2,150.0,mine" for start in (good, *bad.values())]
+    (tmp_path / "collectives.csv").write_text("\n".join((header, *lines)) + "\n")
+    (rows,) = node_rows(Session(folder=tmp_path))
+    assert len(rows.sizes) == 1
+    assert sorted(caplog.messages) == sorted(
+        f"collectives: {words}; its rows (1) are left out" for words in bad
+    )
+
+
+def test_errors_by_type_stand_beside_those_of_operations(monkeypatch):
+    fitter = CollectiveFitter()
+    rows = all_reduces(fitter, accelerator="h100-sxm")
+    octaves = np.log2(rows.sizes[:, 0])
+    dtypes = np.where(octaves % 2 == 0.0, "bf16", "fp32").astype(object)
+    heldout = rows.sizes[:, 1] == 8.0
+    sets = [replace(rows, dtypes=dtypes, heldout=heldout)]
+    monkeypatch.setattr("kernels.calibration.collectives.node_rows", lambda _session: sets)
+    session = Session(folder=None)
+    collective_calibrations(session)
+    noted = {(one.dtype, one.part): one for one in session.noted}
+    large = rows.is_large & heldout
+    for dtype in ("bf16", "fp32"):
+        report = noted[dtype, None]
+        assert report.device == "h100-sxm"
+        assert report.provenance.n_samples == np.sum(dtypes == dtype)
+        assert report.provenance.n_heldout == np.sum(large & (dtypes == dtype))
+        assert not report.is_part
+    whole = noted[None, "over all links"]
+    assert whole.device is None
+    assert whole.is_part
+    assert whole.provenance.n_heldout == large.sum()
+
+
 @pytest.fixture(scope="module")
 def hopper_rows(shared_data):
     session = Session(folder=shared_data("measurements"))

@@ -138,7 +138,9 @@ def test_the_text_lists_libraries_and_parts_below_their_fit(twin, tmp_path, monk
         dtype="bf16",
         part="large",
         is_part=True,
-        provenance=msgspec.structs.replace(fit.provenance, heldout_mean_ape_fraction=0.5),
+        provenance=msgspec.structs.replace(
+            fit.provenance, n_samples=None, heldout_mean_ape_fraction=0.5
+        ),
     )
     everything = FitReport(
         device=None, family="collectives", part="all links", provenance=fit.provenance
@@ -233,6 +235,16 @@ def test_a_folder_that_another_run_writes_to_is_refused(twin, folder, tmp_path):
         assert "another calibration is writing there" in answer.err_lines[-1]
         assert len(answer.err_lines) == 1
     assert not out.exists()
+
+
+def test_measurements_given_twice_are_refused(twin, folder, tmp_path):
+    again = folder / ".." / folder.name
+    answer = twin(
+        "calibrate", "--from", str(folder), "--from", str(again), "--out", str(tmp_path / "out")
+    )
+    assert answer.code == 2
+    assert answer.err_lines == [f"twin: --from {again}: given twice; its rows would count twice"]
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="no folder that root cannot write to")
