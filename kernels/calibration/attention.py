@@ -35,7 +35,7 @@ from kernels.calibration.fit_attention import (
 )
 from kernels.calibration.session import Session
 from kernels.families.inheritance import (
-    inherited_calibration,
+    named_sources,
     prior_accelerator,
     related_architectures,
 )
@@ -193,7 +193,9 @@ class AttentionCalibrator:
         That is the profile's own entry, where that rests on more than the group: one that rests on
         as many rows may be a fit of these, and a fit on top of its own result pulls twice. Then the
         kernel that would stand in, at the rates at which it would, then an entry of the profile
-        that stands in, or one of its relatives where the table brings no other kernel.
+        that stands in, or one of its relatives where the table brings no other kernel. Where the
+        profile has a fit, what its architecture has is made of that, and so is what other
+        architectures derive from it.
         """
         catalogue, accelerator = self.session.catalogue, device.accelerator
         own = prior_accelerator(catalogue, accelerator.name).calibration.attention.get(name)
@@ -207,8 +209,16 @@ class AttentionCalibrator:
             return _parameters(own)
         if device.values:
             return None
-        known = inherited_calibration(catalogue, accelerator.name).attention.get(name)
-        return None if known is None else _parameters(known)
+        is_fitted = own is not None and own.provenance.n_samples is not None
+        sources = named_sources(prior_accelerator(catalogue, accelerator.name), "attention")
+        for family, source in sources:
+            known = source.attention.get(name)
+            if known is None:
+                continue
+            is_own = family in ("", accelerator.architecture)
+            if not is_fitted or not (is_own or known.provenance.figure_class == "assumed"):
+                return _parameters(known)
+        return None
 
     def _fit(self, device: _Device, name: str, rows: Table) -> None:
         """Parameters, corrections and judgement of one group."""

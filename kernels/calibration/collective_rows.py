@@ -179,7 +179,13 @@ def node_rows(session: Session, *, across_nodes: bool = False) -> list[Collectiv
     found: list[CollectiveRows] = []
     for name in filter(session.has_table, COLLECTIVE_TABLES):
         table = session.table(name, COLLECTIVE_COLUMNS)
-        table = table.where((table["latency_us"] > 0) & (table["flag"] != "host_memory"))
+        on_host = table["flag"] == "host_memory"
+        if on_host.any() and not across_nodes:
+            logger.warning(
+                "collectives: rows flagged host_memory (%d) are left out: nothing of a device",
+                int(on_host.sum()),
+            )
+        table = table.where((table["latency_us"] > 0) & ~on_host)
         found += _labelled_rows(session, table, across_nodes=across_nodes)
     return found
 

@@ -21,7 +21,7 @@ from kernels.calibration.fit_attention import (
     parameter_ranges,
     starts,
 )
-from kernels.calibration.profiles import calibrated_profile
+from kernels.calibration.profiles import calibrated_profile, write_calibrations
 from kernels.calibration.run import calibrate
 from kernels.calibration.session import Session
 from kernels.calibration.simplex import judge
@@ -238,6 +238,26 @@ def test_an_entry_that_rests_on_no_more_rows_than_the_table_is_not_leant_on(lean
     text = calls_of("b200-sxm", ("trtllm-1", 3), ("transformer-engine:attention", 2))
     _, (first, second) = leant_on(text, Catalogue([mine]))
     assert second == first
+
+
+def test_a_fit_does_not_lean_on_its_own_result(tmp_path):
+    """A table that a profile was fitted on gives the same constants again."""
+    lines = [
+        f"mi300x,fp16,1,{heads},{heads},{length},{length},128,false,fwd,flash-attn-2-rocm(ck),"
+        f"{latency_us},TWEELING"
+        for heads, length, latency_us in ((24, 2048, 190.0), (32, 4096, 900.0), (48, 8192, 5200.0))
+    ]
+    (tmp_path / "attention.csv").write_text("\n".join([f"{HEAD},latency_us,source_id", *lines]))
+    catalogues, found = [Catalogue()], []
+    for number in range(2):
+        session = Session(folder=tmp_path, catalogue=catalogues[-1], date="2026-11-27")
+        result = calibrate(session)
+        out = tmp_path / f"fitted-{number}"
+        write_calibrations(result.fitted, catalogue=Catalogue(), out=out)
+        catalogues.append(Catalogue([out]))
+        found.append(catalogues[-1].accelerator("mi300x").calibration.attention["ck"])
+    assert found[1] == found[0]
+    assert found[0].provenance.n_samples == len(lines)
 
 
 def test_what_stands_in_for_a_thin_group_is_leant_on_at_the_rates_at_which_it_does(leant_on):

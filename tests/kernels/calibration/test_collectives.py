@@ -208,10 +208,14 @@ def test_rows_that_mean_nothing_are_named_and_left_out(tmp_path, caplog):
         "device 'Colossus': no profile of this name": good.replace("H100-SXM5-80GB", "Colossus"),
     }
     lines = [f"{start},{2**24},nccl-2,150.0,mine" for start in (good, *bad.values())]
-    (tmp_path / "collectives.csv").write_text("\n".join((header, *lines)) + "\n")
+    host = f"{good},{2**24},nccl-2,150.0,mine,host_memory"
+    text = "\n".join((f"{header},flag", *(f"{line}," for line in lines), host)) + "\n"
+    (tmp_path / "collectives.csv").write_text(text)
     (rows,) = node_rows(Session(folder=tmp_path))
     assert len(rows.sizes) == 1
-    assert sorted(caplog.messages) == sorted(
+    on_host, *others = caplog.messages
+    assert on_host.startswith("collectives: rows flagged host_memory (1) are left out")
+    assert sorted(others) == sorted(
         f"collectives: {words}; its rows (1) are left out" for words in bad
     )
 
