@@ -58,8 +58,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     heldout_p90_ape_fraction: float | None = None
     """Ninetieth percentile of their absolute relative error. [1]"""
     left_out_median_ape_fraction: float | None = None
-    """Median error on this device when all of its own rows are left out of the fit; of a family the
-    middle over its members. [1]"""
+    """Median error on this device when all of its own rows are left out of the fit. [1]"""
     relative_spread_fraction: float
     """Standard deviation of log(measured / predicted) that intervals use. [1]"""
 

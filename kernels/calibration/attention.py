@@ -34,11 +34,7 @@ from kernels.calibration.fit_attention import (
     starts,
 )
 from kernels.calibration.session import Session
-from kernels.families.inheritance import (
-    named_sources,
-    prior_accelerator,
-    related_architectures,
-)
+from kernels.families.inheritance import named_sources, prior_accelerator
 from kernels.measurement_tables import Table
 from kernels.prediction.attention import attention_sizes
 from kernels.prediction.entries import UNFUSED
@@ -376,7 +372,9 @@ class AttentionCalibrator:
     def _leave_out(self) -> None:
         """Judge what a device would inherit if it had no rows, and write it down."""
         for device in self.devices:
-            inherited = self._from_relatives(device)
+            siblings = [one for one in self._of(device.accelerator.architecture) if one != device]
+            members = [(one.accelerator, _fitted(one.entries)) for one in siblings]
+            inherited = family_attention(members, target=device.accelerator)
             for name, entry in device.entries.items():
                 rows = device.data.of(name)
                 rows = rows.where(rows["direction"] == "fwd")
@@ -388,16 +386,6 @@ class AttentionCalibrator:
                     entry.provenance, left_out_median_ape_fraction=errors.median_ape_fraction
                 )
                 device.entries[name] = msgspec.structs.replace(entry, provenance=noted)
-
-    def _from_relatives(self, device: _Device) -> dict[str, AttentionCalibration]:
-        """What a device without rows would take over, from the nearest architecture that has it."""
-        own = device.accelerator.architecture
-        found: dict[str, AttentionCalibration] = {}
-        for architecture in (own, *related_architectures(own, "attention")):
-            others = [one for one in self._of(architecture) if one != device]
-            members = [(one.accelerator, _fitted(one.entries)) for one in others]
-            found = family_attention(members, target=device.accelerator) | found
-        return found
 
     def _note_errors(self) -> None:
         """Judge forward calls set aside by device and type, each under the entry of its library."""

@@ -7,7 +7,6 @@ it is.
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -55,21 +54,13 @@ def _n_samples(one: AttentionCalibration) -> int:
     return one.provenance.n_samples or 0
 
 
-def _inherited(
-    provenance: Provenance, names: Sequence[str], left_out: Sequence[float | None] = ()
-) -> Provenance:
-    """Provenance of the member with most rows, as one of its family.
-
-    Of members without the rest of their family `left_out` says the errors.
-    """
-    known = [one for one in left_out if one is not None]
+def _inherited(provenance: Provenance, names: Sequence[str]) -> Provenance:
     joint = math.hypot(provenance.relative_spread_fraction, INSIDE_SPREAD)
     return Provenance(
         figure_class="inherited",
         source=f"constants of {', '.join(names)}: {provenance.source}",
         date=provenance.date,
         code_version=provenance.code_version,
-        left_out_median_ape_fraction=statistics.median(known) if known else None,
         relative_spread_fraction=joint,
     )
 
@@ -103,11 +94,7 @@ def _family_entry(
         richest,
         **mean,
         decode=_decode(decoders, names, clock_ratio) if decoders else None,
-        provenance=_inherited(
-            richest.provenance,
-            names,
-            [one.provenance.left_out_median_ape_fraction for _, one in members],
-        ),
+        provenance=_inherited(richest.provenance, names),
         backward_provenance=_inherited(richest.backward_provenance, names),
     )
 

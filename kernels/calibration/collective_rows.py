@@ -99,6 +99,11 @@ class CollectiveRows:
         )
 
     @property
+    def n_fitted(self) -> int:
+        """Rows that tell something of the device. [1]"""
+        return int((self.weights > 0.0).sum())
+
+    @property
     def is_large(self) -> Mask:
         """Messages that errors are judged on."""
         return np.asarray(self.sizes[:, 0] >= MESSAGE_FLOOR_BYTES)
@@ -209,12 +214,14 @@ def _known_rows(session: Session, table: Table) -> Table:
     """Rows whose device, operation, wires and type mean something; the others are named."""
     devices = {name for name in set(table["device"]) if session.accelerator(str(name)) is None}
     operations = {op for op in set(table["op"]) if collective_operation(str(op)) not in PATTERNS}
+    tidy = np.array([known_dtype(str(text)) or str(text) for text in table["dtype"]], dtype=object)
+    table = Table(columns=dict(table.columns) | {"dtype": tidy})
     dtypes = {
         dtype
-        for dtype in set(map(str, table["dtype"]))
+        for dtype in set(tidy.tolist())
         if known_dtype(dtype) is None and not is_of_collections(dtype)
     }
-    links = {link for link in set(table["link"]) if link and measured_wires(str(link)) is None}
+    links = {link for link in set(table["link"]) if measured_wires(str(link)) is None}
     needs_wires = (table["nodes"] == 1) & (table["ranks"] > 1)
     unknown = {
         "device {!r}: no profile of this name": np.isin(table["device"], list(devices)),

@@ -288,7 +288,8 @@ def fit_collectives(fitter: CollectiveFitter, sets: Sequence[CollectiveRows]) ->
     for rows in sets:
         of_vendors = rows.library in VENDOR_CLASSES
         key = (rows.accelerator.name, rows.operation if of_vendors else rows.library)
-        n_rows[key] = n_rows.get(key, 0) + len(rows.sizes)
+        if of_vendors or rows.operation == "all_reduce":
+            n_rows[key] = n_rows.get(key, 0) + rows.n_fitted
     return FittedCollectives(vendor=vendor, libraries=libraries, n_rows=n_rows)
 
 
@@ -350,8 +351,7 @@ def _report(recipe: _Recipe) -> None:
 
     # Final constants are fitted on all rows but those that tell nothing.
     n_fitted = {
-        key: sum(int((rows.weights > 0.0).sum()) for rows in own)
-        for key, own in _by_dtype(recipe.sets).items()
+        key: sum(rows.n_fitted for rows in own) for key, own in _by_dtype(recipe.sets).items()
     }
     for (name, dtype), parts in sorted(_by_dtype(unseen).items()):
         session.note_errors(
@@ -453,9 +453,16 @@ class _Recipe:
                     spread=INHERITED_SPREAD,
                 ),
             )
-        own = [rows for rows in self._own(self.sets, name) if rows.library == library]
-        unseen = [rows for rows in self._own(self.unseen, name) if rows.library == library]
-        n_rows = sum(len(rows.sizes) for rows in own)
+
+        def of_library(sets: Sequence[CollectiveRows]) -> list[CollectiveRows]:
+            return [
+                rows
+                for rows in self._own(sets, name)
+                if rows.library == library and rows.operation == "all_reduce"
+            ]
+
+        own, unseen = of_library(self.sets), of_library(self.unseen)
+        n_rows = sum(rows.n_fitted for rows in own)
         return CollectiveImplementation(**values, provenance=self._provenance(own, unseen, n_rows))
 
 

@@ -271,7 +271,7 @@ def _geometric_mean(values: Sequence[float]) -> float:
 def _family_provenance(own: Sequence[Provenance], *, source: str) -> Provenance:
     """Spread of a family: that of its members, and of a device left out whole."""
     known = [one.left_out_median_ape_fraction for one in own]
-    left_out = [one for one in known if one is not None]
+    left_out = [MEDIAN_TO_SPREAD * one for one in known if one is not None]
     spread = max(one.relative_spread_fraction for one in own)
     return Provenance(
         figure_class="inherited",
@@ -279,10 +279,7 @@ def _family_provenance(own: Sequence[Provenance], *, source: str) -> Provenance:
         date=max(one.date or "" for one in own) or None,
         code_version=own[0].code_version,
         n_samples=sum(one.n_samples or 0 for one in own),
-        left_out_median_ape_fraction=float(np.median(left_out)) if left_out else None,
-        relative_spread_fraction=max(
-            [UNSEEN_SPREAD, spread, *(MEDIAN_TO_SPREAD * one for one in left_out)]
-        ),
+        relative_spread_fraction=max([UNSEEN_SPREAD, spread, *left_out]),
     )
 
 

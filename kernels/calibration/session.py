@@ -119,7 +119,8 @@ def _fit_version() -> str:
     It is that of the code and of the rules of the kernel models, not of what fits have written.
     """
     top = Path(__file__).resolve().parents[1]
-    rules = [file.relative_to(top) for file in sorted(top.rglob("*.toml"))]
+    tables = [file for suffix in ("toml", "csv") for file in sorted(top.rglob(f"*.{suffix}"))]
+    rules = [file.relative_to(top) for file in tables]
     own = [str(file) for file in rules if not RESULTS.intersection((file.name, *file.parts))]
     return f"{tweeling_version()}+{_code_hash(('.', *own))[:8]}"
 
@@ -380,7 +381,7 @@ class Session:
         device, family, dtype, part
             Whose rows, as in `FitReport`.
         n_fitted
-            Rows of this kind that fits have seen; None for some of another report's rows. [1]
+            Rows of this kind that fits have seen; None where that is not counted. [1]
         """
         if errors is not None:
             provenance = self.provenance("rows set aside", n_samples=n_fitted, heldout=errors)
@@ -389,7 +390,7 @@ class Session:
                 family=family,
                 dtype=dtype,
                 part=part,
-                is_part=n_fitted is None,
+                is_part=True,
                 provenance=provenance,
             )
             self.noted.append(found)

@@ -412,6 +412,7 @@ def family_memory_bound(
         figure_class="inherited",
         source=f"median of measured relatives: {names}",
         date=max((one.provenance.date or "" for one in calibrations), default=None) or None,
+        code_version=calibrations[0].provenance.code_version,
         relative_spread_fraction=max(INHERITED_SPREAD, *spreads),
     )
     return MemoryBoundCalibration(

@@ -51,14 +51,8 @@ def fitted_from(
     from kernels.calibration.run import calibrate as run
     from kernels.calibration.session import Session
     from kernels.importers.files import joined_tables
-    from kernels.measurement_tables import MeasurementError
 
-    seen: set[Path] = set()
-    for path in paths:
-        if path.resolve() in seen:
-            message = f"--from {path}: given twice; its rows would count twice"
-            raise MeasurementError(message)
-        seen.add(path.resolve())
+    _require_apart(paths)
     catalogue = Catalogue(profile_dirs)
     request = import_request(
         catalogue, device=said["device"], operation=said["operation"], link=said["link"] or ""
@@ -83,6 +77,19 @@ def fitted_from(
     return Calibrated(
         reports=result.reports, files=tuple(files), profile_hashes=session.profile_hashes
     )
+
+
+def _require_apart(paths: Sequence[Path]) -> None:
+    """Refuse a path that is given twice, or lies in a folder that is given too."""
+    from kernels.measurement_tables import MeasurementError
+
+    seen: list[Path] = []
+    for path in sorted(paths, key=lambda one: len(one.resolve().parts)):
+        own = path.resolve()
+        if own in seen or own.parent in seen:
+            message = f"--from {path}: given twice; its rows would count twice"
+            raise MeasurementError(message)
+        seen.append(own)
 
 
 @contextlib.contextmanager

@@ -237,7 +237,7 @@ def test_errors_by_type_stand_beside_those_of_operations(monkeypatch):
         assert report.device == "h100-sxm"
         assert report.provenance.n_samples == np.sum(dtypes == dtype)
         assert report.provenance.n_heldout == np.sum(large & (dtypes == dtype))
-        assert not report.is_part
+        assert report.is_part
     whole = noted[None, "over all links"]
     assert whole.device is None
     assert whole.is_part

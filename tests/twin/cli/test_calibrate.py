@@ -237,8 +237,9 @@ def test_a_folder_that_another_run_writes_to_is_refused(twin, folder, tmp_path):
     assert not out.exists()
 
 
-def test_measurements_given_twice_are_refused(twin, folder, tmp_path):
-    again = folder / ".." / folder.name
+@pytest.mark.parametrize("below", ["", "gemm.csv"])
+def test_measurements_given_twice_are_refused(twin, folder, tmp_path, below):
+    again = folder / ".." / folder.name / below
     answer = twin(
         "calibrate", "--from", str(folder), "--from", str(again), "--out", str(tmp_path / "out")
     )
