@@ -55,9 +55,10 @@ def _n_samples(one: AttentionCalibration) -> int:
 
 
 def _inherited(provenance: Provenance, names: Sequence[str]) -> Provenance:
+    """Provenance of a family's constants: what was assumed of its members is no more than that."""
     joint = math.hypot(provenance.relative_spread_fraction, INSIDE_SPREAD)
     return Provenance(
-        figure_class="inherited",
+        figure_class="assumed" if provenance.figure_class == "assumed" else "inherited",
         source=f"constants of {', '.join(names)}: {provenance.source}",
         date=provenance.date,
         code_version=provenance.code_version,
