@@ -395,7 +395,7 @@ class AttentionCalibrator:
             rows = device.data.rows.where(forward)
             aside = heldout_mask(rows)
             calibration = Calibration(attention=device.entries)
-            for dtype in sorted(set(map(str, rows["dtype"]))):
+            for dtype in sorted(set(map(str, rows["dtype"][aside]))):
                 own = rows["dtype"] == dtype
                 self.session.note_errors(
                     self.judge.errors_by_library(

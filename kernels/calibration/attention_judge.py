@@ -39,18 +39,14 @@ class AttentionJudge:
         """Errors of an entry on rows that it can predict."""
         calibration = Calibration(attention={"only": entry})
         alone = rows.columns | {"library": np.full(len(rows), "", dtype=object)}
-        predicted_s = self.times.times_s(Table(columns=alone), accelerator, calibration)
-        known = np.isfinite(predicted_s)
-        return judge(predicted_s[known], (rows["latency_us"] * 1e-6)[known])
+        return self.errors_by_library(accelerator, Table(columns=alone), calibration)
 
     def errors_by_library(
         self, accelerator: Accelerator, rows: Table, calibration: Calibration
-    ) -> FittedErrors | None:
-        """Errors of rows, each under the entry that its library stands for; None without rows."""
+    ) -> FittedErrors:
+        """Errors of rows that can be predicted, each under the entry its library stands for."""
         predicted_s = self.times.times_s(rows, accelerator, calibration)
         known = np.isfinite(predicted_s)
-        if not known.any():
-            return None
         return judge(predicted_s[known], (rows["latency_us"] * 1e-6)[known])
 
     def provenance(

@@ -19,7 +19,7 @@ from kernels.all_reduce.wires import measured_wires
 from kernels.calibration.session import Session
 from kernels.calibration.simplex import FloatArray
 from kernels.calibration.split import is_heldout
-from kernels.importers.dtypes import is_of_collections, known_dtype
+from kernels.importers.dtypes import is_known_dtype, known_dtype
 from kernels.measurement_tables import Mask, Table
 from kernels.prediction.collectives import row_sizes, switch_adds
 from kernels.prediction.entries import collective_library, collective_operation
@@ -216,11 +216,7 @@ def _known_rows(session: Session, table: Table) -> Table:
     operations = {op for op in set(table["op"]) if collective_operation(str(op)) not in PATTERNS}
     tidy = np.array([known_dtype(str(text)) or str(text) for text in table["dtype"]], dtype=object)
     table = Table(columns=dict(table.columns) | {"dtype": tidy})
-    dtypes = {
-        dtype
-        for dtype in set(tidy.tolist())
-        if known_dtype(dtype) is None and not is_of_collections(dtype)
-    }
+    dtypes = {dtype for dtype in set(tidy.tolist()) if not is_known_dtype(dtype)}
     links = {link for link in set(table["link"]) if measured_wires(str(link)) is None}
     needs_wires = (table["nodes"] == 1) & (table["ranks"] > 1)
     unknown = {

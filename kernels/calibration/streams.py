@@ -313,8 +313,9 @@ def memory_bound_calibrations(session: Session) -> dict[str, MemoryBoundCalibrat
     recipe = _Recipe(
         session=session, fitter=fitter, sets=sets, judged=judged, fitted=fitted, bandwidth=bandwidth
     )
+    aside = _parts(sets, is_seen=False)
     for name in sorted(fitted.efficiency):
-        unseen = [rows for rows in _parts(sets, is_seen=False) if rows.accelerator.name == name]
+        unseen = [rows for rows in aside if rows.accelerator.name == name]
         for bits in ELEMENT_BITS:
             parts = [rows.where(8.0 * rows.sizes[:, 2] == bits) for rows in unseen]
             errors_of_bits = _errors(fitter, judged, [rows for rows in parts if len(rows.sizes)])

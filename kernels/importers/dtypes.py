@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from kernels.importers.cells import Place
 
-__all__ = ["is_of_collections", "is_tidy_dtype", "known_dtype", "tidy_dtype"]
+__all__ = [
+    "is_known_dtype",
+    "is_of_collections",
+    "is_tidy_dtype",
+    "known_dtype",
+    "tidy_dtype",
+]
 
 _NAMES = {
     "fp64": ("float64", "double"),
@@ -42,6 +48,11 @@ def is_of_collections(text: str) -> bool:
     """
     parts = text.replace("->", "/").split("/")
     return text == "unknown" or (len(parts) > 1 and all(is_tidy_dtype(part) for part in parts))
+
+
+def is_known_dtype(text: str) -> bool:
+    """Whether a text names a format, in whatever spelling, or what collections write instead."""
+    return known_dtype(text) is not None or is_of_collections(text)
 
 
 def known_dtype(text: str) -> str | None:

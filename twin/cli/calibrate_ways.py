@@ -80,16 +80,17 @@ def fitted_from(
 
 
 def _require_apart(paths: Sequence[Path]) -> None:
-    """Refuse a path that is given twice, or lies in a folder that is given too."""
+    """Refuse a path that is given twice, or is read with its folder already."""
     from kernels.measurement_tables import MeasurementError
 
-    seen: list[Path] = []
+    seen: dict[Path, Path] = {}
     for path in sorted(paths, key=lambda one: len(one.resolve().parts)):
         own = path.resolve()
-        if own in seen or own.parent in seen:
-            message = f"--from {path}: given twice; its rows would count twice"
+        other = seen.get(own) or seen.get(own.parent)
+        if other is not None:
+            message = f"--from {path}: read already with --from {other}; its rows would count twice"
             raise MeasurementError(message)
-        seen.append(own)
+        seen[own] = path
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from kernels.all_reduce.groups import PATTERNS
 from kernels.all_reduce.networks import known_networks, measured_network
 from kernels.all_reduce.wires import measured_wires
 from kernels.gemm.precision import PRECISIONS, nearest_dtype
-from kernels.importers.dtypes import is_of_collections, known_dtype
+from kernels.importers.dtypes import is_known_dtype
 from kernels.measurement_tables import Table
 from kernels.prediction.attention import PASSES, attention_names, peak_of
 from kernels.prediction.entries import UNFUSED, collective_operation
@@ -78,7 +78,7 @@ def is_unknown_dtype(family: str, dtype: str) -> bool:
         return dtype not in PRECISIONS
     if family == "attention" and dtype.startswith(("bf16", "fp16")):
         return False
-    return known_dtype(dtype) is None and not is_of_collections(dtype)
+    return not is_known_dtype(dtype)
 
 
 def is_unknown_link(link: str, *, ranks: float, nodes: float) -> bool:

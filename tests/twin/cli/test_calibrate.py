@@ -244,7 +244,8 @@ def test_measurements_given_twice_are_refused(twin, folder, tmp_path, below):
         "calibrate", "--from", str(folder), "--from", str(again), "--out", str(tmp_path / "out")
     )
     assert answer.code == 2
-    assert answer.err_lines == [f"twin: --from {again}: given twice; its rows would count twice"]
+    said = f"--from {again}: read already with --from {folder}; its rows would count twice"
+    assert answer.err_lines == [f"twin: {said}"]
     assert not (tmp_path / "out").exists()
 
 
